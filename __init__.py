@@ -1,0 +1,7 @@
+"""ST-DRC for ComfyUI: one person's face in LTX-2.3 videos."""
+
+from .nodes import comfy_entrypoint
+
+WEB_DIRECTORY = "./web"
+
+__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

@@ -1,0 +1,317 @@
+"""The one file that knows ComfyUI's tensor conventions: how a reference enters its LTX transformer.
+
+Three wrappers, all in the host's own extension points, carry a reference through a run:
+
+* OUTER_SAMPLE reads `reference_latents` off the run's copy of each conditioning, checks them
+  against the video and hands them on as a keyword argument of the transformer for that
+  conditioning alone. That is how one stream sees the reference while the others do not.
+* PREPARE_SAMPLING tells the host's memory estimate of one more latent frame.
+* DIFFUSION_MODEL appends the reference's frame, its RoPE bounds and its timestep to what the
+  transformer gets, and cuts the frame from what comes out.
+
+Nothing on the model instance changes, and nothing outlives the run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import comfy.conds
+import torch
+from comfy.ldm.lightricks.model import LTXBaseModel
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+from torch import Tensor
+
+from ..stdrc_core.grid import LatentGrid, ScaleFactors
+from ..stdrc_core.layout import Placement, reference_pixel_bounds
+from ..stdrc_core.reference import append_reference, strip_reference
+
+WRAPPER_KEY = "stdrc_reference"
+# The transformer's keyword argument that carries a conditioning's reference latent.
+REFERENCE_ARGUMENT = "stdrc_reference"
+# Where core's ReferenceLatent node keeps its latents in a conditioning.
+REFERENCE_LATENTS = "reference_latents"
+# The name our guider gives its conditioning of text and reference among the host's streams.
+REFERENCE_STREAM = "reference"
+
+
+class ReferenceTimestep(StrEnum):
+    """`clean`: t = 0, LTX's convention for conditioning tokens. `shared`: the video's t.
+
+    The paper does not say which it uses; the default is ours (SPEC section 2).
+    """
+
+    CLEAN = "clean"
+    SHARED = "shared"
+
+
+def patch_model(
+    model: ModelPatcher, placement: Placement, reference_timestep: ReferenceTimestep
+) -> ModelPatcher:
+    """A clone of an LTX `model` that takes references; patching it again replaces the first patch.
+
+    Raises ValueError when the model is not LTX.
+    """
+    transformer = model.model.diffusion_model
+    if not isinstance(transformer, LTXBaseModel):
+        raise ValueError(
+            f"model is a {type(transformer).__name__}; Apply TASS-RoPE Patch needs an LTX-Video or "
+            "LTX-2 model: load one and connect it."
+        )
+    patched = model.clone()
+    for wrapper_type, wrapper in (
+        (WrappersMP.OUTER_SAMPLE, attach_references),
+        (WrappersMP.DIFFUSION_MODEL, ReferenceInContext(placement, reference_timestep)),
+    ):
+        patched.remove_wrappers_with_key(wrapper_type, WRAPPER_KEY)
+        patched.add_wrapper_with_key(wrapper_type, WRAPPER_KEY, wrapper)
+    return patched
+
+
+def is_patched(model: ModelPatcher) -> bool:
+    return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY))
+
+
+def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
+    """Raises ValueError unless `reference` is one clean latent frame `[1, num_channels, 1, H, W]`.
+
+    `name` is the input's name in the message.
+    """
+    shape = list(reference.shape)
+    if len(shape) != 5 or shape[0] != 1 or shape[2] != 1 or 0 in shape:
+        raise ValueError(
+            f"{name} has shape {shape}; needs the latent of exactly one photo, "
+            f"[1, {num_channels}, 1, H, W]: make it with Encode Reference Latent."
+        )
+    if shape[1] != num_channels:
+        raise ValueError(
+            f"{name} has {shape[1]} channels; the model works on {num_channels}: encode the photo "
+            "with the VAE that belongs to the model."
+        )
+    check_finite(reference, name)
+
+
+def check_finite(latent: Tensor, name: str) -> None:
+    if not torch.isfinite(latent).all():
+        raise ValueError(
+            f"{name} holds NaN or infinite values; needs finite ones: make it again, and check the "
+            "node that it comes from."
+        )
+
+
+def attach_references(
+    executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
+) -> Tensor:
+    """OUTER_SAMPLE: turns each conditioning's `reference_latents` into a transformer argument.
+
+    `executor.class_obj` is the guider; its `conds` are copies that live for this run. Raises
+    ValueError, before any sampling, for a reference that does not fit the video.
+    """
+    guider = executor.class_obj
+    model = guider.model_patcher.model
+    # Audio and video come packed into one tensor; the video's own shape is the first of these.
+    latent_shapes = kwargs.get("latent_shapes") or [latent_image.shape]
+    num_elements = 0
+    for stream, conds in guider.conds.items():
+        for cond in conds:
+            references = cond.get(REFERENCE_LATENTS)
+            if not references:
+                continue
+            name = _input_name(stream)
+            reference = _single_reference(references, name)
+            _check_fits_video(reference, latent_shapes[0], name)
+            check_finite(latent_image, "latent_image")
+            latent = model.process_latent_in(reference)
+            cond["model_conds"] = {
+                **cond["model_conds"],
+                REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent),
+            }
+            num_elements = math.prod(latent.shape[1:])
+    if num_elements:
+        # Added now, so that it stands inside wrappers that cut the shape down (context windows).
+        add_wrapper_with_key(
+            WrappersMP.PREPARE_SAMPLING,
+            WRAPPER_KEY,
+            partial(count_reference, num_elements=num_elements),
+            guider.model_options,
+            is_model_options=True,
+        )
+    return executor(noise, latent_image, *args, **kwargs)
+
+
+def count_reference(
+    executor: WrapperExecutor,
+    model: ModelPatcher,
+    noise_shape: list[int],
+    *args: Any,
+    num_elements: int,
+    **kwargs: Any,
+) -> Any:
+    """PREPARE_SAMPLING: one latent frame more in the host's memory estimate.
+
+    `noise_shape` is `[B, C, T, H, W]`, or `[B, 1, N]` where audio and video are packed.
+    `num_elements` is C H W of the reference.
+    """
+    shape = list(noise_shape)
+    shape[2] += 1 if len(shape) == 5 else num_elements
+    return executor(model, shape, *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class ReferenceInContext:
+    """DIFFUSION_MODEL: the reference as in-context tokens (Eq. 2) at their place (Eq. 4)."""
+
+    placement: Placement
+    reference_timestep: ReferenceTimestep
+
+    def __call__(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor | list[Tensor],
+        timestep: Tensor,
+        context: Tensor,
+        attention_mask: Tensor | None,
+        frame_rate: float,
+        transformer_options: dict[str, Any],
+        keyframe_idxs: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor | list[Tensor]:
+        """x is the video `[B, C, T', H, W]`, or a list of it and the audio.
+
+        T' counts the host's guide frames too; timestep is `[B]` or per token `[B, T' H W, 1]`;
+        keyframe_idxs `[B, 3, K, 2]` are the guides' bounds, in frames and pixels.
+        """
+        reference = kwargs.pop(REFERENCE_ARGUMENT, None)
+        if reference is None:
+            return executor(
+                x,
+                timestep,
+                context,
+                attention_mask,
+                frame_rate,
+                transformer_options,
+                keyframe_idxs,
+                denoise_mask=denoise_mask,
+                **kwargs,
+            )
+        video, *audio = x if isinstance(x, list | tuple) else (x,)
+        grid = _video_grid(video, keyframe_idxs)
+        bounds = _reference_bounds(executor.class_obj, grid, self.placement).to(video.device)
+        entries = kwargs.get("guide_attention_entries")
+        if entries:
+            kwargs["guide_attention_entries"] = [*entries, _full_attention_entry(grid)]
+
+        extended = append_reference(video, reference)
+        output = executor(
+            [extended, *audio] if isinstance(x, list | tuple) else extended,
+            self._append_timestep(timestep, video, grid),
+            context,
+            attention_mask,
+            frame_rate,
+            transformer_options,
+            _append_bounds(keyframe_idxs, bounds, video.shape[0]),
+            denoise_mask=_append_mask(denoise_mask, video),
+            **kwargs,
+        )
+        if isinstance(output, list | tuple):
+            return [strip_reference(output[0]), *output[1:]]
+        return strip_reference(output)
+
+    def _append_timestep(self, timestep: Tensor, video: Tensor, grid: LatentGrid) -> Tensor:
+        """Timesteps per token, the reference's at the end: `[B, (T' + 1) H W, 1]`."""
+        batch, _, num_frames, _, _ = video.shape
+        num_tokens = num_frames * grid.tokens_per_frame
+        per_token = timestep.reshape(batch, -1, 1).expand(batch, num_tokens, 1)
+        # A masked video has many timesteps; its own is the largest, as in the host's prompt AdaLN.
+        own = per_token.amax(dim=1, keepdim=True)
+        if self.reference_timestep is ReferenceTimestep.CLEAN:
+            own = torch.zeros_like(own)
+        return torch.cat((per_token, own.expand(-1, grid.tokens_per_frame, -1)), dim=1)
+
+
+def _input_name(stream: str) -> str:
+    """What the user calls the reference: our guider's input, or that of core's ReferenceLatent."""
+    if stream == REFERENCE_STREAM:
+        return "reference"
+    return f"the reference (ReferenceLatent) of the {stream} conditioning"
+
+
+def _single_reference(references: list[Tensor], name: str) -> Tensor:
+    if len(references) > 1:
+        raise ValueError(
+            f"{name} holds {len(references)} latents; one reference is supported: remove the other "
+            "ReferenceLatent nodes."
+        )
+    return references[0]
+
+
+def _check_fits_video(reference: Tensor, video_shape: torch.Size, name: str) -> None:
+    if len(video_shape) != 5:
+        raise ValueError(
+            f"latent_image has shape {list(video_shape)}; needs a video latent [B, C, T, H, W]: "
+            "make it with EmptyLTXVLatentVideo."
+        )
+    check_reference(reference, name, video_shape[1])
+    size, video_size = list(reference.shape[-2:]), list(video_shape[-2:])
+    if size != video_size:
+        raise ValueError(
+            f"{name} is {size[0]} x {size[1]} latent pixels (height x width), latent_image is "
+            f"{video_size[0]} x {video_size[1]}; needs the same size: connect this latent_image to "
+            "the latent input of Encode Reference Latent."
+        )
+
+
+def _video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:
+    """The video's own grid: T does not count the guide frames that the host appended."""
+    _, _, num_frames, height, width = video.shape
+    num_guide_tokens = 0 if keyframe_idxs is None else keyframe_idxs.shape[2]
+    num_guide_frames = num_guide_tokens // (height * width)
+    return LatentGrid(num_frames=num_frames - num_guide_frames, height=height, width=width)
+
+
+def _reference_bounds(transformer: LTXBaseModel, grid: LatentGrid, placement: Placement) -> Tensor:
+    """`[3, H W, 2]` int64, with the scale factors and the causality of this very model."""
+    time, height, width = transformer.vae_scale_factors
+    return reference_pixel_bounds(
+        grid,
+        placement,
+        scale=ScaleFactors(time=time, height=height, width=width),
+        causal=transformer.causal_temporal_positioning,
+    )
+
+
+def _append_bounds(keyframe_idxs: Tensor | None, bounds: Tensor, batch: int) -> Tensor:
+    """The host lays `keyframe_idxs` over the bounds of its last K tokens; ours go last."""
+    bounds = bounds[None].expand(batch, -1, -1, -1)
+    if keyframe_idxs is None:
+        return bounds
+    if keyframe_idxs.is_floating_point():
+        # In half precision, pixel positions above 256 (bf16) or 2048 (fp16) would be rounded.
+        keyframe_idxs, bounds = keyframe_idxs.float(), bounds.float()
+    return torch.cat((keyframe_idxs.expand(batch, -1, -1, -1), bounds), dim=2)
+
+
+def _append_mask(denoise_mask: Tensor | None, video: Tensor) -> Tensor:
+    """`[B, 1, T' + 1, H, W]`: the host's mask (it may come with C channels), 0 on the reference."""
+    batch, _, num_frames, height, width = video.shape
+    if denoise_mask is None:
+        mask = video.new_ones(batch, 1, num_frames, height, width)
+    else:
+        mask = denoise_mask[:, :1].expand(batch, 1, num_frames, height, width)
+    return torch.cat((mask, mask.new_zeros(batch, 1, 1, height, width)), dim=2)
+
+
+def _full_attention_entry(grid: LatentGrid) -> dict[str, Any]:
+    """The host wants its guide entries to cover all K tokens: the reference is not attenuated."""
+    return {
+        "pre_filter_count": grid.tokens_per_frame,
+        "strength": 1.0,
+        "pixel_mask": None,
+        "latent_shape": None,
+    }

@@ -1,0 +1,85 @@
+"""Encode Reference Latent: the photo, fitted into the frame, as one latent frame (Eq. 1)."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ..stdrc_core.grid import LTX_LATENT_CHANNELS
+from ..stdrc_core.reference import Fit, fit_reference
+from .host import check_reference
+
+
+class STDRCEncodeReference(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="STDRCEncodeReference",
+            display_name="Encode Reference Latent",
+            category="ST-DRC",
+            description=(
+                "Fits one photo into the video's frame and encodes it with the video VAE: the "
+                "reference for the ST-DRC guider. Every latent size needs its own."
+            ),
+            search_aliases=["st-drc", "reference", "identity", "face", "ltx"],
+            inputs=[
+                io.Image.Input("image", tooltip="One photo of the person, any size and aspect."),
+                io.Vae.Input("vae", tooltip="The LTX video VAE."),
+                io.Latent.Input(
+                    "latent",
+                    tooltip="The video latent that will be sampled; it gives the size.",
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=Fit,
+                    default=Fit.PAD,
+                    tooltip=(
+                        "pad keeps the whole photo and fills the rest of the frame (the paper); "
+                        "crop fills the frame and cuts what hangs over."
+                    ),
+                ),
+                io.Color.Input(
+                    "pad_color",
+                    default="#000000",
+                    tooltip="Colour of the padding and behind transparent parts.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="reference"),
+                io.Image.Output(
+                    display_name="preview", tooltip="Exactly the pixels that were encoded."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: io.Image.Type,
+        vae: io.Vae.Type,
+        latent: io.Latent.Type,
+        fit: str,
+        pad_color: str,
+    ) -> io.NodeOutput:
+        height, width = _frame_size_px(latent, vae)
+        preview = fit_reference(image, height, width, fit=Fit(fit), pad_color=pad_color)
+        reference = vae.encode(preview)
+        check_reference(reference, "the output of vae", LTX_LATENT_CHANNELS)
+        return io.NodeOutput({"samples": reference}, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:
+    """Height and width of the video's frames in pixels."""
+    if vae.latent_channels != LTX_LATENT_CHANNELS or vae.latent_dim != 3:
+        raise ValueError(
+            f"vae makes latents of {vae.latent_channels} channels; needs the LTX video VAE "
+            f"({LTX_LATENT_CHANNELS} channels): connect the VAE of the LTX checkpoint."
+        )
+    samples = latent["samples"]
+    video = samples.unbind()[0] if samples.is_nested else samples
+    if video.ndim != 5 or 0 in video.shape:
+        raise ValueError(
+            f"latent has shape {list(video.shape)}; needs the video latent [B, C, T, H, W] that "
+            "will be sampled: connect EmptyLTXVLatentVideo or the latent of this stage."
+        )
+    _, rows_px, columns_px = vae.downscale_index_formula
+    return video.shape[-2] * rows_px, video.shape[-1] * columns_px

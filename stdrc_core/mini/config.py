@@ -1,0 +1,98 @@
+"""Sizes of the miniature LTX-2.3: the real architecture switches, small numbers.
+
+VAE geometry (128 channels, 8 x 32 x 32) is the real one, since the host fixes it.
+"""
+
+from __future__ import annotations
+
+NUM_HEADS = 8
+HEAD_DIM = 24
+AUDIO_HEAD_DIM = 8
+VIDEO_DIM = NUM_HEADS * HEAD_DIM
+AUDIO_DIM = NUM_HEADS * AUDIO_HEAD_DIM
+# The host takes one context: the video's embedding and the audio's, side by side.
+CONTEXT_DIM = VIDEO_DIM + AUDIO_DIM
+NUM_LAYERS = 2
+NUM_CONNECTOR_LAYERS = 1
+
+ENCODER_LAYERS = (0, 0, 0, 0, 1)
+DECODER_LAYERS = (1, 1, 1, 1)
+DECODER_CHANNELS = (16, 32, 64)
+
+# As the metadata of an LTX-2.3 file names them.
+TRANSFORMER_CONFIG = {
+    "_class_name": "AVTransformer3DModel",
+    "num_layers": NUM_LAYERS,
+    "num_attention_heads": NUM_HEADS,
+    "attention_head_dim": HEAD_DIM,
+    "in_channels": 128,
+    "cross_attention_dim": VIDEO_DIM,
+    "caption_channels": VIDEO_DIM,
+    "audio_num_attention_heads": NUM_HEADS,
+    "audio_attention_head_dim": AUDIO_HEAD_DIM,
+    "audio_in_channels": 128,
+    "audio_cross_attention_dim": AUDIO_DIM,
+    "connector_num_attention_heads": NUM_HEADS,
+    "connector_attention_head_dim": HEAD_DIM,
+    "audio_connector_num_attention_heads": NUM_HEADS,
+    "audio_connector_attention_head_dim": AUDIO_HEAD_DIM,
+    "connector_num_layers": NUM_CONNECTOR_LAYERS,
+    "connector_apply_gated_attention": True,
+    "apply_gated_attention": True,
+    "cross_attention_adaln": True,
+    "caption_proj_before_connector": True,
+    "caption_projection_first_linear": False,
+    "rope_type": "split",
+    "frequencies_precision": "float64",
+    "use_middle_indices_grid": True,
+    "causal_temporal_positioning": True,
+    "positional_embedding_theta": 10000.0,
+    "positional_embedding_max_pos": [20, 2048, 2048],
+    "audio_positional_embedding_max_pos": [20],
+    "timestep_scale_multiplier": 1000,
+    "av_ca_timestep_scale_multiplier": 1,
+}
+
+_DOWNSAMPLERS = (
+    "compress_space_res",
+    "compress_time_res",
+    "compress_all_res",
+    "compress_all_res",
+)
+
+VAE_CONFIG = {
+    "_class_name": "CausalVideoAutoencoder",
+    "dims": 3,
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 128,
+    "encoder_blocks": [
+        *(
+            block
+            for layers, name in zip(ENCODER_LAYERS, _DOWNSAMPLERS, strict=False)
+            for block in (["res_x", {"num_layers": layers}], [name, {"multiplier": 1}])
+        ),
+        ["res_x", {"num_layers": ENCODER_LAYERS[-1]}],
+    ],
+    "decoder_blocks": [
+        *(
+            block
+            for layers in DECODER_LAYERS[:-1]
+            for block in (
+                ["res_x", {"num_layers": layers, "inject_noise": False}],
+                ["compress_all", {"residual": True, "multiplier": 2}],
+            )
+        ),
+        ["res_x", {"num_layers": DECODER_LAYERS[-1], "inject_noise": False}],
+    ],
+    "encoder_base_channels": 128,
+    "decoder_base_channels": DECODER_CHANNELS[0] // 2,
+    "scaling_factor": 1.0,
+    "norm_layer": "pixel_norm",
+    "patch_size": 4,
+    "latent_log_var": "uniform",
+    "use_quant_conv": False,
+    "causal_decoder": False,
+    "timestep_conditioning": False,
+    "spatial_padding_mode": "zeros",
+}

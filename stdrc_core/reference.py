@@ -1,0 +1,166 @@
+"""The reference photo and its latent frame (Eq. 1-2).
+
+The photo is scaled by the largest factor that keeps its aspect ratio and still fits the target
+frame, then padded symmetrically on the shorter side. Encoded, it becomes one latent frame that is
+appended to the video along time and cut from the output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageColor, ImageOps
+from torch import Tensor
+
+
+class Fit(StrEnum):
+    """`pad` keeps the whole photo (the paper); `crop` fills the frame and loses the overhang."""
+
+    PAD = "pad"
+    CROP = "crop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedBox:
+    """A photo scaled to `height` x `width`, its corner at (`top`, `left`) of the frame, in pixels.
+
+    The corner is negative where the photo hangs over the frame (`crop`).
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def load_photo(path: str | Path) -> Tensor:
+    """Reads a photo upright, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
+
+    C is 3, or 4 where the file has transparency. EXIF rotation is applied; 16-bit grey keeps its
+    depth. Raises ValueError when the file is not an image that Pillow can read.
+    """
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            image.load()
+    except OSError as error:
+        raise ValueError(
+            f"reference photo {path} could not be read ({error}); needs a PNG, JPEG or WebP file."
+        ) from error
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
+        return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
+
+
+def fitted_box(
+    photo_size: tuple[int, int], frame_size: tuple[int, int], fit: Fit = Fit.PAD
+) -> FittedBox:
+    """Where a photo of (height, width) lands in a frame of (height, width), all in pixels."""
+    (height, width), (frame_height, frame_width) = photo_size, frame_size
+    pick = min if fit is Fit.PAD else max
+    factor = pick(frame_height / height, frame_width / width)
+    bound = min if fit is Fit.PAD else max
+    # Rounding may not push the fitted side over the frame's edge, nor a thin photo down to nothing.
+    new_height = max(1, bound(frame_height, round(height * factor)))
+    new_width = max(1, bound(frame_width, round(width * factor)))
+    return FittedBox(
+        top=(frame_height - new_height) // 2,
+        left=(frame_width - new_width) // 2,
+        height=new_height,
+        width=new_width,
+    )
+
+
+def fit_reference(
+    photo: Tensor,
+    height: int,
+    width: int,
+    *,
+    fit: Fit = Fit.PAD,
+    pad_color: str = "#000000",
+) -> Tensor:
+    """Fits one photo `[1, h, w, C]`, values in [0, 1], into a frame of `height` x `width` pixels.
+
+    C may be 1 (grey), 2 (grey and alpha), 3 or 4 (RGB and alpha); what is transparent shows
+    `pad_color`, an HTML colour. Returns `[1, height, width, 3]` float32 in [0, 1].
+    Raises ValueError for another shape, values that are not finite, or an unknown colour.
+    """
+    _check_photo(photo)
+    color = _rgb(pad_color).to(photo.device)
+    box = fitted_box((photo.shape[1], photo.shape[2]), (height, width), fit)
+    resized = F.interpolate(
+        _over_color(photo.float(), color).movedim(-1, 1),
+        size=(box.height, box.width),
+        mode="bicubic",
+        antialias=True,
+        align_corners=False,
+    ).clamp(0, 1)
+    if fit is Fit.CROP:
+        rows = slice(-box.top, height - box.top)
+        columns = slice(-box.left, width - box.left)
+        return resized[..., rows, columns].movedim(1, -1).contiguous()
+    frame = color.expand(1, height, width, 3).clone()
+    frame[:, box.top : box.top + box.height, box.left : box.left + box.width] = resized.movedim(
+        1, -1
+    )
+    return frame
+
+
+def append_reference(video: Tensor, reference: Tensor) -> Tensor:
+    """z~ = [z, z_ref] along time (Eq. 2): `[B, C, T, H, W]` and `[B or 1, C, 1, H, W]` latents.
+
+    Returns `[B, C, T + 1, H, W]` in the video's dtype.
+    """
+    frame = reference.to(video).expand(video.shape[0], -1, -1, -1, -1)
+    return torch.cat((video, frame), dim=2)
+
+
+def strip_reference(output: Tensor) -> Tensor:
+    """Drops the reference's frame from a prediction `[B, C, T + 1, H, W]`: `[B, C, T, H, W]`."""
+    return output[:, :, :-1]
+
+
+def _white_level(mode: str) -> float:
+    # Pillow opens 16-bit grey as I;16 or as I; F images hold [0, 1] by convention.
+    return 1.0 if mode == "F" else 65535.0
+
+
+def _check_photo(photo: Tensor) -> None:
+    shape = list(photo.shape)
+    if photo.ndim != 4 or shape[0] != 1 or shape[-1] not in (1, 2, 3, 4) or 0 in shape:
+        raise ValueError(
+            f"image had shape {shape}; exactly one photo [1, height, width, 1 to 4 channels] is "
+            "needed: pick one image of a batch or one frame of a clip."
+        )
+    if not torch.isfinite(photo).all():
+        raise ValueError(
+            "image holds NaN or infinite values; needs finite values in [0, 1]: load the photo "
+            "again or check the node before this one."
+        )
+
+
+def _rgb(color: str) -> Tensor:
+    try:
+        return torch.tensor(ImageColor.getrgb(color)[:3], dtype=torch.float32) / 255
+    except ValueError as error:
+        raise ValueError(
+            f"pad_color was {color!r}; needs an HTML colour such as #000000 or white."
+        ) from error
+
+
+def _over_color(photo: Tensor, color: Tensor) -> Tensor:
+    """Composites alpha over `color`; grey becomes RGB."""
+    channels = photo.shape[-1]
+    rgb = photo[..., :1].expand(*photo.shape[:-1], 3) if channels < 3 else photo[..., :3]
+    if channels in (1, 3):
+        return rgb
+    alpha = photo[..., -1:]
+    return rgb * alpha + color * (1 - alpha)

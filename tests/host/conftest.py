@@ -1,0 +1,21 @@
+"""The real ComfyUI in a process of its own; every host test talks to it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from comfyui import ComfyUI, Worker
+
+
+@pytest.fixture(scope="session")
+def host(
+    comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    base = comfyui.make_base(tmp_path_factory.mktemp("comfyui") / "base")
+    shutil.copy(mini_checkpoint, base / "models" / "checkpoints")
+    worker = Worker(comfyui, base)
+    yield worker
+    worker.close()

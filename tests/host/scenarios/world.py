@@ -1,0 +1,145 @@
+"""What scenarios share: the pack's modules, the miniature, tiny models of the other families."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from types import ModuleType
+from typing import Any
+
+import comfy.ops
+import comfy.sd
+import folder_paths
+import nodes
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+FRAME_RATE = 24.0
+
+
+def pack(name: str) -> ModuleType:
+    """A module of the pack, under the name that the host gave it."""
+    node = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"]
+    root = node.__module__.removesuffix(".nodes.patch")
+    return sys.modules[f"{root}.{name}"]
+
+
+def node(node_id: str, **inputs: Any) -> Any:
+    """Runs a node with its schema's defaults for what is left out; returns its outputs."""
+    node_class = nodes.NODE_CLASS_MAPPINGS[node_id]
+    output = node_class.execute(**(_defaults(node_class) | inputs))
+    return output.result
+
+
+def _defaults(node_class: Any) -> dict[str, Any]:
+    inputs = node_class.define_schema().inputs
+    return {i.id: i.default for i in inputs if getattr(i, "default", None) is not None}
+
+
+@functools.cache
+def _checkpoint() -> tuple[ModelPatcher, Any]:
+    path = folder_paths.get_full_path_or_raise("checkpoints", "stdrc_mini.safetensors")
+    model, _, vae, _ = comfy.sd.load_checkpoint_guess_config(path, output_clip=False)
+    return model, vae
+
+
+def mini_model() -> ModelPatcher:
+    return _checkpoint()[0].clone()
+
+
+def mini_vae() -> Any:
+    return _checkpoint()[1]
+
+
+def patched(model: ModelPatcher | None = None, **inputs: Any) -> ModelPatcher:
+    return node("STDRCApplyTASSRoPE", model=model or mini_model(), **inputs)[0]
+
+
+def conditioning(text: str, frame_rate: float = FRAME_RATE) -> list:
+    (cond,) = node("STDRCMiniPrompt", text=text)
+    return node("LTXVConditioning", positive=cond, negative=cond, frame_rate=frame_rate)[0]
+
+
+def latent(shape: list[int], seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def empty_video(num_frames: int, height: int, width: int, batch: int = 1) -> dict[str, Any]:
+    """An empty video latent of T x H x W, as EmptyLTXVLatentVideo makes it."""
+    return node(
+        "EmptyLTXVLatentVideo",
+        width=width * 32,
+        height=height * 32,
+        length=(num_frames - 1) * 8 + 1,
+        batch_size=batch,
+    )[0]
+
+
+def sampler(name: str = "euler") -> Any:
+    return node("KSamplerSelect", sampler_name=name)[0]
+
+
+def sigmas(steps: int) -> Tensor:
+    return node("LTXVScheduler", steps=steps, latent=None)[0]
+
+
+def run_guider(guider: Any, video: dict[str, Any], steps: int = 3, seed: int = 3) -> Tensor:
+    (noise,) = node("RandomNoise", noise_seed=seed)
+    output, _ = node(
+        "SamplerCustomAdvanced",
+        noise=noise,
+        guider=guider,
+        sampler=sampler(),
+        sigmas=sigmas(steps),
+        latent_image=video,
+    )
+    return output["samples"]
+
+
+TINY_TRANSFORMER = {
+    "num_layers": 2,
+    "num_attention_heads": 4,
+    "attention_head_dim": 24,
+    "cross_attention_dim": 96,
+    "caption_channels": 64,
+    "positional_embedding_max_pos": [20, 2048, 2048],
+    "use_middle_indices_grid": True,
+}
+
+
+def tiny_ltxv(causal: bool) -> ModelPatcher:
+    """LTX-Video 0.9.x with random weights: `LTXVModel`, interleaved RoPE."""
+    from comfy.ldm.lightricks.model import LTXVModel
+
+    config = TINY_TRANSFORMER | {"causal_temporal_positioning": causal}
+    return _random_model(LTXVModel, config)
+
+
+def tiny_ltxav_2_0() -> ModelPatcher:
+    """LTX-2.0 with random weights: caption projection inside, no gates, no prompt AdaLN."""
+    from comfy.ldm.lightricks.av_model import LTXAVModel
+
+    config = TINY_TRANSFORMER | {
+        "causal_temporal_positioning": True,
+        "rope_type": "split",
+        "audio_num_attention_heads": 4,
+        "audio_attention_head_dim": 8,
+        "audio_cross_attention_dim": 32,
+        "connector_num_attention_heads": 4,
+        "connector_attention_head_dim": 16,
+        "connector_num_layers": 1,
+    }
+    return _random_model(LTXAVModel, config)
+
+
+def _random_model(model_class: type, config: dict[str, Any]) -> ModelPatcher:
+    transformer = model_class(**config, operations=comfy.ops.disable_weight_init)
+    generator = torch.Generator().manual_seed(5)
+    weights = {
+        key: torch.randn(value.shape, generator=generator) * (0.05 if value.ndim > 1 else 0.2)
+        for key, value in transformer.state_dict().items()
+    }
+    metadata = {"config": json.dumps({"transformer": config})}
+    return comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata)
