@@ -143,3 +143,91 @@ def _random_model(model_class: type, config: dict[str, Any]) -> ModelPatcher:
     }
     metadata = {"config": json.dumps({"transformer": config})}
     return comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata)
+
+
+class Recorder:
+    """A DIFFUSION_MODEL wrapper that notes what the transformer is given, and what it answers.
+
+    Put on after the patch, it stands inside it; put on before, outside.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, executor, x, timestep, context, attention_mask, frame_rate, *args, **kwargs):
+        output = executor(x, timestep, context, attention_mask, frame_rate, *args, **kwargs)
+        video, *audio = x if isinstance(x, list) else [x]
+        self.calls.append(
+            {
+                "video": video.clone(),
+                "audio_shapes": [list(part.shape) for part in audio],
+                "timestep": timestep.clone(),
+                "context": context.clone(),
+                "frame_rate": frame_rate,
+                "keyframe_idxs": args[1] if len(args) > 1 else kwargs.get("keyframe_idxs"),
+                "denoise_mask": kwargs.get("denoise_mask"),
+                "output": output[0].clone() if isinstance(output, list) else output.clone(),
+                "kwargs": sorted(kwargs),
+            }
+        )
+        return output
+
+    def record(self, model: ModelPatcher) -> ModelPatcher:
+        model = model.clone()
+        model.add_wrapper_with_key("diffusion_model", "test_recorder", self)
+        return model
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all calls so far, each batch element counted."""
+        shapes = [call["video"].shape for call in self.calls]
+        return sum(shape[0] * shape[2] * shape[3] * shape[4] for shape in shapes)
+
+
+def three_streams(model: ModelPatcher, reference: Tensor, **inputs: Any) -> Any:
+    """A guider from the node, on fixed prompts where none are given."""
+    (guider,) = node(
+        "STDRCThreeStreamGuider",
+        **{
+            "model": model,
+            "positive": conditioning("a man runs"),
+            "negative": conditioning(""),
+            "reference": {"samples": reference},
+        }
+        | inputs,
+    )
+    return guider
+
+
+def guides(video: dict[str, Any], positive: list, negative: list, frames: list[int]) -> tuple:
+    """Guide frames by core's LTXVAddGuide at the given pixel frames: (positive, negative, latent)."""
+    height, width = video["samples"].shape[-2:]
+    for seed, frame in enumerate(frames):
+        image = torch.rand(
+            (1, height * 32, width * 32, 3), generator=torch.Generator().manual_seed(seed)
+        )
+        positive, negative, video = node(
+            "LTXVAddGuide",
+            positive=positive,
+            negative=negative,
+            vae=mini_vae(),
+            latent=video,
+            image=image,
+            frame_idx=frame,
+            strength=1.0,
+        )
+    return positive, negative, video
+
+
+def text_conditioning(model: ModelPatcher, seed: int = 0) -> list:
+    """A random prompt of the width that this model's transformer takes."""
+    transformer = model.model.diffusion_model
+    width = transformer.caption_channels
+    options: dict[str, Any] = {"frame_rate": FRAME_RATE}
+    if type(transformer).__name__ == "LTXVModel":
+        options["attention_mask"] = torch.ones(1, 8, dtype=torch.int64)
+    elif transformer.caption_proj_before_connector:
+        width = transformer.cross_attention_dim + transformer.audio_cross_attention_dim
+    else:
+        width *= 2
+    return [[latent([1, 8, width], seed=100 + seed), options]]

@@ -1,0 +1,181 @@
+"""The three-stream guider beside core's own guiders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from scenarios import world
+from torch import Tensor
+
+T, H, W = 3, 4, 4
+
+
+def _conditions(reference: Tensor) -> dict[str, list]:
+    text = world.conditioning("a man runs")
+    (with_reference,) = world.node(
+        "ReferenceLatent", conditioning=text, latent={"samples": reference}
+    )
+    return {"both": with_reference, "text": text, "empty": world.conditioning("")}
+
+
+def against_dual_cfg(text_scale: float, reference_scale: float) -> dict[str, Any]:
+    """Our guider and core's DualCFGGuider (regular), the reference only in its cond1."""
+    reference = world.latent([1, 128, 1, H, W])
+    video = world.empty_video(T, H, W)
+    conditions = _conditions(reference)
+    ours, theirs = world.Recorder(), world.Recorder()
+    guider = world.three_streams(
+        ours.record(world.patched()),
+        reference,
+        text_scale=text_scale,
+        reference_scale=reference_scale,
+    )
+    (dual,) = world.node(
+        "DualCFGGuider",
+        model=theirs.record(world.patched()),
+        cond1=conditions["both"],
+        cond2=conditions["text"],
+        negative=conditions["empty"],
+        cfg_conds=reference_scale,
+        cfg_cond2_negative=text_scale,
+        style="regular",
+    )
+    return {
+        "ours": world.run_guider(guider, video),
+        "dual": world.run_guider(dual, video),
+        "num_tokens": ours.num_tokens,
+        "num_dual_tokens": theirs.num_tokens,
+    }
+
+
+def windowed(start_percent: float, end_percent: float, steps: int) -> dict[str, Any]:
+    """Tokens of each step, and the sigma at which it ran."""
+    recorder = world.Recorder()
+    model = recorder.record(world.patched())
+    guider = world.three_streams(
+        model,
+        world.latent([1, 128, 1, H, W]),
+        start_percent=start_percent,
+        end_percent=end_percent,
+    )
+    output = world.run_guider(guider, world.empty_video(T, H, W), steps=steps)
+    sampling = model.get_model_object("model_sampling")
+    return {
+        "output": output,
+        "sigmas": world.sigmas(steps),
+        "start_sigma": float(sampling.percent_to_sigma(start_percent)),
+        "end_sigma": float(sampling.percent_to_sigma(end_percent)),
+        "call_sigmas": [float(call["timestep"].max()) for call in recorder.calls],
+        "call_tokens": [call["video"].shape[0] * call["video"].shape[2] for call in recorder.calls],
+    }
+
+
+def _k_sampler(model: Any, positive: list, negative: list, cfg: float) -> Tensor:
+    import nodes
+
+    (out,) = nodes.KSampler().sample(
+        model, 3, 3, cfg, "euler", "simple", positive, negative, world.empty_video(T, H, W)
+    )
+    return out["samples"]
+
+
+def core_reference_latent(cfg: float) -> dict[str, Tensor]:
+    """Core's KSampler with core's ReferenceLatent on a patched model, and our guider's s_y = s_r."""
+    reference = world.latent([1, 128, 1, H, W])
+    conditions = _conditions(reference)
+    model = world.patched()
+    guider = world.three_streams(model, reference, text_scale=cfg, reference_scale=cfg)
+    (sigmas,) = world.node("BasicScheduler", model=model, scheduler="simple", steps=3, denoise=1.0)
+    ours, _ = world.node(
+        "SamplerCustomAdvanced",
+        noise=world.node("RandomNoise", noise_seed=3)[0],
+        guider=guider,
+        sampler=world.sampler(),
+        sigmas=sigmas,
+        latent_image=world.empty_video(T, H, W),
+    )
+    return {
+        "core": _k_sampler(model, conditions["both"], conditions["empty"], cfg),
+        "core_without": _k_sampler(model, conditions["text"], conditions["empty"], cfg),
+        "ours": ours["samples"],
+    }
+
+
+def text_streams_are_blind() -> dict[str, Any]:
+    """The prompts themselves carry another reference: only vyr may see one, and the guider's."""
+    stray = world.latent([1, 128, 1, H, W], seed=9)
+    conditions = _conditions(stray)
+    reference = world.latent([1, 128, 1, H, W])
+    recorder = world.Recorder()
+    model = recorder.record(world.patched())
+    options = {"steps": 1}
+    guider = world.three_streams(
+        model, reference, positive=conditions["both"], negative=conditions["both"]
+    )
+    output = world.run_guider(guider, world.empty_video(T, H, W), **options)
+    clean = world.three_streams(
+        world.patched(), reference, positive=conditions["text"], negative=conditions["text"]
+    )
+    return {
+        "output": output,
+        "clean": world.run_guider(clean, world.empty_video(T, H, W), **options),
+        "references": [
+            call["video"][:, :, -1] for call in recorder.calls if call["video"].shape[2] == T + 1
+        ],
+        "reference": reference[:, :, 0],
+        "num_calls_without": sum(call["video"].shape[2] == T for call in recorder.calls),
+    }
+
+
+def sampler_node() -> dict[str, Tensor]:
+    """The sampler node, and the guider node in SamplerCustomAdvanced."""
+    reference = {"samples": world.latent([1, 128, 1, H, W])}
+    model, video = world.patched(), world.empty_video(T, H, W)
+    output, denoised = world.node(
+        "STDRCThreeStreamSampler",
+        model=model,
+        positive=world.conditioning("a man runs"),
+        negative=world.conditioning(""),
+        reference=reference,
+        noise_seed=3,
+        sampler=world.sampler(),
+        sigmas=world.sigmas(3),
+        latent_image=video,
+    )
+    guider = world.three_streams(model, reference["samples"])
+    return {
+        "node": output["samples"],
+        "denoised": denoised["samples"],
+        "advanced": world.run_guider(guider, video),
+    }
+
+
+def hooks() -> dict[str, Any]:
+    """A post-CFG hook sees the text step, and may ask for the empty stream at s_y = 1."""
+    seen = []
+
+    def post_cfg(args: dict[str, Any]) -> Tensor:
+        seen.append([args["cond"] is not None, args["uncond"] is not None, args["cond_scale"]])
+        return args["denoised"] + 1.0
+
+    model = world.patched()
+    model.set_model_sampler_post_cfg_function(post_cfg, disable_cfg1_optimization=True)
+    reference = world.latent([1, 128, 1, H, W])
+    plain = world.three_streams(world.patched(), reference, text_scale=1.0)
+    hooked = world.three_streams(model, reference, text_scale=1.0)
+    video = world.empty_video(T, H, W)
+    # One step to sigma 0 makes the output the denoised estimate itself.
+    sigmas = torch.tensor([1.0, 0.0])
+    results = []
+    for guider in (plain, hooked):
+        output, _ = world.node(
+            "SamplerCustomAdvanced",
+            noise=world.node("RandomNoise", noise_seed=3)[0],
+            guider=guider,
+            sampler=world.sampler(),
+            sigmas=sigmas,
+            latent_image=video,
+        )
+        results.append(output["samples"])
+    return {"plain": results[0], "hooked": results[1], "seen": seen}
