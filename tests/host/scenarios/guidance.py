@@ -81,7 +81,7 @@ def _k_sampler(model: Any, positive: list, negative: list, cfg: float) -> Tensor
 
 
 def core_reference_latent(cfg: float) -> dict[str, Tensor]:
-    """Core's KSampler with core's ReferenceLatent on a patched model, and our guider's s_y = s_r."""
+    """Core's KSampler and ReferenceLatent on a patched model, and our guider at s_y = s_r."""
     reference = world.latent([1, 128, 1, H, W])
     conditions = _conditions(reference)
     model = world.patched()

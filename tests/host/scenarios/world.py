@@ -200,7 +200,7 @@ def three_streams(model: ModelPatcher, reference: Tensor, **inputs: Any) -> Any:
 
 
 def guides(video: dict[str, Any], positive: list, negative: list, frames: list[int]) -> tuple:
-    """Guide frames by core's LTXVAddGuide at the given pixel frames: (positive, negative, latent)."""
+    """Guides by core's LTXVAddGuide at these pixel frames: (positive, negative, latent)."""
     height, width = video["samples"].shape[-2:]
     for seed, frame in enumerate(frames):
         image = torch.rand(

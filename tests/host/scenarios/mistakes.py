@@ -1,0 +1,135 @@
+"""What a user can get wrong; each run here should end in one ValueError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_base
+import comfy.sd
+import comfy.supported_models
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.taesd.taesd import TAESD
+from scenarios import world
+
+T, H, W = 3, 4, 4
+
+
+def _encode(**inputs: Any) -> None:
+    world.node(
+        "STDRCEncodeReference",
+        **{
+            "image": torch.rand(1, 60, 40, 3),
+            "vae": world.mini_vae(),
+            "latent": world.empty_video(T, H, W),
+        }
+        | inputs,
+    )
+
+
+def _run(reference: torch.Tensor | None = None, video: Any = None, **inputs: Any) -> None:
+    reference = world.latent([1, 128, 1, H, W]) if reference is None else reference
+    guider = world.three_streams(inputs.pop("model", None) or world.patched(), reference, **inputs)
+    world.run_guider(guider, world.empty_video(T, H, W) if video is None else video, steps=1)
+
+
+def _with_nan(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.clone()
+    tensor[..., 0] = float("nan")
+    return tensor
+
+
+def _not_ltx() -> None:
+    """A tiny Flux."""
+    sizes = {
+        "image_model": "flux",
+        "in_channels": 16,
+        "out_channels": 16,
+        "patch_size": 2,
+        "vec_in_dim": 8,
+        "context_in_dim": 8,
+        "hidden_size": 32,
+        "mlp_ratio": 4.0,
+        "num_heads": 2,
+        "depth": 1,
+        "depth_single_blocks": 1,
+        "axes_dim": [4, 6, 6],
+        "txt_ids_dims": [],
+        "theta": 10000,
+        "qkv_bias": True,
+        "guidance_embed": False,
+    }
+    config = comfy.supported_models.Flux(sizes)
+    config.set_inference_dtype(torch.float32, None)
+    cpu = torch.device("cpu")
+    world.patched(ModelPatcher(comfy.model_base.Flux(config), cpu, cpu))
+
+
+def _image_vae() -> None:
+    """The tiny autoencoder of Stable Diffusion."""
+    _encode(vae=comfy.sd.VAE(sd=TAESD(latent_channels=4).state_dict()))
+
+
+def _core(references: list[torch.Tensor]) -> None:
+    """Core's nodes alone: ReferenceLatent, once per reference, and the CFG guider."""
+    positive = world.conditioning("a man runs")
+    for reference in references:
+        (positive,) = world.node(
+            "ReferenceLatent", conditioning=positive, latent={"samples": reference}
+        )
+    guider = world.node(
+        "CFGGuider",
+        model=world.patched(),
+        positive=positive,
+        negative=world.conditioning(""),
+        cfg=3.0,
+    )[0]
+    world.run_guider(guider, world.empty_video(T, H, W), steps=1)
+
+
+MISTAKES: dict[str, Callable[[], None]] = {
+    "no image": lambda: _encode(image=torch.rand(0, 60, 40, 3)),
+    "several images": lambda: _encode(image=torch.rand(2, 60, 40, 3)),
+    "nan image": lambda: _encode(image=_with_nan(torch.rand(1, 60, 40, 3))),
+    "image latent": lambda: _encode(latent={"samples": torch.zeros(1, 4, 8, 8)}),
+    "image vae": _image_vae,
+    "unknown colour": lambda: _encode(pad_color="mauve-ish"),
+    "not ltx": _not_ltx,
+    "unpatched": lambda: _run(model=world.mini_model()),
+    "reference of several frames": lambda: _run(world.latent([1, 128, 2, H, W])),
+    "reference of several photos": lambda: _run(world.latent([2, 128, 1, H, W])),
+    "reference is an image latent": lambda: _run(world.latent([1, 4, 8, 8])),
+    "reference of another size": lambda: _run(world.latent([1, 128, 1, 6, 5])),
+    "reference of other channels": lambda: _run(world.latent([1, 16, 1, H, W])),
+    "nan reference": lambda: _run(_with_nan(world.latent([1, 128, 1, H, W]))),
+    "infinite reference": lambda: _run(world.latent([1, 128, 1, H, W]) / 0),
+    "nan video": lambda: _run(video={"samples": _with_nan(world.latent([1, 128, T, H, W]))}),
+    "text scale": lambda: _run(text_scale=float("nan")),
+    "reference scale": lambda: _run(reference_scale=float("inf")),
+    "window": lambda: _run(start_percent=0.8, end_percent=0.2),
+    "empty positive": lambda: _run(positive=[]),
+    "empty negative": lambda: _run(negative=[]),
+    "core reference of another size": lambda: _core([world.latent([1, 128, 1, 6, 5])]),
+    "core references": lambda: _core([world.latent([1, 128, 1, H, W])] * 2),
+}
+
+
+def make(name: str) -> int:
+    """Makes the mistake; returns how often the transformer ran (if nothing was raised)."""
+    transformer = world.mini_model().model.diffusion_model
+    calls: list[int] = []
+    handle = transformer.patchify_proj.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        MISTAKES[name]()
+    except Exception as error:
+        if calls:
+            raise AssertionError(f"raised only after {len(calls)} forward passes") from error
+        raise
+    finally:
+        handle.remove()
+    return len(calls)
+
+
+def names() -> list[str]:
+    return list(MISTAKES)

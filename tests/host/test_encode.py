@@ -1,0 +1,60 @@
+"""Encode Reference Latent: exactly the previewed pixels, by the same VAE as diffusers'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from comfyui import Worker
+from safetensors.torch import load_file
+from skimage import data
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> torch.Tensor:
+    """A real photo, `[1, 512, 512, 3]` in [0, 1]."""
+    return torch.from_numpy(data.astronaut()).float()[None] / 255
+
+
+def test_preview_is_what_was_encoded_and_the_latent_what_diffusers_makes_of_it(
+    host: Worker, mini_checkpoint: Path, astronaut: torch.Tensor
+) -> None:
+    got = host("encode.photo", image=astronaut, height=4, width=6)
+    assert got["reference"].shape == (1, 128, 1, 4, 6)
+    assert got["preview"].shape == (1, 128, 192, 3)
+    assert torch.equal(got["reference"], got["preview_encoded"])
+    expected = diffusers_encode(mini_checkpoint, got["preview"])
+    assert torch.allclose(got["reference"], expected, atol=1e-4)
+
+
+def diffusers_encode(checkpoint: Path, pixels: torch.Tensor) -> torch.Tensor:
+    from diffusers.loaders.single_file_utils import convert_ltx2_vae_to_diffusers
+
+    from stdrc_core.mini.weights import build_vae
+
+    weights = {k: v.float() for k, v in load_file(checkpoint).items() if k.startswith("vae.")}
+    vae = build_vae().eval()
+    vae.load_state_dict(convert_ltx2_vae_to_diffusers(weights), strict=True)
+    video = pixels.movedim(-1, 1)[:, :, None] * 2 - 1
+    with torch.no_grad():
+        latent = vae.encode(video).latent_dist.mode()
+    return (latent - vae.latents_mean[:, None, None, None]) / vae.latents_std[:, None, None, None]
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_a_square_photo_in_a_wide_frame(host: Worker, astronaut: torch.Tensor, fit: str) -> None:
+    got = host("encode.photo", image=astronaut, height=4, width=6, fit=fit, pad_color="#ff0000")
+    red = torch.tensor([1.0, 0.0, 0.0])
+    left, right = got["preview"][0, :, :32], got["preview"][0, :, -32:]
+    padded = bool(torch.all(left == red)) and bool(torch.all(right == red))
+    assert padded is (fit == "pad")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_grey_rgb_and_transparent_images(host: Worker, channels: int) -> None:
+    got = host("encode.photo", image=torch.rand(1, 70, 50, channels), height=3, width=3)
+    assert got["preview"].shape == (1, 96, 96, 3)
+    assert torch.isfinite(got["reference"]).all()

@@ -1,0 +1,51 @@
+"""Bad input: one sentence that names the input, what it was and what to do, before any sampling."""
+
+from __future__ import annotations
+
+import pytest
+from comfyui import HostError, Worker
+
+pytestmark = pytest.mark.host
+
+# The mistake, and what its message has to contain: the input's name first, then what is needed.
+MESSAGES = {
+    "no image": ["image", "[0, 60, 40, 3]", "one photo"],
+    "several images": ["image", "[2, 60, 40, 3]", "one photo"],
+    "nan image": ["image", "NaN"],
+    "image latent": ["latent", "[1, 4, 8, 8]", "EmptyLTXVLatentVideo"],
+    "image vae": ["vae", "4 channels", "LTX"],
+    "unknown colour": ["pad_color", "mauve-ish", "#000000"],
+    "not ltx": ["model", "Flux", "LTX"],
+    "unpatched": ["model", "Apply TASS-RoPE Patch"],
+    "reference of several frames": ["reference", "[1, 128, 2, 4, 4]", "Encode Reference Latent"],
+    "reference of several photos": ["reference", "[2, 128, 1, 4, 4]", "Encode Reference Latent"],
+    "reference is an image latent": ["reference", "[1, 4, 8, 8]", "Encode Reference Latent"],
+    "reference of another size": ["reference", "6 x 5", "4 x 4", "Encode Reference Latent"],
+    "reference of other channels": ["reference", "16 channels", "128", "VAE"],
+    "nan reference": ["reference", "NaN"],
+    "infinite reference": ["reference", "infinite"],
+    "nan video": ["latent_image", "NaN"],
+    "text scale": ["text_scale", "nan", "finite"],
+    "reference scale": ["reference_scale", "inf", "finite"],
+    "window": ["start_percent", "0.8", "0.2"],
+    "empty positive": ["positive", "empty", "prompt"],
+    "empty negative": ["negative", "empty", "prompt"],
+    "core reference of another size": ["ReferenceLatent", "6 x 5", "4 x 4"],
+    "core references": ["ReferenceLatent", "2 latents", "remove"],
+}
+
+
+@pytest.mark.parametrize("mistake", MESSAGES)
+def test_one_clear_sentence(host: Worker, mistake: str) -> None:
+    with pytest.raises(HostError) as raised:
+        host("mistakes.make", name=mistake)
+    error = raised.value
+    assert error.kind == "ValueError", error
+    for part in MESSAGES[mistake]:
+        assert part in error.message
+    assert error.message.endswith(".")
+    assert "\n" not in error.message
+
+
+def test_every_mistake_is_checked(host: Worker) -> None:
+    assert sorted(host("mistakes.names")) == sorted(MESSAGES)
