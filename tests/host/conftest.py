@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from comfyui import ComfyUI, Worker
+from comfyui_server import Server
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,14 @@ def host(
     worker = Worker(comfyui, base)
     yield worker
     worker.close()
+
+
+@pytest.fixture(scope="session")
+def server(
+    comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    base = comfyui.make_base(tmp_path_factory.mktemp("server") / "base")
+    shutil.copy(mini_checkpoint, base / "models" / "checkpoints")
+    server = Server(comfyui, base)
+    yield server
+    server.close()

@@ -1,0 +1,213 @@
+"""The main job on real photos: a headless ComfyUI, its queue, an MP4 on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import requests
+from comfyui import PACK_NAME, PROJECT
+from comfyui_server import Server
+from PIL import Image
+from skimage import data
+
+pytestmark = pytest.mark.host
+
+WORKFLOWS = PROJECT / "workflows"
+NUM_FRAMES, SIZE, FRAME_RATE = 17, 256, 24
+
+
+def astronaut(folder: Path) -> Path:
+    path = folder / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+def t1(folder: Path) -> Path:
+    """InsightFace's bundled group photo."""
+    insightface = pytest.importorskip("insightface", reason="pip install -r requirements-dev.txt")
+    source = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
+    return Path(shutil.copy(source, folder))
+
+
+PHOTOS = {"astronaut": astronaut, "t1": t1}
+
+
+def mini_workflow(**changes: dict[str, Any]) -> dict[str, Any]:
+    """workflows/api/stdrc_mini.json, with inputs changed by node class."""
+    workflow = json.loads((WORKFLOWS / "api" / "stdrc_mini.json").read_text())
+    for class_type, inputs in changes.items():
+        nodes = [node for node in workflow.values() if node["class_type"] == class_type]
+        assert nodes, class_type
+        for node in nodes:
+            node["inputs"] |= inputs
+    return workflow
+
+
+def saved_videos(history: dict[str, Any], base: Path) -> list[Path]:
+    files = [
+        file
+        for output in history["outputs"].values()
+        for file in output.get("images", [])
+        if file["type"] == "output" and file["filename"].endswith(".mp4")
+    ]
+    return [base / "output" / file["subfolder"] / file["filename"] for file in files]
+
+
+def read_video(path: Path) -> tuple[np.ndarray, float]:
+    """All frames `[N, H, W, 3]` and the frame rate of a file."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return np.stack(frames), float(stream.average_rate)
+
+
+def check_video(path: Path) -> np.ndarray:
+    frames, frame_rate = read_video(path)
+    assert frames.shape == (NUM_FRAMES, SIZE, SIZE, 3)
+    assert frame_rate == FRAME_RATE
+    assert frames.std() > 5
+    return frames
+
+
+@pytest.mark.parametrize("photo", PHOTOS)
+def test_a_real_photo_goes_through_the_queue_to_an_mp4(
+    server: Server, tmp_path: Path, photo: str
+) -> None:
+    name = server.upload(PHOTOS[photo](tmp_path))
+    history, messages = server.run(
+        mini_workflow(LoadImage={"image": name}, STDRCThreeStreamSampler={"noise_seed": 11})
+    )
+    assert history["status"]["status_str"] == "success", history["status"]
+    (video,) = saved_videos(history, server.base)
+    check_video(video)
+
+    workflow = mini_workflow()
+    sampler = next(k for k, v in workflow.items() if v["class_type"] == "STDRCThreeStreamSampler")
+    steps = next(v["inputs"]["steps"] for v in workflow.values() if "steps" in v["inputs"])
+    progress = [m["data"] for m in messages if m["type"] == "progress"]
+    sampled = [p for p in progress if p["node"] == sampler]
+    values = [p["value"] for p in sampled]
+    assert values == sorted(values)
+    assert values[-1] == steps
+    assert all(p["max"] == steps for p in sampled)
+    encoder = next(k for k, v in workflow.items() if v["class_type"] == "STDRCEncodeReference")
+    shown = [
+        m["data"]["output"]["images"]
+        for m in messages
+        if m["type"] == "executed" and m["data"]["node"] == encoder
+    ]
+    assert len(shown) == 1
+    assert shown[0][0]["type"] == "temp"
+
+
+def test_seed_and_reference_make_the_clip(server: Server, tmp_path: Path) -> None:
+    photos = {name: server.upload(photo(tmp_path)) for name, photo in PHOTOS.items()}
+
+    def clip(photo: str, seed: int) -> np.ndarray:
+        server.forget()
+        history, _ = server.run(
+            mini_workflow(
+                LoadImage={"image": photos[photo]}, STDRCThreeStreamSampler={"noise_seed": seed}
+            )
+        )
+        (video,) = saved_videos(history, server.base)
+        return check_video(video)
+
+    first = clip("astronaut", 1)
+    assert np.array_equal(clip("astronaut", 1), first)
+    assert not np.array_equal(clip("astronaut", 2), first)
+    assert not np.array_equal(clip("t1", 1), first)
+
+
+def test_comfy_cli_runs_the_workflow(server: Server, tmp_path: Path) -> None:
+    name = server.upload(astronaut(tmp_path))
+    workflow = tmp_path / "stdrc_mini.json"
+    workflow.write_text(
+        json.dumps(
+            mini_workflow(
+                LoadImage={"image": name}, SaveVideo={"filename_prefix": "from_the_command_line"}
+            )
+        )
+    )
+    comfy = Path(sys.executable).with_name("comfy")
+    # comfy-cli keeps its settings in the home directory: a home of its own leaves the user's alone.
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    subprocess.run(
+        [comfy, "--skip-prompt", "tracking", "disable"],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    run = subprocess.run(
+        [
+            *(comfy, "--skip-prompt", "run", "--workflow", workflow, "--wait"),
+            *("--host", "127.0.0.1", "--port", str(server.port), "--timeout", "120"),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    (video,) = (server.base / "output").glob("from_the_command_line*.mp4")
+    check_video(video)
+
+
+def test_a_mistake_ends_the_queued_job_with_its_sentence(server: Server, tmp_path: Path) -> None:
+    name = server.upload(astronaut(tmp_path))
+    workflow = mini_workflow(LoadImage={"image": name})
+    wider = {
+        "class_type": "EmptyLTXVLatentVideo",
+        "inputs": {"width": 320, "height": 256, "length": 17, "batch_size": 1},
+    }
+    sampler = next(v for v in workflow.values() if v["class_type"] == "STDRCThreeStreamSampler")
+    sampler["inputs"]["latent_image"] = ["wider", 0]
+    _, messages = server.run(workflow | {"wider": wider})
+    (error,) = [m["data"] for m in messages if m["type"] == "execution_error"]
+    assert error["exception_type"] == "ValueError"
+    assert error["node_type"] == "STDRCThreeStreamSampler"
+    for part in ("reference", "8 x 8", "8 x 10"):
+        assert part in error["exception_message"]
+
+
+@pytest.mark.parametrize(
+    "workflow", sorted((WORKFLOWS / "api").glob("*.json")), ids=lambda p: p.name
+)
+def test_workflows_use_core_nodes_and_ours_with_valid_inputs(
+    server: Server, workflow: Path
+) -> None:
+    known = server.object_info()
+    for node in json.loads(workflow.read_text()).values():
+        class_type = node["class_type"]
+        assert class_type in known, class_type
+        module = known[class_type]["python_module"]
+        ours = class_type.startswith("STDRC")
+        assert ours == module.startswith("custom_nodes"), module
+        declared = known[class_type]["input"]
+        required = set(declared.get("required", {}))
+        inputs = set(node["inputs"])
+        assert required <= inputs, (class_type, required - inputs)
+        optional = set(declared.get("optional", {})) | set(declared.get("hidden", {}))
+        dotted = {name for name in inputs if "." in name}
+        assert inputs - dotted <= required | optional, (class_type, inputs - required - optional)
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs(server: Server) -> None:
+    nodes = {k: v for k, v in server.object_info().items() if k.startswith("STDRC")}
+    assert len(nodes) == 5
+    for name, node in nodes.items():
+        page = requests.get(f"{server.url}/extensions/{PACK_NAME}/docs/{name}.md", timeout=60)
+        assert page.ok, name
+        assert page.text.startswith(f"# {node['display_name']}\n")
+        for part in (*node["input"].get("required", {}), *node["input"].get("optional", {})):
+            assert f"**{part}**" in page.text, (name, part)
+        for output in node["output_name"]:
+            assert f"**{output}**" in page.text, (name, output)
