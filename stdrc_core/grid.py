@@ -6,6 +6,7 @@ those boxes in latent indices and turns them into the pixels and seconds that th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -79,10 +80,12 @@ def to_pixel_bounds(
 def to_seconds(pixel_bounds: Tensor, frame_rate: float) -> Tensor:
     """Pixel boxes `[3, N, 2]` with time in frames to float32 boxes with time in seconds.
 
-    Raises ValueError for a frame rate that is not positive.
+    Raises ValueError for a frame rate that is not positive and finite.
     """
-    if not frame_rate > 0:
-        raise ValueError(f"frame_rate was {frame_rate}; it needs to be above 0 frames per second.")
+    if not 0 < frame_rate < math.inf:
+        raise ValueError(
+            f"frame_rate was {frame_rate}; it needs to be a finite number above 0, for example 24."
+        )
     boxes = pixel_bounds.to(torch.float32, copy=True)
     boxes[0] /= frame_rate
     return boxes

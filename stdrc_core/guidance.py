@@ -77,6 +77,7 @@ def guide(
     `cfg(cond, uncond, scale)` does the text step v0 + s_y (vy - v0), so that a host can bring its
     own with its hooks. At s_y = s_r that step takes vyr for vy, and vy is not used.
     """
+    assert empty is not None or not scales.runs_empty, "v0 has a weight and no prediction"
     if not scales.runs_text:
         cond = reference if scales.runs_reference else empty
         return cfg(cond, empty, scales.text)

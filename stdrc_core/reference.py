@@ -7,6 +7,8 @@ appended to the video along time and cut from the output.
 
 from __future__ import annotations
 
+import logging
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +18,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+# Cropped to fill the frame, a photo has to keep at least this share of itself.
+MIN_CROPPED_SHARE = 1 / 256
+# Resampling nodes overshoot a little; beyond this a photo is not in [0, 1] at all.
+MAX_OVERSHOOT = 0.5
+
+# What Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What it raises for damaged EXIF data, whose pixels may be fine.
+_BROKEN_EXIF = (SyntaxError, ValueError, struct.error, AttributeError, TypeError)
 
 
 class Fit(StrEnum):
@@ -41,17 +55,21 @@ class FittedBox:
 def load_photo(path: str | Path) -> Tensor:
     """Reads a photo upright, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
 
-    C is 3, or 4 where the file has transparency. EXIF rotation is applied; 16-bit grey keeps its
-    depth. Raises ValueError when the file is not an image that Pillow can read.
+    C is 3, or 4 where the file has transparency. EXIF rotation is applied (damaged EXIF data count
+    as none); 16-bit grey keeps its depth. Raises ValueError when Pillow cannot read the file.
     """
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
+        with Image.open(path) as image:
             image.load()
-    except OSError as error:
+    except _UNREADABLE as error:
         raise ValueError(
-            f"reference photo {path} could not be read ({error}); needs a PNG, JPEG or WebP file."
+            f"reference photo {path} could not be read ({error}); needs a sound PNG, JPEG or WebP "
+            "file: save it again with an image editor."
         ) from error
+    try:
+        image = ImageOps.exif_transpose(image)
+    except _BROKEN_EXIF as error:
+        log.warning("%s has damaged EXIF data (%s): it is taken as upright.", path, error)
     if image.mode.startswith("I") or image.mode == "F":
         grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
         return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
@@ -91,11 +109,17 @@ def fit_reference(
 
     C may be 1 (grey), 2 (grey and alpha), 3 or 4 (RGB and alpha); what is transparent shows
     `pad_color`, an HTML colour. Returns `[1, height, width, 3]` float32 in [0, 1].
-    Raises ValueError for another shape, values that are not finite, or an unknown colour.
+    Raises ValueError for another shape, values that are not finite or far from [0, 1], an unknown
+    colour, or a photo of which cropping would leave next to nothing.
     """
     _check_photo(photo)
     color = _rgb(pad_color).to(photo.device)
     box = fitted_box((photo.shape[1], photo.shape[2]), (height, width), fit)
+    if fit is Fit.CROP and height * width < MIN_CROPPED_SHARE * box.height * box.width:
+        raise ValueError(
+            f"image is {photo.shape[1]} x {photo.shape[2]} pixels (height x width); cropped to "
+            f"{height} x {width} nearly all of it would be lost: use fit = pad or another photo."
+        )
     resized = F.interpolate(
         _over_color(photo.float(), color).movedim(-1, 1),
         size=(box.height, box.width),
@@ -140,10 +164,21 @@ def _check_photo(photo: Tensor) -> None:
             f"image had shape {shape}; exactly one photo [1, height, width, 1 to 4 channels] is "
             "needed: pick one image of a batch or one frame of a clip."
         )
+    if not photo.is_floating_point():
+        raise ValueError(
+            f"image holds {photo.dtype} values; needs floating-point values in [0, 1]: divide "
+            "8-bit pixels by 255."
+        )
     if not torch.isfinite(photo).all():
         raise ValueError(
             "image holds NaN or infinite values; needs finite values in [0, 1]: load the photo "
             "again or check the node before this one."
+        )
+    low, high = photo.aminmax()
+    if low < -MAX_OVERSHOOT or high > 1 + MAX_OVERSHOOT:
+        raise ValueError(
+            f"image holds values from {low:.4g} to {high:.4g}; needs values in [0, 1]: divide "
+            "8-bit pixels by 255 or check the node before this one."
         )
 
 

@@ -68,7 +68,7 @@ class HostError(Exception):
 class Worker:
     """A process in ComfyUI's Python that runs the functions of `tests/host/scenarios`."""
 
-    def __init__(self, comfyui: ComfyUI, base: Path) -> None:
+    def __init__(self, comfyui: ComfyUI, base: Path, *, cpu: bool = True) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in close)
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(
@@ -77,6 +77,7 @@ class Worker:
                 Path(__file__).parent / "host" / "worker.py",
                 *("--comfyui", comfyui.path, "--pack", PROJECT, "--base-directory", base),
                 *("--connection", str(theirs.fileno())),
+                *(["--cpu"] if cpu else []),
             ],
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdout=self._log,

@@ -108,7 +108,7 @@ class Server:
 
 
 def _is_end(message: dict[str, Any], prompt_id: str) -> bool:
-    """The host says "executing nothing" when a job has ended, well or not, and is in the history."""
+    """The host says "executing nothing" when a job has ended, however, and is in the history."""
     data = message["data"]
     return (
         message["type"] == "executing" and data["node"] is None and data["prompt_id"] == prompt_id

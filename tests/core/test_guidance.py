@@ -125,9 +125,7 @@ def test_the_weights_are_the_coefficients_of_equation_13(s_y: float, s_r: float,
 
 @settings(deadline=None, max_examples=100)
 @given(s_y=finite_scales, s_r=finite_scales, t=st.floats(0, 1), seed=seeds)
-def test_guiding_clean_estimates_is_guiding_velocities(
-    s_y: float, s_r: float, t: float, seed: int
-):
+def test_guiding_clean_estimates_is_guiding_velocities(s_y: float, s_r: float, t: float, seed: int):
     """x0 = x - t v is linear and the weights add up to 1: the two orders agree."""
     scales = GuidanceScales(text=s_y, reference=s_r)
     velocities = predictions((2, 3), seed)

@@ -33,9 +33,7 @@ frame_rates = st.one_of(
 )
 
 
-def spec_box(
-    t: int, i: int, j: int, *, causal: bool, scale: ScaleFactors
-) -> list[tuple[int, int]]:
+def spec_box(t: int, i: int, j: int, *, causal: bool, scale: ScaleFactors) -> list[tuple[int, int]]:
     """Section 3: multiply by the scale; on time max(0, 8 t + 1 - 8) where the VAE is causal."""
 
     def frame(latent_time: int) -> int:

@@ -308,7 +308,9 @@ def test_a_photo_of_the_right_height_is_not_resampled():
 # Bad input, and the caller's tensors
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 3), (2, 4, 4, 3), (1, 4, 4, 5), (1, 0, 4, 3), (1, 3, 4, 0)])
+@pytest.mark.parametrize(
+    "shape", [(4, 4, 3), (2, 4, 4, 3), (1, 4, 4, 5), (1, 0, 4, 3), (1, 1, 4, 4, 3)]
+)
 def test_anything_but_one_photo_is_refused_with_its_shape(shape: tuple[int, ...]):
     wanted = rf"^image had shape \[{', '.join(map(str, shape))}\].* one photo .*pick one"
     with pytest.raises(ValueError, match=wanted):
@@ -321,6 +323,32 @@ def test_a_photo_with_values_that_are_not_finite_is_refused(value: float):
     photo[0, 2, 1, 0] = value
     with pytest.raises(ValueError, match=r"^image holds NaN or infinite values; .*load the photo"):
         fit_reference(photo, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("photo", "wanted"),
+    [
+        (torch.full((1, 4, 4, 3), 200.0), "from 200 to 200"),
+        (torch.full((1, 4, 4, 3), -1.0), "from -1 to -1"),
+        (torch.full((1, 4, 4, 3), 200, dtype=torch.uint8), "torch.uint8"),
+    ],
+)
+def test_pixels_that_are_not_between_0_and_1_are_refused(photo: Tensor, wanted: str):
+    with pytest.raises(ValueError, match=rf"^image holds .*{wanted}.* divide 8-bit pixels by 255"):
+        fit_reference(photo, 64, 64)
+
+
+def test_the_small_overshoot_of_resampling_is_clipped():
+    fitted = fit_reference(
+        torch.tensor([-0.1, 1.1])[None, None, :, None].expand(1, 2, 2, 3), 64, 64
+    )
+    assert fitted.min() == 0
+    assert fitted.max() == 1
+
+
+def test_cropping_that_would_lose_nearly_all_of_a_photo_is_refused():
+    with pytest.raises(ValueError, match=r"^image is 1 x 9000 pixels .*512 x 768.*fit = pad"):
+        fit_reference(torch.zeros(1, 1, 9000, 3), 512, 768, fit=Fit.CROP)
 
 
 @pytest.mark.parametrize("color", ["blurple", "#12", "", "0,0,0"])

@@ -21,11 +21,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("comfyui", "pack", "base-directory", "connection"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--cpu", action="store_true")
     args = parser.parse_args()
     # The host's modules (it has a top-level `nodes` too) come first, and it reads sys.argv itself.
     sys.path[0] = args.comfyui
     sys.path.append(str(Path(__file__).parent))
-    sys.argv = ["main.py", "--cpu", "--base-directory", args.base_directory]
+    sys.argv = ["main.py", "--base-directory", args.base_directory]
+    if args.cpu:
+        sys.argv.append("--cpu")
     logging.basicConfig(level=logging.INFO)
 
     import comfy.options
@@ -57,7 +60,9 @@ def serve(connection: Connection) -> None:
         module, function = scenario.rsplit(".", 1)
         try:
             run = getattr(importlib.import_module(f"scenarios.{module}"), function)
-            answer = ["ok", run(**arguments)]
+            # As the host runs its nodes.
+            with torch.inference_mode():
+                answer = ["ok", run(**arguments)]
         # Every failure of a scenario, an interrupt's BaseException too, is for the test that asked.
         except BaseException as error:  # noqa: BLE001
             answer = ["error", [type(error).__name__, str(error), traceback.format_exc()]]

@@ -1,0 +1,154 @@
+"""The workflows in the real page: every node known, none in red, and the miniature's Run button."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfyui import PROJECT
+from comfyui_server import Server
+from PIL import Image
+from skimage import data
+
+pytestmark = [pytest.mark.host, pytest.mark.browser]
+
+WORKFLOWS = sorted((PROJECT / "workflows").glob("*.json"))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# What the page says of its graph: unknown node types, nodes in error, links that did not survive.
+INSPECT = """() => {
+    const nodes = app.graph.nodes;
+    return {
+        nodes: nodes.map((node) => node.type),
+        unknown: nodes.map((n) => n.type).filter((t) => !LiteGraph.registered_node_types[t]),
+        red: nodes.filter((node) => node.has_errors).map((node) => node.type),
+        links: app.graph.links.size ?? Object.keys(app.graph.links).length,
+        errors: app.lastNodeErrors,
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(server: Server) -> Iterator[Any]:
+    """ComfyUI's page in Chromium, its greeting dialogs closed."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path: apt-get install chromium")
+    photo = server.base / "input" / "example.png"
+    Image.fromarray(data.astronaut()).save(photo)
+    for workflow in WORKFLOWS:
+        make_placeholders(json.loads(workflow.read_text()), server.base / "models")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        page = browser.new_page(viewport={"width": 2600, "height": 1100})
+        page.goto(server.url, wait_until="domcontentloaded")
+        page.wait_for_function(
+            "window.app?.graph && Object.keys(LiteGraph.registered_node_types).length > 500",
+            timeout=120_000,
+        )
+        page.wait_for_timeout(3000)
+        close_dialogs(page)
+        yield page
+        browser.close()
+
+
+def make_placeholders(workflow: dict[str, Any], models: Path) -> None:
+    """Empty files for the models that a workflow names: the page only looks at the names."""
+    for node in workflow["nodes"]:
+        for model in node.get("properties", {}).get("models", []):
+            path = models / model["directory"] / model["name"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+
+def visible_dialogs(page: Any) -> list[str]:
+    return [d.inner_text() for d in page.query_selector_all("[role=dialog]") if d.is_visible()]
+
+
+def close_dialogs(page: Any) -> None:
+    for _ in range(5):
+        if not visible_dialogs(page):
+            return
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(500)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflow_loads_without_a_missing_or_red_node(
+    page: Any, workflow: Path, tmp_path: Path
+) -> None:
+    graph = json.loads(workflow.read_text())
+    page.evaluate("(graph) => app.loadGraphData(graph)", graph)
+    page.wait_for_timeout(2000)
+    page.screenshot(path=tmp_path / "page.png")
+    seen = page.evaluate(INSPECT)
+    assert visible_dialogs(page) == []
+    assert sorted(seen["nodes"]) == sorted(node["type"] for node in graph["nodes"])
+    assert seen["unknown"] == []
+    assert seen["red"] == []
+    assert not seen["errors"]
+    assert seen["links"] == len(graph["links"])
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_queue_format_is_the_same_graph(page: Any, workflow: Path) -> None:
+    page.evaluate("(graph) => app.loadGraphData(graph)", json.loads(workflow.read_text()))
+    page.wait_for_timeout(1000)
+    from_page = page.evaluate("async () => (await app.graphToPrompt()).output")
+    from_file = json.loads((workflow.parent / "api" / workflow.name).read_text())
+
+    def plain(prompt: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: (node["class_type"], node["inputs"])
+            for key, node in prompt.items()
+            if "Note" not in node["class_type"]
+        }
+
+    assert plain(from_page) == plain(from_file)
+
+
+def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> None:
+    graph = json.loads((PROJECT / "workflows" / "stdrc_mini.json").read_text())
+    page.evaluate("(graph) => app.loadGraphData(graph)", graph)
+    page.wait_for_timeout(1000)
+    before = set((server.base / "output").rglob("*.mp4"))
+    run = [
+        button
+        for button in page.query_selector_all("button")
+        if button.is_visible() and button.inner_text().strip() == "Run"
+    ]
+    assert len(run) == 1
+    server.forget()
+    run[0].click()
+    give_up_at = time.monotonic() + 120
+    while (made := set((server.base / "output").rglob("*.mp4")) - before) == set():
+        assert time.monotonic() < give_up_at, server.log()
+        page.wait_for_timeout(500)
+    assert len(made) == 1
+    # The preview on Encode Reference Latent arrives at the page as well.
+    page.wait_for_function(
+        "app.graph.nodes.find((n) => n.type === 'STDRCEncodeReference').imgs?.length === 1",
+        timeout=30_000,
+    )
+    assert page.evaluate(INSPECT)["red"] == []
+
+
+def test_template_browser_offers_the_workflows(server: Server) -> None:
+    import requests
+
+    templates = requests.get(f"{server.url}/workflow_templates", timeout=60).json()
+    (ours,) = (names for pack, names in templates.items() if "STDRC" in pack)
+    assert sorted(ours) == [path.stem for path in WORKFLOWS]
