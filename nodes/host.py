@@ -123,6 +123,7 @@ def attach_references(
             if not references:
                 continue
             name = _input_name(stream)
+            _check_whole_frame(cond, name)
             reference = _single_reference(references, name)
             _check_fits_video(reference, latent_shapes[0], name)
             check_finite(latent_image, "latent_image")
@@ -240,6 +241,14 @@ def _input_name(stream: str) -> str:
     if stream == REFERENCE_STREAM:
         return "reference"
     return f"the reference (ReferenceLatent) of the {stream} conditioning"
+
+
+def _check_whole_frame(cond: dict[str, Any], name: str) -> None:
+    if cond.get("area") is not None:
+        raise ValueError(
+            f"{name} stands in a conditioning with an area; needs one for the whole frame: use "
+            "Conditioning (Set Mask) instead of Conditioning (Set Area)."
+        )
 
 
 def _single_reference(references: list[Tensor], name: str) -> Tensor:

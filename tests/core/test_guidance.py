@@ -178,9 +178,11 @@ def test_a_hosts_own_text_step_is_taken_once_with_the_text_scale(s_y: float, s_r
     torch.testing.assert_close(guided, step + push)
 
 
-@pytest.mark.parametrize("missing", ["text", "reference"])
-def test_a_stream_that_is_needed_may_not_be_left_out(missing: str):
-    with pytest.raises(TypeError):
+@pytest.mark.parametrize(
+    ("missing", "error"), [("empty", AssertionError), ("text", TypeError), ("reference", TypeError)]
+)
+def test_a_stream_that_is_needed_may_not_be_left_out(missing: str, error: type[Exception]):
+    with pytest.raises(error):
         guide(GuidanceScales(), **{**_streams(*predictions((3,), 1)), missing: None})
 
 

@@ -31,6 +31,7 @@ MESSAGES = {
     "empty positive": ["positive", "empty", "prompt"],
     "empty negative": ["negative", "empty", "prompt"],
     "core reference of another size": ["ReferenceLatent", "6 x 5", "4 x 4"],
+    "area": ["reference", "area", "Set Mask"],
     "core references": ["ReferenceLatent", "2 latents", "remove"],
 }
 

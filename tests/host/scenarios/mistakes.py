@@ -8,6 +8,7 @@ from typing import Any
 import comfy.model_base
 import comfy.sd
 import comfy.supported_models
+import node_helpers
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.taesd.taesd import TAESD
@@ -111,6 +112,11 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "empty positive": lambda: _run(positive=[]),
     "empty negative": lambda: _run(negative=[]),
     "core reference of another size": lambda: _core([world.latent([1, 128, 1, 6, 5])]),
+    "area": lambda: _run(
+        positive=node_helpers.conditioning_set_values(
+            world.conditioning("a man runs"), {"area": (2, 2, 0, 0)}
+        )
+    ),
     "core references": lambda: _core([world.latent([1, 128, 1, H, W])] * 2),
 }
 

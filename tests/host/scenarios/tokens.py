@@ -69,15 +69,14 @@ def in_context_velocity(
     model = world.patched(placement=placement, reference_timestep=reference_timestep)
     options = {"wrappers": model.wrappers}
     arguments = {"stdrc_reference": reference} if with_reference else {}
-    with torch.no_grad():
-        output = model.model.diffusion_model(
-            [video],
-            sigma,
-            context=context,
-            frame_rate=world.FRAME_RATE,
-            transformer_options=options,
-            **arguments,
-        )
+    output = model.model.diffusion_model(
+        [video],
+        sigma,
+        context=context,
+        frame_rate=world.FRAME_RATE,
+        transformer_options=options,
+        **arguments,
+    )
     return {
         "video": video,
         "reference": reference,
@@ -115,20 +114,19 @@ def hand_built_velocity(
     )
     no_audio = torch.zeros(batch, 0, model.audio_inner_dim)
     no_times = torch.zeros(batch, 1, 0, 2)
-    with torch.no_grad():
-        x = [model.patchify_proj(tokens), no_audio]
-        timestep, embedded, _ = model._prepare_timestep(
-            timesteps, batch, torch.float32, a_timestep=sigma
-        )
-        contexts, mask = model._prepare_context(context, batch, x)
-        pe = model._prepare_positional_embeddings(
-            [bounds[None].expand(batch, -1, -1, -1), no_times], world.FRAME_RATE, torch.float32
-        )
-        x = model._process_transformer_blocks(x, contexts, mask, timestep, pe)
-        shift, scale = (
-            model.scale_shift_table[None, None] + embedded[0].expand()[:, :, None]
-        ).unbind(2)
-        out = model.proj_out(model.norm_out(x[0]) * (1 + scale) + shift)
+    x = [model.patchify_proj(tokens), no_audio]
+    timestep, embedded, _ = model._prepare_timestep(
+        timesteps, batch, torch.float32, a_timestep=sigma
+    )
+    contexts, mask = model._prepare_context(context, batch, x)
+    pe = model._prepare_positional_embeddings(
+        [bounds[None].expand(batch, -1, -1, -1), no_times], world.FRAME_RATE, torch.float32
+    )
+    x = model._process_transformer_blocks(x, contexts, mask, timestep, pe)
+    shift, scale = (model.scale_shift_table[None, None] + embedded[0].expand()[:, :, None]).unbind(
+        2
+    )
+    out = model.proj_out(model.norm_out(x[0]) * (1 + scale) + shift)
     return out[:, :num_video_tokens].mT.reshape(video.shape)
 
 
