@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
@@ -61,29 +62,24 @@ def _random_model(num_layers: int, head_dim: int, num_heads: int, dtype: str) ->
     return ModelPatcher(model, device, device)
 
 
-class StepTimer:
-    """A sampler that only times: one step to warm up, then `num_steps` at the same sigma."""
+class Stopwatch:
+    """A DIFFUSION_MODEL wrapper inside the patch: sums the time of the bare forwards."""
 
-    def __init__(self, num_steps: int) -> None:
-        self.num_steps = num_steps
-        self.times_s: list[float] = []
+    def __init__(self) -> None:
+        self.time_s = 0.0
 
-    def __call__(
-        self, model, noise, sigmas, extra_args=None, callback=None, disable=None
-    ) -> Tensor:
-        sigma = sigmas[0] * noise.new_ones(noise.shape[0])
-        denoised = model(noise, sigma, **extra_args)
-        for _ in range(self.num_steps):
-            self.times_s.append(_timed(lambda: model(noise, sigma, **extra_args)))
-        return denoised
+    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        output, time_s = _timed(lambda: executor(*args, **kwargs))
+        self.time_s += time_s
+        return output
 
 
-def _timed(run: Any) -> float:
+def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
     _synchronize()
     start = time.perf_counter()
-    run()
+    result = run()
     _synchronize()
-    return time.perf_counter() - start
+    return result, time.perf_counter() - start
 
 
 def _synchronize() -> None:
@@ -91,41 +87,21 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def _step_time_s(guider: Any, video: dict[str, Any], num_steps: int) -> float:
-    timer = StepTimer(num_steps)
+def _time_step(guider: Any, video: dict[str, Any], stopwatch: Stopwatch) -> tuple[float, float]:
+    """Seconds of one guided step, and of the transformer's forwards in it."""
+    times_s = []
+
+    def one_step(model: Any, noise: Tensor, sigmas: Tensor, extra_args: Any, **_: Any) -> Tensor:
+        sigma = sigmas[0] * noise.new_ones(noise.shape[0])
+        stopwatch.time_s = 0.0
+        denoised, step_time_s = _timed(lambda: model(noise, sigma, **extra_args))
+        times_s.append(step_time_s)
+        return denoised
+
     noise = torch.randn(video["samples"].shape, generator=torch.Generator().manual_seed(0))
-    guider.sample(
-        noise, video["samples"], comfy.samplers.KSAMPLER(timer), torch.tensor([0.7, 0.0]), seed=0
-    )
-    return min(timer.times_s)
-
-
-class _Forwards:
-    """A wrapper inside the patch that keeps the transformer's inputs, to run them again bare."""
-
-    def __init__(self) -> None:
-        self.inputs: list[tuple[tuple, dict]] = []
-
-    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        self.inputs.append((args, kwargs))
-        return executor(*args, **kwargs)
-
-
-def _bare_time_s(model: ModelPatcher, guider: Any, video: dict[str, Any], num_steps: int) -> float:
-    """The least summed time of the forwards of one default step, without host or guider."""
-    forwards = _Forwards()
-    model.add_wrapper_with_key("diffusion_model", "benchmark", forwards)
-    _step_time_s(guider, video, 1)
-    model.remove_wrappers_with_key("diffusion_model", "benchmark")
-    one_step = forwards.inputs[: len(forwards.inputs) // 2]
-    transformer = model.model.diffusion_model
-
-    def run() -> None:
-        for args, kwargs in one_step:
-            transformer._forward(*args, **kwargs)
-
-    run()
-    return min(_timed(run) for _ in range(num_steps))
+    sampler = comfy.samplers.KSAMPLER(one_step)
+    guider.sample(noise, video["samples"], sampler, torch.tensor([0.7, 0.0]), seed=0)
+    return times_s[0], stopwatch.time_s
 
 
 def guided_steps(
@@ -135,12 +111,16 @@ def guided_steps(
     dtype: str,
     grid: list[int],
     rounds: int,
-    num_steps: int,
     prompt_tokens: int,
 ) -> dict[str, Any]:
-    """Seconds of one step per round and variant, the variants in turn within each round."""
+    """Seconds of one step and of its forwards, per variant and round, the variants in turn."""
+    if not torch.cuda.is_available():
+        # On few and shared cores, threads that wait for one another are most of the noise.
+        torch.set_num_threads(1)
     source = _random_model(num_layers, head_dim, num_heads, dtype)
     model = world.patched(source)
+    stopwatch = Stopwatch()
+    model.add_wrapper_with_key("diffusion_model", "benchmark", stopwatch)
     num_frames, height, width = grid
     video = {"samples": torch.zeros(1, 128, num_frames, height, width)}
     reference = world.latent([1, 128, 1, height, width])
@@ -164,14 +144,15 @@ def guided_steps(
         cfg_cond2_negative=5.0,
         style="regular",
     )
-    times_s: dict[str, list[float]] = {name: [] for name in (*guiders, "bare forwards")}
-    for _ in range(rounds):
-        for name, guider in guiders.items():
-            times_s[name].append(_step_time_s(guider, video, num_steps))
-        times_s["bare forwards"].append(_bare_time_s(model, guiders["default"], video, num_steps))
+    times_s: dict[str, list[tuple[float, float]]] = {name: [] for name in guiders}
+    for index in range(rounds + 1):
+        # There and back again, so that a drift of the machine's speed meets all alike.
+        for name in list(guiders)[:: 1 if index % 2 else -1]:
+            times_s[name].append(_time_step(guiders[name], video, stopwatch))
     on_gpu = torch.cuda.is_available()
     return {
-        "times_s": times_s,
+        # The first round warms up.
+        "times_s": {name: times[1:] for name, times in times_s.items()},
         "num_parameters": sum(p.numel() for p in source.model.parameters()),
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if on_gpu else 0,
