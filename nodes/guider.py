@@ -12,7 +12,8 @@ from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAd
 from torch import Tensor
 
 from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales, guide
-from .host import REFERENCE_LATENTS, REFERENCE_STREAM, check_reference, is_patched
+from .checks import REFERENCE_STREAM, check_reference
+from .host import REFERENCE_LATENTS, is_patched
 
 # The run's conditionings by stream: v0, vy and vyr of Eq. 13.
 EMPTY, TEXT, REFERENCE = "negative", "positive", REFERENCE_STREAM
@@ -109,14 +110,15 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
 
 
 def make_guider(
+    *,
     model: ModelPatcher,
     positive: list,
     negative: list,
     reference: dict[str, Tensor],
     text_scale: float,
     reference_scale: float,
-    start_percent: float,
-    end_percent: float,
+    start_percent: float = 0.0,
+    end_percent: float = 1.0,
 ) -> ThreeStreamGuider:
     """Checks the inputs of both nodes and builds the guider; raises ValueError for a bad one."""
     if not is_patched(model):
@@ -224,29 +226,8 @@ class STDRCThreeStreamGuider(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        model: io.Model.Type,
-        positive: io.Conditioning.Type,
-        negative: io.Conditioning.Type,
-        reference: io.Latent.Type,
-        text_scale: float,
-        reference_scale: float,
-        start_percent: float = 0.0,
-        end_percent: float = 1.0,
-    ) -> io.NodeOutput:
-        return io.NodeOutput(
-            make_guider(
-                model,
-                positive,
-                negative,
-                reference,
-                text_scale,
-                reference_scale,
-                start_percent,
-                end_percent,
-            )
-        )
+    def execute(cls, **inputs: Any) -> io.NodeOutput:
+        return io.NodeOutput(make_guider(**inputs))
 
 
 class STDRCThreeStreamSampler(io.ComfyNode):
@@ -282,29 +263,12 @@ class STDRCThreeStreamSampler(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: io.Model.Type,
-        positive: io.Conditioning.Type,
-        negative: io.Conditioning.Type,
-        reference: io.Latent.Type,
         noise_seed: int,
-        text_scale: float,
-        reference_scale: float,
         sampler: io.Sampler.Type,
         sigmas: io.Sigmas.Type,
         latent_image: io.Latent.Type,
-        start_percent: float = 0.0,
-        end_percent: float = 1.0,
+        **inputs: Any,
     ) -> io.NodeOutput:
-        guider = make_guider(
-            model,
-            positive,
-            negative,
-            reference,
-            text_scale,
-            reference_scale,
-            start_percent,
-            end_percent,
-        )
         return SamplerCustomAdvanced.execute(
-            Noise_RandomNoise(noise_seed), guider, sampler, sigmas, latent_image
+            Noise_RandomNoise(noise_seed), make_guider(**inputs), sampler, sigmas, latent_image
         )

@@ -30,14 +30,13 @@ from torch import Tensor
 from ..stdrc_core.grid import LatentGrid, ScaleFactors
 from ..stdrc_core.layout import Placement, reference_pixel_bounds
 from ..stdrc_core.reference import append_reference, strip_reference
+from .checks import check_conditioning, check_finite
 
 WRAPPER_KEY = "stdrc_reference"
 # The transformer's keyword argument that carries a conditioning's reference latent.
 REFERENCE_ARGUMENT = "stdrc_reference"
 # Where core's ReferenceLatent node keeps its latents in a conditioning.
 REFERENCE_LATENTS = "reference_latents"
-# The name our guider gives its conditioning of text and reference among the host's streams.
-REFERENCE_STREAM = "reference"
 
 
 class ReferenceTimestep(StrEnum):
@@ -77,33 +76,6 @@ def is_patched(model: ModelPatcher) -> bool:
     return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY))
 
 
-def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
-    """Raises ValueError unless `reference` is one clean latent frame `[1, num_channels, 1, H, W]`.
-
-    `name` is the input's name in the message.
-    """
-    shape = list(reference.shape)
-    if len(shape) != 5 or shape[0] != 1 or shape[2] != 1 or 0 in shape:
-        raise ValueError(
-            f"{name} has shape {shape}; needs the latent of exactly one photo, "
-            f"[1, {num_channels}, 1, H, W]: make it with Encode Reference Latent."
-        )
-    if shape[1] != num_channels:
-        raise ValueError(
-            f"{name} has {shape[1]} channels; the model works on {num_channels}: encode the photo "
-            "with the VAE that belongs to the model."
-        )
-    check_finite(reference, name)
-
-
-def check_finite(latent: Tensor, name: str) -> None:
-    if not torch.isfinite(latent).all():
-        raise ValueError(
-            f"{name} holds NaN or infinite values; needs finite ones: make it again, and check the "
-            "node that it comes from."
-        )
-
-
 def attach_references(
     executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
 ) -> Tensor:
@@ -122,12 +94,9 @@ def attach_references(
             references = cond.get(REFERENCE_LATENTS)
             if not references:
                 continue
-            name = _input_name(stream)
-            _check_whole_frame(cond, name)
-            reference = _single_reference(references, name)
-            _check_fits_video(reference, latent_shapes[0], name)
+            check_conditioning(cond, references, latent_shapes[0], stream)
             check_finite(latent_image, "latent_image")
-            latent = model.process_latent_in(reference)
+            latent = model.process_latent_in(references[0]).to(guider.model_patcher.load_device)
             cond["model_conds"] = {
                 **cond["model_conds"],
                 REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent),
@@ -234,46 +203,6 @@ class ReferenceInContext:
         if self.reference_timestep is ReferenceTimestep.CLEAN:
             own = torch.zeros_like(own)
         return torch.cat((per_token, own.expand(-1, grid.tokens_per_frame, -1)), dim=1)
-
-
-def _input_name(stream: str) -> str:
-    """What the user calls the reference: our guider's input, or that of core's ReferenceLatent."""
-    if stream == REFERENCE_STREAM:
-        return "reference"
-    return f"the reference (ReferenceLatent) of the {stream} conditioning"
-
-
-def _check_whole_frame(cond: dict[str, Any], name: str) -> None:
-    if cond.get("area") is not None:
-        raise ValueError(
-            f"{name} stands in a conditioning with an area; needs one for the whole frame: use "
-            "Conditioning (Set Mask) instead of Conditioning (Set Area)."
-        )
-
-
-def _single_reference(references: list[Tensor], name: str) -> Tensor:
-    if len(references) > 1:
-        raise ValueError(
-            f"{name} holds {len(references)} latents; one reference is supported: remove the other "
-            "ReferenceLatent nodes."
-        )
-    return references[0]
-
-
-def _check_fits_video(reference: Tensor, video_shape: torch.Size, name: str) -> None:
-    if len(video_shape) != 5:
-        raise ValueError(
-            f"latent_image has shape {list(video_shape)}; needs a video latent [B, C, T, H, W]: "
-            "make it with EmptyLTXVLatentVideo."
-        )
-    check_reference(reference, name, video_shape[1])
-    size, video_size = list(reference.shape[-2:]), list(video_shape[-2:])
-    if size != video_size:
-        raise ValueError(
-            f"{name} is {size[0]} x {size[1]} latent pixels (height x width), latent_image is "
-            f"{video_size[0]} x {video_size[1]}; needs the same size: connect this latent_image to "
-            "the latent input of Encode Reference Latent."
-        )
 
 
 def _video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:

@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..stdrc_core.grid import LTX_LATENT_CHANNELS
 from ..stdrc_core.reference import Fit, fit_reference
-from .host import check_reference
+from .checks import check_reference
 
 
 class STDRCEncodeReference(io.ComfyNode):
