@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from ..stdrc_core.grid import LatentGrid, ScaleFactors
 from ..stdrc_core.layout import Placement, reference_pixel_bounds
-from ..stdrc_core.reference import append_reference, strip_reference
+from ..stdrc_core.reference import ReferenceTimestep, append_reference, strip_reference
 from .checks import check_conditioning, check_finite
 
 WRAPPER_KEY = "stdrc_reference"
@@ -37,16 +36,6 @@ WRAPPER_KEY = "stdrc_reference"
 REFERENCE_ARGUMENT = "stdrc_reference"
 # Where core's ReferenceLatent node keeps its latents in a conditioning.
 REFERENCE_LATENTS = "reference_latents"
-
-
-class ReferenceTimestep(StrEnum):
-    """`clean`: t = 0, LTX's convention for conditioning tokens. `shared`: the video's t.
-
-    The paper does not say which it uses; the default is ours (SPEC section 2).
-    """
-
-    CLEAN = "clean"
-    SHARED = "shared"
 
 
 def patch_model(

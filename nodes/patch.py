@@ -5,7 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..stdrc_core.layout import Placement
-from .host import ReferenceTimestep, patch_model
+from ..stdrc_core.reference import ReferenceTimestep
+from .host import patch_model
 
 
 class STDRCApplyTASSRoPE(io.ComfyNode):

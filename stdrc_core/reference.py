@@ -39,6 +39,16 @@ class Fit(StrEnum):
     CROP = "crop"
 
 
+class ReferenceTimestep(StrEnum):
+    """`clean`: t = 0, LTX's convention for conditioning tokens. `shared`: the video's t.
+
+    The paper does not say which it uses; the default is ours (SPEC section 2).
+    """
+
+    CLEAN = "clean"
+    SHARED = "shared"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FittedBox:
     """A photo scaled to `height` x `width`, its corner at (`top`, `left`) of the frame, in pixels.
