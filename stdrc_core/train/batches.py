@@ -1,0 +1,36 @@
+"""Which samples a step takes, as a function of the step alone: a resumed run goes on as if never
+stopped, and the split over processes does not matter.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .objective import seeded_generator
+
+
+def batch_indices(num_samples: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """Indices of the samples of one step, over all processes: every epoch is a permutation."""
+    indices = []
+    for position in range(step * batch_size, (step + 1) * batch_size):
+        epoch, place = divmod(position, num_samples)
+        indices.append(int(_order(num_samples, epoch, seed)[place]))
+    return indices
+
+
+def own_share(batch_size: int, rank: int, num_processes: int) -> range:
+    """The places in the batch that process `rank` works on.
+
+    Raises ValueError where the batch cannot be shared evenly.
+    """
+    if batch_size % num_processes:
+        raise ValueError(
+            f"run.batch_size was {batch_size} on {num_processes} processes; needs a multiple of "
+            "the number of processes."
+        )
+    share = batch_size // num_processes
+    return range(rank * share, (rank + 1) * share)
+
+
+def _order(num_samples: int, epoch: int, seed: int) -> torch.Tensor:
+    return torch.randperm(num_samples, generator=seeded_generator(seed, epoch, -1))

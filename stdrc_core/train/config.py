@@ -1,0 +1,187 @@
+"""What a training run is, resolved and checked: a YAML recipe, changed by `--set a.b=c`.
+
+Unknown keys are refused, every range is checked, and the resolved configuration is saved beside the
+run's results. Defaults are the paper's numbers (SPEC section 4) where it gives one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..augment import Augmentation
+from ..layout import Placement
+from ..reference import ReferenceTimestep
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and without room for a key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    checkpoint: Path
+    """LTX-2 single file, split transformer file or diffusers folder."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the frozen weights and of the forward pass; trained weights are kept in float32."""
+    gradient_checkpointing: bool = True
+    """Recomputes activations in the backward pass: less memory, about a third more time."""
+
+
+class DataSection(Section):
+    cache: Path
+    """What `prepare` wrote."""
+
+
+class ReferenceSection(Section):
+    placement: Placement = Placement.TASS
+    timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+    p_drop: float = Field(0.20, ge=0, le=1)
+    """Share of samples without a reference: no tokens at all, never zeros."""
+    augmentation: Augmentation = Augmentation()
+    """Eq. 5, in training only."""
+
+
+class ObjectiveSection(Section):
+    timesteps: Literal["logit_normal", "uniform"] = "logit_normal"
+    """LTX's resolution-shifted logit-normal, or uniform."""
+    text_p_drop: float = Field(0.05, ge=0, le=1)
+    """Share of samples with the empty prompt."""
+    lambda_id: float = Field(0.1, ge=0)
+    lambda_tic: float = Field(0.05, ge=0)
+    gamma: float = Field(1.0, ge=0)
+    """Exponent of w(t), Eq. 12."""
+    identity_latent_frames: int = Field(2, ge=1)
+    """Consecutive latent frames that are decoded for the identity losses."""
+    identity_frames: int = Field(4, ge=1)
+    """Of the frames decoded, how many are embedded."""
+    face_pack: Path | None = None
+    """InsightFace pack folder with the recognition model; needed where a lambda is above 0."""
+
+    @property
+    def has_identity_losses(self) -> bool:
+        return self.lambda_id > 0 or self.lambda_tic > 0
+
+    @model_validator(mode="after")
+    def _needs_faces(self) -> ObjectiveSection:
+        if self.has_identity_losses and self.face_pack is None:
+            raise ValueError(
+                "face_pack is missing; needs the folder of an InsightFace pack for the identity "
+                "losses: set objective.face_pack, or lambda_id and lambda_tic to 0"
+            )
+        return self
+
+
+class TrainableSection(Section):
+    method: Literal["lora", "full"] = "lora"
+    """A LoRA on video attention and feed-forward, or all weights of the video branch."""
+    rank: int = Field(64, ge=1)
+    alpha: float = Field(64.0, gt=0)
+
+
+class OptimizerSection(Section):
+    name: Literal["adamw", "adamw_8bit"] = "adamw"
+    lr: float = Field(5e-5, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    num_warmup_steps: int = Field(0, ge=0)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay of the averaged weights; 0 keeps none."""
+
+
+class RunSection(Section):
+    out: Path
+    """Folder of the run: configuration, logs, checkpoints, exported weights."""
+    num_steps: int = Field(20_000, ge=1)
+    batch_size: int = Field(32, ge=1)
+    """Samples a step over all processes together."""
+    micro_batch_size: int = Field(1, ge=1)
+    """Samples that one process holds at once; the rest is accumulated."""
+    seed: int = Field(0, ge=0)
+    checkpoint_every: int = Field(500, ge=1)
+    keep_checkpoints: int = Field(3, ge=1)
+    log_every: int = Field(1, ge=1)
+
+
+class TrainConfig(Section):
+    """A whole run; the sections are the YAML file's top level."""
+
+    model: ModelSection
+    data: DataSection
+    run: RunSection
+    reference: ReferenceSection = ReferenceSection()
+    objective: ObjectiveSection
+    trainable: TrainableSection = TrainableSection()
+    optimizer: OptimizerSection = OptimizerSection()
+
+    @model_validator(mode="after")
+    def _whole_micro_batches(self) -> TrainConfig:
+        if self.run.batch_size % self.run.micro_batch_size:
+            raise ValueError(
+                f"run.batch_size was {self.run.batch_size}; needs a multiple of "
+                f"run.micro_batch_size ({self.run.micro_batch_size})"
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved configuration; reading it gives this one again."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
+    """Reads a recipe and applies `changes` of the form `section.key=value` (values are YAML).
+
+    Raises ValueError in one sentence for a file that cannot be read, a change of another form, an
+    unknown key or a value out of range.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ValueError(f"config {path} could not be read ({error.strerror}).") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"config {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"config {path} holds no sections; needs model, data, run and objective.")
+    for change in changes:
+        _apply(values, change)
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"config {path}: {_sentence(error)}") from error
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    *sections, name = key.split(".")
+    if not equals or not sections or not name:
+        raise ValueError(f"--set was {change!r}; needs section.key=value, as run.num_steps=100.")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"--set was {change!r}; {section} is a value, not a section.")
+    values[name] = yaml.safe_load(value)
+
+
+def _sentence(error: ValidationError) -> str:
+    """All that is wrong, the key and the value that was given with each."""
+    parts = []
+    for problem in error.errors():
+        key = ".".join(map(str, problem["loc"])) or "the whole"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            parts.append(f"{key} is missing")
+        elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            parts.append(f"{key} is not a known key")
+        elif problem["type"] == "value_error":
+            parts.append(message)
+        else:
+            parts.append(f"{key} was {problem['input']!r}: {message[0].lower()}{message[1:]}")
+    return "; ".join(parts) + "."

@@ -1,0 +1,248 @@
+"""One training step's loss (SPEC section 4), from a batch in memory to a scalar.
+
+    L = L_flow + w(t) (l_id L_id + l_tic L_tic)                                  (Eq. 11)
+
+Every random number of a sample comes from a generator seeded by run, step and the sample's place in
+the global batch: how the batch is split over processes and micro-batches, and whether the run was
+resumed, changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..flow import (
+    add_noise,
+    clean_estimate,
+    identity_weight,
+    sample_logit_normal,
+    sample_uniform,
+    target_velocity,
+)
+from ..identity import identity_loss, temporal_consistency_loss
+from .config import ObjectiveSection, ReferenceSection
+
+# Samples of one length: noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,1,H,W] or
+# None. The model takes all groups of a batch in one call, so that a wrapper (DDP) sees one forward.
+Group = tuple[Tensor, Tensor, Tensor, Tensor | None]
+Velocity = Callable[[list[Group]], list[Tensor]]
+# One photo [1,h,w,3] in [0,1] -> clean reference latent [1,C,1,H,W]
+EncodeReference = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSample:
+    """One cached clip, ready for the objective."""
+
+    latent: Tensor
+    """Clean video latent z_0, `[C, T, H, W]`."""
+    context: Tensor
+    """Text embedding, `[L, D]`."""
+    photo: Tensor
+    """Reference photo before augmentation, `[1, h, w, 3]` in [0, 1]."""
+    landmarks: Tensor
+    """Five points of the face in each pixel frame, `[F, 5, 2]` in pixels."""
+    has_face: Tensor
+    """Where `landmarks` are a face, `[F]` bool."""
+    e_ref: Tensor
+    """Embedding of the unaugmented photo, `[E]`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """The random choices of one sample in one step."""
+
+    t: float
+    noise: Tensor
+    drops_text: bool
+    drops_reference: bool
+    augmentation: torch.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Means over the batch; `total` is what is differentiated, the others are for the log."""
+
+    total: Tensor
+    flow: Tensor
+    identity: Tensor
+    consistency: Tensor
+
+
+class FaceLosses:
+    """Decodes a part of the clean estimate and embeds the faces in it (Eq. 7-10).
+
+    Only `num_latent_frames` consecutive latent frames are decoded, and of their pixel frames at
+    most `num_frames` are embedded: the decode is what costs. What is lost: faces outside the window
+    get no gradient in this step, and the window is decoded without its neighbours in time, so its
+    first and last frames differ a little from those of the whole clip.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[Tensor], Tensor],
+        embed: Callable[[Tensor, Tensor], Tensor],
+        *,
+        num_latent_frames: int,
+        num_frames: int,
+        frames_per_latent: int = 8,
+    ) -> None:
+        """`decode` maps `[1,C,T,H,W]` latents to `[1,3,F,h,w]` pixels in [-1, 1]; `embed` maps
+        `[N,3,h,w]` pixels in [0, 1] and `[N,5,2]` landmarks to `[N,E]` embeddings."""
+        self.decode, self.embed = decode, embed
+        self.num_latent_frames, self.num_frames = num_latent_frames, num_frames
+        self.frames_per_latent = frames_per_latent
+
+    def __call__(
+        self, clean: Tensor, sample: TrainingSample, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """L_id and L_tic of one clip's clean estimate `[C, T, H, W]`; scalars, 0 without a face."""
+        num_latent_frames = min(self.num_latent_frames, clean.shape[1])
+        num_starts = clean.shape[1] - num_latent_frames + 1
+        start = int(torch.randint(num_starts, (), generator=generator))
+        window = clean[None, :, start : start + num_latent_frames]
+        pixels = (self.decode(window)[0].movedim(1, 0) + 1) / 2
+        # Latent frame k > 0 holds pixel frames 8k - 7 to 8k. Decoded at the head of a window it
+        # gives one pixel frame, as every clip's first does: its last, 8k.
+        first_frame = start * self.frames_per_latent
+        shown = sample.has_face[first_frame : first_frame + len(pixels)].nonzero()[:, 0].cpu()
+        order = torch.randperm(len(shown), generator=generator)[: self.num_frames]
+        chosen = shown[order].sort().values
+        if len(chosen) == 0:
+            zero = clean.sum() * 0
+            return zero, zero
+        landmarks = sample.landmarks[first_frame + chosen].to(pixels)
+        embeddings = self.embed(pixels[chosen.to(pixels.device)], landmarks)[None]
+        has_face = torch.ones(embeddings.shape[:2], device=embeddings.device)
+        e_ref = sample.e_ref[None].to(embeddings)
+        return (
+            identity_loss(embeddings, e_ref, has_face)[0],
+            temporal_consistency_loss(embeddings, has_face)[0],
+        )
+
+
+def draw(
+    sample: TrainingSample,
+    seed: Sequence[int],
+    objective: ObjectiveSection,
+    reference: ReferenceSection,
+) -> Draws:
+    """The choices of the sample whose place is `seed` = (run seed, step, index in the batch)."""
+    generator = seeded_generator(*seed)
+    num_tokens = sample.latent[0].numel()
+    if objective.timesteps == "uniform":
+        t = sample_uniform(1, generator)
+    else:
+        t = sample_logit_normal(1, num_tokens, generator)
+    drop_text, drop_reference = torch.rand(2, generator=generator).tolist()
+    return Draws(
+        t=t.item(),
+        noise=torch.randn(sample.latent.shape, generator=generator),
+        drops_text=drop_text < objective.text_p_drop,
+        drops_reference=drop_reference < reference.p_drop,
+        augmentation=generator,
+    )
+
+
+def seeded_generator(*seed: int) -> torch.Generator:
+    """A CPU generator of its own for each tuple of numbers."""
+    digest = hashlib.blake2b(repr(seed).encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+class Objective:
+    """L of a batch; `velocity` is the model in training, the rest is frozen."""
+
+    def __init__(
+        self,
+        objective: ObjectiveSection,
+        reference: ReferenceSection,
+        *,
+        encode_reference: EncodeReference,
+        empty_context: Tensor,
+        face_losses: FaceLosses | None = None,
+    ) -> None:
+        """`empty_context` `[L, D]` is the empty prompt's embedding. Raises ValueError where the
+        identity losses have a weight and `face_losses` is missing."""
+        if objective.has_identity_losses and face_losses is None:
+            raise ValueError(
+                "face_losses is missing; needs a decoder and a face model where "
+                "objective.lambda_id or objective.lambda_tic is above 0."
+            )
+        self.objective, self.reference = objective, reference
+        self.encode_reference, self.empty_context = encode_reference, empty_context
+        self.face_losses = face_losses if objective.has_identity_losses else None
+        self.augment = reference.augmentation
+
+    def __call__(
+        self, velocity: Velocity, samples: Sequence[TrainingSample], draws: Sequence[Draws]
+    ) -> Losses:
+        """The mean loss of `samples` under their `draws`."""
+        device = samples[0].latent.device
+        clean = torch.stack([sample.latent.float() for sample in samples])
+        noise = torch.stack([choice.noise for choice in draws]).to(device)
+        t = torch.tensor([choice.t for choice in draws], device=device)
+        noisy = add_noise(clean, noise, t)
+        predicted = self._predict(velocity, noisy, t, samples, draws)
+        flow = F.mse_loss(predicted, target_velocity(clean, noise))
+        zero = flow.new_zeros(())
+        identity = consistency = weighted = zero
+        if self.face_losses is not None:
+            estimate = clean_estimate(noisy, predicted, t)
+            terms = [
+                self.face_losses(estimate[i], samples[i], draws[i].augmentation)
+                for i in range(len(samples))
+            ]
+            ids, tics = (torch.stack(column) for column in zip(*terms, strict=True))
+            weights = identity_weight(t, self.objective.gamma)
+            mix = self.objective.lambda_id * ids + self.objective.lambda_tic * tics
+            identity, consistency, weighted = ids.mean(), tics.mean(), (weights * mix).mean()
+        return Losses(
+            total=flow + weighted,
+            flow=flow.detach(),
+            identity=identity.detach(),
+            consistency=consistency.detach(),
+        )
+
+    def _predict(
+        self,
+        velocity: Velocity,
+        noisy: Tensor,
+        t: Tensor,
+        samples: Sequence[TrainingSample],
+        draws: Sequence[Draws],
+    ) -> Tensor:
+        """The model's velocity. A dropped reference means no tokens, so samples with and without
+        one have different lengths and form a group each."""
+        contexts = torch.stack(
+            [
+                (self.empty_context if choice.drops_text else sample.context).to(noisy)
+                for sample, choice in zip(samples, draws, strict=True)
+            ]
+        )
+        members = [
+            [i for i, choice in enumerate(draws) if choice.drops_reference is dropped]
+            for dropped in (False, True)
+        ]
+        groups: list[Group] = []
+        for dropped, group in zip((False, True), members, strict=True):
+            if group:
+                references = None
+                if not dropped:
+                    references = torch.cat([self._encode(samples[i], draws[i]) for i in group])
+                groups.append((noisy[group], t[group], contexts[group], references))
+        outputs = torch.cat([output.float() for output in velocity(groups)])
+        # Back into the batch's order.
+        return outputs[torch.tensor(members[0] + members[1]).argsort().to(outputs.device)]
+
+    def _encode(self, sample: TrainingSample, choice: Draws) -> Tensor:
+        """z_ref = E_vae(A(I_ref)) (Eq. 5), `[1, C, 1, H, W]`."""
+        photo = self.augment(sample.photo, choice.augmentation)
+        with torch.no_grad():
+            return self.encode_reference(photo).to(sample.latent.device, torch.float32)

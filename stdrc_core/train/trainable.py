@@ -1,0 +1,71 @@
+"""What of the backbone is trained: a LoRA on the video branch, or all of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from .config import TrainableSection
+
+# diffusers' names of the video's attention and feed-forward projections.
+LORA_TARGETS = (
+    r".*transformer_blocks\.\d+\.(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)"
+    r"|.*transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)"
+)
+_ADAPTER = "default"
+
+
+def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> None:
+    """Freezes `model` but for what `section` trains, in place; trained weights are float32.
+
+    A fresh LoRA changes nothing: its B is 0. `seed` draws its A.
+    """
+    model.requires_grad_(False)
+    if section.method == "full":
+        for parameter in model.parameters():
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(True)
+        return
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(r=section.rank, lora_alpha=section.alpha, target_modules=LORA_TARGETS)
+    # peft draws from the global generator: give it back as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model, adapter_name=_ADAPTER)
+    for name, parameter in model.named_parameters():
+        is_adapter = f".{_ADAPTER}." in name
+        parameter.requires_grad_(is_adapter)
+        if is_adapter:
+            parameter.data = parameter.data.float()
+
+
+def trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and parameters that the optimizer moves."""
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+
+
+class AverageOfWeights:
+    """Exponential moving average of the trained weights, in float32 (EMA).
+
+    a <- decay a + (1 - decay) w after each step. It has `state_dict` and `load_state_dict`, so that
+    a checkpoint can hold it.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: p.detach().clone() for name, p in trained_parameters(model)}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        for name, parameter in trained_parameters(model):
+            self.weights[name].lerp_(parameter, 1 - self.decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self.weights)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for name, value in state.items():
+            self.weights[name].copy_(value)

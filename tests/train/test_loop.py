@@ -1,0 +1,200 @@
+"""The loop: exact resume, the same run on several processes, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor
+from train import world
+
+from stdrc_core.train import loop
+from stdrc_core.train.batches import batch_indices, own_share
+from stdrc_core.train.checkpoints import CheckpointFolder
+
+RUN_WORLD = Path(__file__).with_name("run_world.py")
+
+
+def run(out: Path, *changes: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, RUN_WORLD, out, *changes],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def weights(out: Path, step: int) -> dict[str, Tensor]:
+    return load_file(out / "checkpoints" / f"step_{step:08d}" / "model.safetensors")
+
+
+def log(out: Path) -> dict[int, dict[str, float]]:
+    """The last entry of each step."""
+    entries = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return {entry["step"]: entry for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    done = run(out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.parametrize("steps", [3, 4, 5])
+def test_a_killed_run_goes_on_to_the_weights_of_one_never_stopped(
+    whole: Path, tmp_path: Path, steps: int
+):
+    killed = run(tmp_path, KILL_AFTER_STEP=str(steps))
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir())[-1] < "step_00000006"
+    resumed = run(tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    expected = weights(whole, 6)
+    for name, value in weights(tmp_path, 6).items():
+        assert torch.equal(value, expected[name]), name
+    for step, entry in log(whole).items():
+        assert log(tmp_path)[step]["total"] == entry["total"]
+
+
+def test_the_average_of_the_weights_is_resumed_as_well(whole: Path, tmp_path: Path):
+    run(tmp_path, KILL_AFTER_STEP="3")
+    run(tmp_path)
+    averages = [
+        torch.load(out / "checkpoints" / "step_00000006" / "custom_checkpoint_0.pkl")
+        for out in (whole, tmp_path)
+    ]
+    assert averages[0].keys() == averages[1].keys() != set()
+    assert all(torch.equal(averages[0][name], averages[1][name]) for name in averages[0])
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2])
+def test_two_processes_are_one_process_at_the_same_global_batch(
+    whole: Path, tmp_path: Path, micro_batch_size: int
+):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
+            *("--master_port", str(29_600 + micro_batch_size), RUN_WORLD, tmp_path),
+            f"run.micro_batch_size={micro_batch_size}",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for step, entry in log(whole).items():
+        for name in ("total", "flow", "identity", "consistency"):
+            assert log(tmp_path)[step][name] == pytest.approx(entry[name], abs=1e-4)
+
+
+def test_sigterm_ends_a_run_after_a_whole_step_with_a_checkpoint(tmp_path: Path):
+    with subprocess.Popen(
+        [sys.executable, RUN_WORLD, tmp_path, "run.num_steps=100000"], stderr=subprocess.DEVNULL
+    ) as process:
+        give_up_at = time.monotonic() + 60
+        while not (tmp_path / "log.jsonl").exists() and time.monotonic() < give_up_at:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    done = max(log(tmp_path)) + 1
+    newest = CheckpointFolder(path=tmp_path / "checkpoints", keep=3).newest()
+    assert newest is not None
+    assert newest[1] == done
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path):
+    config = world.config(tmp_path, run={"num_steps": 2})
+    loop.train(config, world.parts(config), Accelerator(cpu=True))
+    kept = weights(tmp_path, 2)
+    longer = world.config(tmp_path, run={"num_steps": 4})
+    parts = world.parts(longer)
+    broken = [
+        type(sample)(**{**vars(sample), "latent": sample.latent * float("nan")})
+        for sample in parts.samples
+    ]
+    with pytest.raises(RuntimeError, match=r"the loss was nan in step 2; .*optimizer\.lr"):
+        loop.train(
+            longer,
+            loop.Parts(model=parts.model, objective=parts.objective, samples=broken),
+            Accelerator(cpu=True),
+        )
+    for name, value in weights(tmp_path, 2).items():
+        assert torch.equal(value, kept[name])
+
+
+def test_a_full_disk_leaves_the_older_checkpoints_and_nothing_half_written(tmp_path: Path):
+    folder = CheckpointFolder(path=tmp_path / "checkpoints", keep=2)
+    for step in (1, 2, 3):
+        folder.write(step, lambda path, step=step: (path / "w").write_text(str(step)))
+
+    def fails(path: Path) -> None:
+        (path / "w").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        folder.write(4, fails)
+    assert sorted(p.name for p in folder.path.iterdir()) == ["step_00000002", "step_00000003"]
+    path, step = folder.newest()
+    assert (step, (path / "w").read_text()) == (3, "3")
+
+
+def test_every_epoch_is_a_permutation_of_the_samples():
+    taken = [i for step in range(21) for i in batch_indices(7, 3, step, seed=5)]
+    epochs = [taken[at : at + 7] for at in range(0, 63, 7)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+@pytest.mark.parametrize(("batch_size", "num_processes"), [(8, 1), (8, 2), (8, 8), (12, 3)])
+def test_shares_of_the_processes_are_the_batch(batch_size: int, num_processes: int):
+    shares = [own_share(batch_size, rank, num_processes) for rank in range(num_processes)]
+    assert [place for share in shares for place in share] == list(range(batch_size))
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused():
+    with pytest.raises(ValueError, match=r"run\.batch_size was 8 on 3 processes"):
+        own_share(8, 0, 3)
+
+
+def test_training_lowers_the_loss_and_the_reference_tells_two_clips_apart(tmp_path: Path):
+    """Overfit on two clips of equal text: with its reference each is known, without it neither."""
+    config = world.config(
+        tmp_path,
+        run={"num_steps": 150, "checkpoint_every": 1000, "batch_size": 8, "micro_batch_size": 8},
+        objective={"lambda_id": 0, "lambda_tic": 0, "timesteps": "uniform"},
+        reference={"p_drop": 0.2, "augmentation": {"p_flip": 0, "p_crop": 0, "p_color": 0}},
+        optimizer={"lr": 1e-2, "ema_decay": 0},
+    )
+    parts = world.parts(config, num_samples=2)
+    first, second = parts.samples
+    second = type(second)(**{**vars(second), "context": first.context})
+    signs = torch.ones(world.C, world.T, world.H, world.W)
+    clips = [
+        type(s)(**{**vars(s), "latent": sign * signs, "photo": torch.full_like(s.photo, light)})
+        for s, sign, light in ((first, 1.0, 0.9), (second, -1.0, 0.1))
+    ]
+    parts = loop.Parts(model=parts.model, objective=parts.objective, samples=clips)
+    loop.train(config, parts, Accelerator(cpu=True))
+    losses = [entry["flow"] for _, entry in sorted(log(tmp_path).items())]
+    assert sum(losses[-20:]) < 0.6 * sum(losses[:20])
+    noise = torch.randn((1, *signs.shape), generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([0.95])
+    answers = {}
+    for name, clip in zip(("first", "second"), clips, strict=True):
+        for reference in (world.encode_reference(clip.photo), None):
+            with torch.no_grad():
+                (velocity,) = parts.model([(noise, t, clip.context[None], reference)])
+            answers[name, reference is not None] = (noise - t * velocity).mean().item()
+    assert answers["first", True] - answers["second", True] > 1.0
+    assert answers["first", False] == pytest.approx(answers["second", False], abs=1e-5)

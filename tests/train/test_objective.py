@@ -1,0 +1,184 @@
+"""The objective of a batch against the equations, sample by sample."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from train import world
+
+from stdrc_core.train.config import ObjectiveSection, ReferenceSection
+from stdrc_core.train.objective import Group, Objective, draw
+
+NO_AUGMENTATION = {"p_flip": 0, "p_rotate": 0, "p_crop": 0, "p_color": 0}
+
+
+def sections(**objective: float) -> tuple[ObjectiveSection, ReferenceSection]:
+    return (
+        ObjectiveSection(face_pack=Path("unused"), **objective),
+        ReferenceSection(augmentation=NO_AUGMENTATION),
+    )
+
+
+def make_objective(objective: ObjectiveSection, reference: ReferenceSection) -> Objective:
+    return Objective(
+        objective,
+        reference,
+        encode_reference=world.encode_reference,
+        empty_context=torch.full(world.CONTEXT, 9.0),
+        face_losses=world.face_losses(num_latent_frames=world.T, num_frames=99),
+    )
+
+
+class Recorder:
+    """A velocity model that answers 0.7 times its input, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+
+    def __call__(self, groups: list[Group]) -> list[Tensor]:
+        self.groups += groups
+        return [0.7 * video for video, *_ in groups]
+
+
+def test_loss_is_the_equations_term_by_term():
+    objective, reference = sections(lambda_id=0.3, lambda_tic=0.2, gamma=2.0)
+    samples = world.random_samples(5)
+    draws = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
+    losses = make_objective(objective, reference)(Recorder(), samples, draws)
+    faces = world.face_losses(num_latent_frames=world.T, num_frames=99)
+    flows, totals = [], []
+    for sample, choice in zip(samples, draws, strict=True):
+        t, clean, noise = choice.t, sample.latent, choice.noise
+        noisy = (1 - t) * clean + t * noise
+        predicted = 0.7 * noisy
+        flow = ((predicted - (noise - clean)) ** 2).mean()
+        frames = (faces.decode((noisy - t * predicted)[None])[0].movedim(1, 0) + 1) / 2
+        embeddings = faces.embed(frames, sample.landmarks)[sample.has_face]
+        cos = torch.nn.functional.cosine_similarity
+        l_id = (1 - cos(embeddings, sample.e_ref[None])).mean()
+        l_tic = (1 - cos(embeddings, embeddings.mean(dim=0)[None])).mean()
+        weight = ((1 - t) ** 2 / ((1 - t) ** 2 + t**2)) ** 2
+        flows.append(flow)
+        totals.append(flow + weight * (0.3 * l_id + 0.2 * l_tic))
+    torch.testing.assert_close(losses.flow, torch.stack(flows).mean())
+    torch.testing.assert_close(losses.total, torch.stack(totals).mean(), rtol=1e-4, atol=1e-5)
+    assert losses.total > losses.flow
+
+
+def test_a_dropped_reference_means_no_tokens_and_a_dropped_text_the_empty_prompt():
+    objective, reference = sections()
+    samples = world.random_samples(4)
+    plain = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
+    draws = [
+        replace(choice, drops_text=i in (1, 2), drops_reference=i in (2, 3))
+        for i, choice in enumerate(plain)
+    ]
+    model = Recorder()
+    make_objective(objective, reference)(model, samples, draws)
+    (with_reference, without) = model.groups
+    assert with_reference[3].shape == (2, world.C, 1, world.H, world.W)
+    for place, i in enumerate((0, 1)):
+        assert torch.equal(with_reference[3][place], world.encode_reference(samples[i].photo)[0])
+    assert without[3] is None
+    empty = torch.full(world.CONTEXT, 9.0)
+    assert torch.equal(with_reference[2], torch.stack([samples[0].context, empty]))
+    assert torch.equal(without[2], torch.stack([empty, samples[3].context]))
+
+
+def test_predictions_return_to_their_own_samples():
+    """Samples with and without reference are computed apart; each must meet its own target."""
+    objective, reference = sections(lambda_id=0, lambda_tic=0)
+    samples = world.random_samples(6)
+    draws = [
+        replace(draw(s, (0, 0, i), objective, reference), drops_reference=i % 2 == 0)
+        for i, s in enumerate(samples)
+    ]
+    perfect = {
+        tuple(((1 - d.t) * s.latent + d.t * d.noise).flatten()[:3].tolist()): d.noise - s.latent
+        for s, d in zip(samples, draws, strict=True)
+    }
+
+    def oracle(groups: list[Group]) -> list[Tensor]:
+        return [
+            torch.stack([perfect[tuple(video.flatten()[:3].tolist())] for video in group[0]])
+            for group in groups
+        ]
+
+    losses = make_objective(objective, reference)(oracle, samples, draws)
+    assert losses.flow.item() == pytest.approx(0, abs=1e-10)
+
+
+def test_dropout_rates_are_independent_and_as_configured():
+    objective, reference = sections(text_p_drop=0.3)
+    reference = reference.model_copy(update={"p_drop": 0.4})
+    (sample,) = world.random_samples(1)
+    draws = [draw(sample, (0, step, 0), objective, reference) for step in range(2000)]
+    text = sum(d.drops_text for d in draws) / 2000
+    ref = sum(d.drops_reference for d in draws) / 2000
+    both = sum(d.drops_text and d.drops_reference for d in draws) / 2000
+    assert text == pytest.approx(0.3, abs=0.045)
+    assert ref == pytest.approx(0.4, abs=0.045)
+    assert both == pytest.approx(0.12, abs=0.03)
+
+
+def test_draws_depend_on_run_step_and_place_alone():
+    objective, reference = sections()
+    (sample,) = world.random_samples(1)
+    first = draw(sample, (1, 2, 3), objective, reference)
+    again = draw(sample, (1, 2, 3), objective, reference)
+    assert (first.t, first.drops_text) == (again.t, again.drops_text)
+    assert torch.equal(first.noise, again.noise)
+    for other in ((0, 2, 3), (1, 3, 2), (1, 2, 4)):
+        assert draw(sample, other, objective, reference).t != first.t
+
+
+@pytest.mark.parametrize("start", range(world.T))
+def test_a_decoded_window_is_matched_with_its_own_landmarks(start: int):
+    """Window k starts at pixel frame 8k: only that frame has a face, and it is the one embedded."""
+    (sample,) = world.random_samples(1)
+    only = torch.zeros(world.FRAMES, dtype=torch.bool)
+    only[8 * start] = True
+    sample = replace(sample, has_face=only)
+    seen = []
+    faces = world.face_losses(num_latent_frames=1)
+    embed = faces.embed
+
+    def spy(pixels: Tensor, landmarks: Tensor) -> Tensor:
+        seen.append(landmarks)
+        return embed(pixels, landmarks)
+
+    faces.embed = spy
+    for seed in range(30):
+        faces(sample.latent, sample, torch.Generator().manual_seed(seed))
+    assert seen
+    assert all(torch.equal(points, sample.landmarks[[8 * start]]) for points in seen)
+
+
+def test_identity_losses_reach_the_predicted_velocity():
+    objective, reference = sections()
+    samples = world.random_samples(2)
+    draws = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
+    scale = torch.tensor(0.7, requires_grad=True)
+    model = make_objective(objective, reference)
+    losses = model(lambda groups: [scale * g[0] for g in groups], samples, draws)
+    flow_only, _ = sections(lambda_id=0, lambda_tic=0)
+    bare = make_objective(flow_only, reference)(
+        lambda groups: [scale * g[0] for g in groups], samples, draws
+    )
+    with_id, without = (torch.autograd.grad(x.total, scale)[0] for x in (losses, bare))
+    assert (with_id - without).abs() > 1e-5
+
+
+def test_identity_losses_without_a_face_model_are_refused():
+    objective, reference = sections()
+    with pytest.raises(ValueError, match=r"^face_losses is missing; .*lambda_id"):
+        Objective(
+            objective,
+            reference,
+            encode_reference=world.encode_reference,
+            empty_context=torch.zeros(world.CONTEXT),
+        )
