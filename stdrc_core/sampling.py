@@ -1,0 +1,81 @@
+"""Three-stream sampling without a host: LTX's sigma schedule and Euler steps along Eq. 13."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .flow import resolution_shift
+from .guidance import GuidanceScales, guide
+
+DEFAULT_TERMINAL = 0.1
+
+# (noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,1,H,W] or None) -> velocity
+Velocity = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+def sigma_schedule(
+    num_steps: int, num_tokens: int = 4096, *, terminal: float | None = DEFAULT_TERMINAL
+) -> Tensor:
+    """LTX's sigmas from 1 to 0, `[num_steps + 1]` float32, as ComfyUI's LTXVScheduler gives them.
+
+    Even steps are shifted towards noise by the resolution (`flow.resolution_shift`) and stretched
+    so that the last one before 0 is `terminal`; None leaves out the stretch. Raises ValueError for
+    a number of steps below 1 or a terminal outside (0, 1).
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps was {num_steps}; it needs to be at least 1.")
+    if terminal is not None and not 0 < terminal < 1:
+        raise ValueError(f"terminal was {terminal}; it needs to be between 0 and 1, or None.")
+    even = torch.linspace(1, 0, num_steps + 1)[:-1]
+    shift = math.exp(resolution_shift(num_tokens))
+    sigmas = shift / (shift + (1 / even - 1))
+    # A single step has no other sigma than 1: there is nothing to stretch.
+    if terminal is not None and num_steps > 1:
+        distance = 1 - sigmas
+        sigmas = 1 - distance * (1 - terminal) / distance[-1]
+    return torch.cat((sigmas, torch.zeros(1)))
+
+
+@torch.no_grad()
+def sample(
+    velocity: Velocity,
+    noise: Tensor,
+    sigmas: Tensor,
+    *,
+    text: Tensor,
+    empty: Tensor,
+    reference: Tensor | None,
+    scales: GuidanceScales,
+    on_step: Callable[[int, Tensor], None] | None = None,
+) -> Tensor:
+    """Integrates dz/dt = v of Eq. 13 from `noise` `[B, C, T, H, W]` (sigma 1) by Euler steps.
+
+    `text` and `empty` `[B, L, D]` are the prompt and the empty prompt, `reference`
+    `[B, C, 1, H, W]` is the clean reference latent. Streams of weight 0 do not run. `on_step(i, denoised)` sees each
+    step's estimate of the clean latent. Returns the sampled latent.
+
+    Raises ValueError where the scales need a reference and there is none.
+    """
+    if reference is None and scales.runs_reference:
+        raise ValueError(
+            f"reference is missing and reference_scale was {scales.reference}; needs the latent of "
+            "a photo, or reference_scale 0."
+        )
+    latent = noise
+    for i, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
+        t = sigma.to(latent).expand(latent.shape[0])
+        guided = guide(
+            scales,
+            empty=velocity(latent, t, empty, None) if scales.runs_empty else None,
+            text=velocity(latent, t, text, None) if scales.runs_text else None,
+            reference=velocity(latent, t, text, reference) if scales.runs_reference else None,
+        )
+        if on_step is not None:
+            on_step(i, latent - sigma.to(latent) * guided)
+        latent = latent + (following - sigma).to(latent) * guided
+    return latent
