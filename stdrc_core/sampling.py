@@ -31,14 +31,14 @@ def sigma_schedule(
         raise ValueError(f"num_steps was {num_steps}; it needs to be at least 1.")
     if terminal is not None and not 0 < terminal < 1:
         raise ValueError(f"terminal was {terminal}; it needs to be between 0 and 1, or None.")
-    even = torch.linspace(1, 0, num_steps + 1)[:-1]
+    even = torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)[:-1]
     shift = math.exp(resolution_shift(num_tokens))
     sigmas = shift / (shift + (1 / even - 1))
     # A single step has no other sigma than 1: there is nothing to stretch.
     if terminal is not None and num_steps > 1:
         distance = 1 - sigmas
         sigmas = 1 - distance * (1 - terminal) / distance[-1]
-    return torch.cat((sigmas, torch.zeros(1)))
+    return torch.cat((sigmas.float(), torch.zeros(1)))
 
 
 @torch.no_grad()
@@ -56,8 +56,8 @@ def sample(
     """Integrates dz/dt = v of Eq. 13 from `noise` `[B, C, T, H, W]` (sigma 1) by Euler steps.
 
     `text` and `empty` `[B, L, D]` are the prompt and the empty prompt, `reference`
-    `[B, C, 1, H, W]` is the clean reference latent. Streams of weight 0 do not run. `on_step(i, denoised)` sees each
-    step's estimate of the clean latent. Returns the sampled latent.
+    `[B, C, 1, H, W]` is the clean reference latent. Streams of weight 0 do not run.
+    `on_step(i, denoised)` sees each step's estimate of the clean latent. Returns the sampled one.
 
     Raises ValueError where the scales need a reference and there is none.
     """
