@@ -27,4 +27,5 @@ def test_sigmas_are_those_of_the_hosts_scheduler(
         stretch=terminal is not None,
     )
     ours = sigma_schedule(num_steps, math.prod(grid), terminal=terminal)
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    # The host stretches in float32, where 1 - sigma has few digits left at high resolutions.
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
