@@ -1,0 +1,102 @@
+"""InsightFace's packs: which ONNX file of a folder finds faces, and which one recognises them.
+
+InsightFace tells a folder's models apart by shape and takes the first of a kind by name: five
+outputs or more make a detector, a square input of 112 pixels or more a recogniser (192, and 128
+with a second input, excepted: landmarks and face swap). A missing folder it would download; here
+nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from .onnx_file import input_shapes, read_onnx
+
+_MIN_DETECTOR_OUTPUTS = 5
+_LANDMARK_SIZE_PX = 192
+_SWAP_SIZE_PX = 128
+_MIN_RECOGNIZER_SIZE_PX = 112
+_RECOGNIZER_STEP_PX = 16
+_REMEDY = "unpack an InsightFace pack such as buffalo_l there"
+
+
+class FaceTask(StrEnum):
+    """What a model of a pack does, in InsightFace's words."""
+
+    DETECTION = "detection"
+    RECOGNITION = "recognition"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacePack:
+    """A pack's folder, and its models by task; `files` are all of its ONNX files."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    models: Mapping[FaceTask, Path]
+
+    def model(self, task: FaceTask) -> Path:
+        """The file that does the task; ValueError when the pack has none."""
+        if task not in self.models:
+            names = ", ".join(file.name for file in self.files)
+            raise ValueError(
+                f"face pack {self.folder} has no {task} model among {names}; needs one: {_REMEDY}."
+            )
+        return self.models[task]
+
+
+def read_pack(folder: str | Path) -> FacePack:
+    """Reads which model of a folder does what; nothing is downloaded and no session is opened.
+
+    Raises ValueError when the folder is missing or without ONNX files, when a file is damaged or
+    no image model, or when the pack has a manifest (InsightFace's version 2), not shapes, to go by.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"face pack {folder} is no folder; nothing is downloaded: {_REMEDY}.")
+    files = tuple(sorted(folder.glob("*.onnx")))
+    if not files:
+        raise ValueError(f"face pack {folder} holds no .onnx file; needs two or more: {_REMEDY}.")
+    if _has_manifest(folder / "manifest.json"):
+        raise ValueError(
+            f"face pack {folder} goes by a manifest of version 2; needs a pack whose models are "
+            f"told apart by shape: {_REMEDY}."
+        )
+    models: dict[FaceTask, Path] = {}
+    for file in files:
+        task = _task(file)
+        if task is not None:
+            models.setdefault(task, file)
+    return FacePack(folder=folder, files=files, models=models)
+
+
+def _task(file: Path) -> FaceTask | None:
+    graph = read_onnx(file, with_weights=False).graph
+    inputs = list(input_shapes(graph).values())
+    if not inputs or len(inputs[0]) != 4:
+        raise ValueError(
+            f"{file} takes inputs of shapes {inputs}; a face pack needs models of images "
+            "[B, 3, height, width]: move the file elsewhere."
+        )
+    height, width = inputs[0][2:]
+    if len(graph.output) >= _MIN_DETECTOR_OUTPUTS:
+        return FaceTask.DETECTION
+    if height is None or height != width or height < _MIN_RECOGNIZER_SIZE_PX:
+        return None
+    is_swap = len(inputs) == 2 and height == _SWAP_SIZE_PX
+    if height == _LANDMARK_SIZE_PX or is_swap or height % _RECOGNIZER_STEP_PX:
+        return None
+    return FaceTask.RECOGNITION
+
+
+def _has_manifest(path: Path) -> bool:
+    # As InsightFace has it: a manifest that cannot be read, or of another version, counts as none.
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("manifest_version") == 2
