@@ -3,6 +3,10 @@
 A single file holds the transformer under `model.diffusion_model.`, the video VAE under `vae.` and,
 in its safetensors metadata, `config` = JSON `{transformer: {...}, vae: {...}}`, which is what a
 loader sizes the model by.
+
+The names run from diffusers' to the file's, for reading too (checkpoint_files): a module lists its
+own keys and each is looked up under the file's name, so the way back is the same table, and a name
+in the file that no key leads to stands out as unknown.
 """
 
 from __future__ import annotations
@@ -75,7 +79,14 @@ def vae_key(key: str, num_encoder_blocks: int) -> str:
 def write_checkpoint(
     path: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> Path:
-    """Writes a single file with `config` in its metadata; returns its path.
+    """Writes a single file with `config` in its metadata; returns its path."""
+    return write_tensors(path, tensors, {"config": json.dumps(config)})
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Path:
+    """Writes a safetensors file; returns its path.
 
     The file appears whole or not at all: it is written aside and renamed. Missing folders are made.
     """
@@ -84,7 +95,7 @@ def write_checkpoint(
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-        save_file(contiguous, partial, metadata={"config": json.dumps(config)})
+        save_file(contiguous, partial, metadata=dict(metadata))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

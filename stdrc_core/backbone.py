@@ -1,0 +1,204 @@
+"""The video branch of LTX-2 as a velocity model: diffusers' transformer without its audio tower.
+
+It computes what ComfyUI's video-only LTX-2 computes, with or without a reference frame in context.
+The way in differs from diffusers' pipelines: tokens carry explicit boxes in seconds and pixels, the
+modalities are isolated, and the reference's tokens may have a timestep of their own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import LTX2VideoTransformer3DModel
+from torch import Tensor, nn
+
+from .checkpoint import TRANSFORMER_PREFIX, transformer_key
+from .checkpoint_files import Checkpoint, first_few, load_into, open_checkpoint
+from .grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
+from .layout import Placement, reference_pixel_bounds
+from .reference import ReferenceTimestep, append_reference, strip_reference
+from .silent_audio import AUDIO_WIDTH, silence_audio
+from .transformer_config import transformer_arguments
+
+# Beside the transformer in its file, but part of the text encoder: the connectors, and caption
+# projections that stand before them (LTX-2.0's stand in the transformer, which then knows them).
+_TEXT_PARTS = (
+    "video_embeddings_connector",
+    "audio_embeddings_connector",
+    "caption_projection",
+    "audio_caption_projection",
+)
+
+
+class VideoBackbone(nn.Module):
+    """z_t, t and a prompt to the velocity eps - z_0, by `transformer`, diffusers' own module.
+
+    `transformer` keeps diffusers' names: its state dict is what a LoRA or an export is made from,
+    and its `enable_gradient_checkpointing()` and `add_adapter()` work as in diffusers. It has no
+    audio tower (silent_audio says why and how).
+    """
+
+    def __init__(self, transformer: LTX2VideoTransformer3DModel) -> None:
+        """Takes `transformer` over: its audio tower is dropped, if that has not been done."""
+        super().__init__()
+        silence_audio(transformer)
+        self.transformer = transformer
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the transformer computes in: that of a table which no LoRA or quantiser wraps."""
+        return self.transformer.scale_shift_table.dtype
+
+    @property
+    def context_dim(self) -> int:
+        """Channels of the prompt's embedding for the video."""
+        config = self.transformer.config
+        return config.caption_channels if _projects_captions(config) else config.cross_attention_dim
+
+    def split_context(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """A conditioning `[B, L, D]` as ComfyUI holds it to the video's embedding and the audio's.
+
+        Raises ValueError when D is not the width of both side by side.
+        """
+        config = self.transformer.config
+        audio_dim = config.audio_cross_attention_dim
+        if _projects_captions(config):
+            audio_dim = config.caption_channels
+        if context.shape[-1] != self.context_dim + audio_dim:
+            raise ValueError(
+                f"context has {context.shape[-1]} channels; this model needs {self.context_dim} "
+                f"for the video and {audio_dim} for the audio, side by side."
+            )
+        return context[..., : self.context_dim], context[..., self.context_dim :]
+
+    def forward(
+        self,
+        video: Tensor,
+        t: Tensor,
+        context: Tensor,
+        *,
+        frame_rate: float,
+        reference: Tensor | None = None,
+        placement: Placement = Placement.TASS,
+        reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN,
+    ) -> Tensor:
+        """The velocity `[B, C, T, H, W]` in the video's dtype; the reference's frame is cut off.
+
+        video `[B, C, T, H, W]` is the noised latent z_t; t `[B]` in [0, 1] its time, best float32
+        whatever the model's dtype (bfloat16 would round it); context `[B, L, context_dim]`;
+        frame_rate in frames/s; reference `[B or 1, C, 1, H, W]` latents, None for no tokens at all.
+        Raises ValueError for a frame rate that is not positive and finite.
+        """
+        batch, _, num_frames, height, width = video.shape
+        assert t.shape == (batch,), f"t has shape {list(t.shape)}, the batch is {batch}"
+        assert context.shape[-1] == self.context_dim, f"context is {list(context.shape)}"
+        grid = LatentGrid(num_frames=num_frames, height=height, width=width)
+        config = self.transformer.config
+        time_scale, height_scale, width_scale = config.vae_scale_factors
+        scale = ScaleFactors(time=time_scale, height=height_scale, width=width_scale)
+
+        latent, bounds = video, to_pixel_bounds(latent_bounds(grid), scale=scale)
+        if reference is not None:
+            latent = append_reference(video, reference)
+            reference_bounds = reference_pixel_bounds(grid, placement, scale=scale)
+            bounds = torch.cat((bounds, reference_bounds), dim=1)
+        boxes = to_seconds(bounds, frame_rate).to(video.device)  # [3, N, 2]
+
+        sigma = t.float() * config.timestep_scale_multiplier
+        timestep = sigma[:, None]  # [B, 1]: all tokens alike
+        if reference is not None and reference_timestep == ReferenceTimestep.CLEAN:
+            clean = sigma.new_zeros(batch, grid.tokens_per_frame)
+            timestep = torch.cat((timestep.expand(-1, grid.num_tokens), clean), dim=1)  # [B, N]
+
+        silence = video.new_zeros(batch, 1, AUDIO_WIDTH, dtype=self.dtype)
+        output, _ = self.transformer(
+            hidden_states=latent.flatten(2).mT.to(self.dtype),  # [B, N, C]
+            audio_hidden_states=silence,
+            encoder_hidden_states=context.to(self.dtype),
+            audio_encoder_hidden_states=silence,
+            timestep=timestep,
+            audio_timestep=sigma,
+            sigma=sigma,
+            video_coords=boxes.expand(batch, -1, -1, -1),
+            audio_coords=boxes.new_zeros(batch, 1, 1, 2),
+            isolate_modalities=True,
+            use_cross_timestep=True,
+            video_keyframes_mask=self._keyframes(grid, boxes),
+            return_dict=False,
+        )
+        velocity = output.mT.unflatten(2, latent.shape[2:]).to(video.dtype)
+        return velocity if reference is None else strip_reference(velocity)
+
+    def _keyframes(self, grid: LatentGrid, boxes: Tensor) -> Tensor | None:
+        """`[1, N, 1]`: LTX-2.5 marks latent frames of one pixel frame, which is the video's first.
+
+        Frames in context are not marked: the host marks no appended guides, diffusers no IC-LoRA
+        references.
+        """
+        if not self.transformer.config.use_keyframes_abs_pos_embedding:
+            return None
+        mask = boxes.new_zeros(1, boxes.shape[1], 1)
+        mask[:, : grid.tokens_per_frame] = 1
+        return mask
+
+
+def load_backbone(
+    path: str | Path, *, dtype: torch.dtype | None, device: torch.device | str = "cpu"
+) -> VideoBackbone:
+    """Loads the video branch of an LTX-2 single file, split file or diffusers folder.
+
+    dtype None keeps the file's. Only the video's tensors are read, each once, straight to `device`.
+    Raises ValueError for what is not there, not safetensors, not a whole LTX-2 model, or has parts
+    that this diffusers has no place for.
+    """
+    checkpoint = open_checkpoint(path)
+    transformer = _empty_transformer(checkpoint)
+    rename = str if checkpoint.is_diffusers else transformer_key
+    _check_all_known(checkpoint, {rename(key) for key in transformer.state_dict()})
+    backbone = VideoBackbone(transformer)
+    load_into(transformer, checkpoint, rename, dtype=dtype, device=device)
+    # The tensors are there already; the silent tables follow.
+    return backbone.to(device)
+
+
+def empty_backbone(path: str | Path) -> VideoBackbone:
+    """The backbone of a checkpoint on the meta device: its sizes, without its weights."""
+    with torch.device("meta"):
+        return VideoBackbone(_empty_transformer(open_checkpoint(path)))
+
+
+def _empty_transformer(checkpoint: Checkpoint) -> LTX2VideoTransformer3DModel:
+    """diffusers' transformer of the checkpoint's size, on the meta device."""
+    arguments = transformer_arguments(checkpoint)
+    known = inspect.signature(LTX2VideoTransformer3DModel.__init__).parameters
+    unknown = [name for name in arguments if name not in known]
+    if unknown:
+        raise ValueError(
+            f"checkpoint {checkpoint.path} has settings that this diffusers does not know "
+            f"({first_few(unknown)}); needs a newer diffusers."
+        )
+    with torch.device("meta"):
+        return LTX2VideoTransformer3DModel(**arguments)
+
+
+def _projects_captions(config: Any) -> bool:
+    """LTX-2.0 projects Gemma's captions inside the transformer, later models before it."""
+    return config.use_prompt_embeddings
+
+
+def _check_all_known(checkpoint: Checkpoint, known: set[str]) -> None:
+    """Raises ValueError for a tensor of the transformer that the model has no place for."""
+    prefix = "" if checkpoint.is_diffusers else TRANSFORMER_PREFIX
+    unknown = []
+    for name in checkpoint.tensors:
+        part = name.removeprefix(prefix).split(".")[0]
+        if name.startswith(prefix) and name not in known and part not in _TEXT_PARTS:
+            unknown.append(name)
+    if unknown:
+        raise ValueError(
+            f"checkpoint {checkpoint.path} has {len(unknown)} tensors that its config does not "
+            f"lead to ({first_few(unknown)}); needs a newer diffusers, or the original file."
+        )
