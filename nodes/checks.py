@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# The name our guider gives its conditioning of text and reference among the host's streams.
-REFERENCE_STREAM = "reference"
-
 
 def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
     """Raises ValueError unless `reference` is one clean latent frame `[1, num_channels, 1, H, W]`.
 
     `name` is the input's name in the message.
     """
+    if reference.is_nested:
+        raise ValueError(
+            f"{name} is an audio+video latent; needs the latent of exactly one photo: make it with "
+            "Encode Reference Latent."
+        )
     shape = list(reference.shape)
     if len(shape) != 5 or shape[0] != 1 or shape[2] != 1 or 0 in shape:
         raise ValueError(
@@ -41,33 +43,45 @@ def check_finite(latent: Tensor, name: str) -> None:
         )
 
 
-def check_conditioning(
-    cond: dict[str, Any], references: list[Tensor], video_shape: torch.Size, stream: str
-) -> None:
-    """Checks the `references` of one of the host's conditionings against the video to sample.
-
-    `video_shape` is `[B, C, T, H, W]`; `stream` is the conditioning's name in its guider.
-    """
-    # Our guider's own input, or what core's ReferenceLatent node put into a prompt.
-    name = f"the reference (ReferenceLatent) of the {stream} conditioning"
-    if stream == REFERENCE_STREAM:
-        name = "reference"
-    if cond.get("area") is not None:
+def check_video(video_shape: torch.Size, num_channels: int) -> None:
+    """Raises ValueError unless `latent_image` is a video latent `[B, num_channels, T, H, W]`."""
+    shape = list(video_shape)
+    if len(shape) != 5 or shape[1] != num_channels:
         raise ValueError(
-            f"{name} stands in a conditioning with an area; needs one for the whole frame: use "
-            "Conditioning (Set Mask) instead of Conditioning (Set Area)."
+            f"latent_image has shape {shape}; the model needs a video latent "
+            f"[B, {num_channels}, T, H, W]: make it with EmptyLTXVLatentVideo."
         )
+
+
+def check_whole_frame(conds: dict[str, list[dict[str, Any]]]) -> None:
+    """Raises ValueError where one of the host's conditionings, by stream, has an area.
+
+    The host gives every stream the areas of the others, and a part of the frame has no room for a
+    reference of the whole.
+    """
+    for stream, members in conds.items():
+        if any(cond.get("area") is not None for cond in members):
+            raise ValueError(
+                f"{stream} has a conditioning with an area; beside a reference it needs to be for "
+                "the whole frame: use Conditioning (Set Mask) instead of Conditioning (Set Area)."
+            )
+
+
+def check_references(references: list[Tensor], stream: str, video_shape: torch.Size) -> None:
+    """Checks what a conditioning of `stream` carries against a video `[B, C, T, H, W]`.
+
+    One reference, of the video's size: our guider's input, or what core's ReferenceLatent node put
+    into a prompt.
+    """
+    name = "reference"
+    if stream != name:
+        name = f"the reference (ReferenceLatent) of the {stream} conditioning"
     if len(references) > 1:
         raise ValueError(
             f"{name} holds {len(references)} latents; one reference is supported: remove the other "
             "ReferenceLatent nodes."
         )
     (reference,) = references
-    if len(video_shape) != 5:
-        raise ValueError(
-            f"latent_image has shape {list(video_shape)}; needs a video latent [B, C, T, H, W]: "
-            "make it with EmptyLTXVLatentVideo."
-        )
     check_reference(reference, name, video_shape[1])
     size, video_size = list(reference.shape[-2:]), list(video_shape[-2:])
     if size != video_size:

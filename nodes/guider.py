@@ -11,12 +11,12 @@ from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 from torch import Tensor
 
-from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales, guide
-from .checks import REFERENCE_STREAM, check_reference
+from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales, Stream, guide
+from .checks import check_reference
 from .host import REFERENCE_LATENTS, is_patched
 
-# The run's conditionings by stream: v0, vy and vyr of Eq. 13.
-EMPTY, TEXT, REFERENCE = "negative", "positive", REFERENCE_STREAM
+# The streams' names among the host's conditionings; some hooks look for the first two.
+_CONDS = {Stream.TEXT: "positive", Stream.EMPTY: "negative", Stream.REFERENCE: "reference"}
 
 
 class ThreeStreamGuider(comfy.samplers.CFGGuider):
@@ -42,13 +42,14 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
     def set_streams(self, positive: list, negative: list, reference: Tensor) -> None:
         """`positive` for vy, with `reference` `[1, C, 1, H, W]` for vyr; `negative` for v0."""
         text = _without_reference(positive)
+        with_reference = node_helpers.conditioning_set_values(
+            text, {REFERENCE_LATENTS: [reference]}
+        )
         self.inner_set_conds(
             {
-                REFERENCE: node_helpers.conditioning_set_values(
-                    text, {REFERENCE_LATENTS: [reference]}
-                ),
-                TEXT: text,
-                EMPTY: _without_reference(negative),
+                _CONDS[Stream.TEXT]: text,
+                _CONDS[Stream.EMPTY]: _without_reference(negative),
+                _CONDS[Stream.REFERENCE]: with_reference,
             }
         )
 
@@ -61,17 +62,17 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
     ) -> Tensor:
         """The guided estimate of the clean latent (the host's `denoised`), shaped as `x`."""
         scales = self._scales_at(timestep)
-        runs = {
-            REFERENCE: scales.runs_reference,
-            TEXT: scales.runs_text,
-            # Some hooks need both sides of the CFG; the host lets them ask for it.
-            EMPTY: scales.runs_empty or model_options.get("disable_cfg1_optimization", False),
-        }
-        conds = [self.conds[stream] if run else None for stream, run in runs.items()]
+        conds = {stream: self.conds[name] for stream, name in _CONDS.items()}
+        # Some hooks need both sides of the CFG; the host lets them ask for it.
+        runs_empty = scales.runs_empty or model_options.get("disable_cfg1_optimization", False)
+        running = [
+            conds[Stream.REFERENCE] if scales.runs_reference else None,
+            conds[Stream.TEXT] if scales.runs_text else None,
+            conds[Stream.EMPTY] if runs_empty else None,
+        ]
         reference, text, empty = comfy.samplers.calc_cond_batch(
-            self.inner_model, conds, x, timestep, model_options
+            self.inner_model, running, x, timestep, model_options
         )
-        text_side = TEXT if scales.runs_text or not scales.runs_reference else REFERENCE
 
         def cfg(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
             return comfy.samplers.cfg_function(
@@ -82,8 +83,8 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
                 x,
                 timestep,
                 model_options=model_options,
-                cond=self.conds[text_side],
-                uncond=self.conds[EMPTY] if runs[EMPTY] else None,
+                cond=conds[scales.text_side],
+                uncond=conds[Stream.EMPTY] if runs_empty else None,
             )
 
         return guide(scales, empty=empty, text=text, reference=reference, cfg=cfg)
@@ -184,7 +185,7 @@ def _scale_inputs() -> list[io.Input]:
             round=0.01,
             tooltip=(
                 "s_r: how strongly the face is kept. Equal to text_scale, one stream of the three "
-                "does not run; at 0 the reference is not used."
+                "does not run; at 0 the reference is not used (within start and end percent)."
             ),
         ),
     ]

@@ -29,9 +29,9 @@ from torch import Tensor
 from ..stdrc_core.grid import LatentGrid, ScaleFactors
 from ..stdrc_core.layout import Placement, reference_pixel_bounds
 from ..stdrc_core.reference import ReferenceTimestep, append_reference, strip_reference
-from .checks import check_conditioning, check_finite
+from .checks import check_finite, check_references, check_video, check_whole_frame
 
-WRAPPER_KEY = "stdrc_reference"
+WRAPPER_KEY = "stdrc"
 # The transformer's keyword argument that carries a conditioning's reference latent.
 REFERENCE_ARGUMENT = "stdrc_reference"
 # Where core's ReferenceLatent node keeps its latents in a conditioning.
@@ -74,32 +74,37 @@ def attach_references(
     ValueError, before any sampling, for a reference that does not fit the video.
     """
     guider = executor.class_obj
+    carriers = [
+        (stream, cond)
+        for stream, conds in guider.conds.items()
+        for cond in conds
+        if cond.get(REFERENCE_LATENTS)
+    ]
+    if not carriers:
+        return executor(noise, latent_image, *args, **kwargs)
+
     model = guider.model_patcher.model
     # Audio and video come packed into one tensor; the video's own shape is the first of these.
-    latent_shapes = kwargs.get("latent_shapes") or [latent_image.shape]
-    num_elements = 0
-    for stream, conds in guider.conds.items():
-        for cond in conds:
-            references = cond.get(REFERENCE_LATENTS)
-            if not references:
-                continue
-            check_conditioning(cond, references, latent_shapes[0], stream)
-            check_finite(latent_image, "latent_image")
-            latent = model.process_latent_in(references[0]).to(guider.model_patcher.load_device)
-            cond["model_conds"] = {
-                **cond["model_conds"],
-                REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent),
-            }
-            num_elements = math.prod(latent.shape[1:])
-    if num_elements:
-        # Added now, so that it stands inside wrappers that cut the shape down (context windows).
-        add_wrapper_with_key(
-            WrappersMP.PREPARE_SAMPLING,
-            WRAPPER_KEY,
-            partial(count_reference, num_elements=num_elements),
-            guider.model_options,
-            is_model_options=True,
-        )
+    video_shape = (kwargs.get("latent_shapes") or [latent_image.shape])[0]
+    check_video(video_shape, model.latent_format.latent_channels)
+    check_finite(latent_image, "latent_image")
+    check_whole_frame(guider.conds)
+    for stream, cond in carriers:
+        references = cond[REFERENCE_LATENTS]
+        check_references(references, stream, video_shape)
+        latent = model.process_latent_in(references[0]).to(guider.model_patcher.load_device)
+        cond["model_conds"] = {
+            **cond["model_conds"],
+            REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent),
+        }
+    # Added now, so that it stands inside wrappers that cut the shape down (context windows).
+    add_wrapper_with_key(
+        WrappersMP.PREPARE_SAMPLING,
+        WRAPPER_KEY,
+        partial(count_reference, num_elements=math.prod(latent.shape[1:])),
+        guider.model_options,
+        is_model_options=True,
+    )
     return executor(noise, latent_image, *args, **kwargs)
 
 
@@ -218,9 +223,6 @@ def _append_bounds(keyframe_idxs: Tensor | None, bounds: Tensor, batch: int) -> 
     bounds = bounds[None].expand(batch, -1, -1, -1)
     if keyframe_idxs is None:
         return bounds
-    if keyframe_idxs.is_floating_point():
-        # In half precision, pixel positions above 256 (bf16) or 2048 (fp16) would be rounded.
-        keyframe_idxs, bounds = keyframe_idxs.float(), bounds.float()
     return torch.cat((keyframe_idxs.expand(batch, -1, -1, -1), bounds), dim=2)
 
 

@@ -22,7 +22,9 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
             ),
             search_aliases=["st-drc", "reference", "identity", "face", "ltx"],
             inputs=[
-                io.Model.Input("model", tooltip="LTX-Video or LTX-2.x, with your LoRAs applied."),
+                io.Model.Input(
+                    "model", tooltip="LTX-Video 0.9.x or LTX-2; LoRAs may come before or after."
+                ),
                 io.Combo.Input(
                     "placement",
                     options=Placement,

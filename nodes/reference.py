@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..stdrc_core.grid import LTX_LATENT_CHANNELS
 from ..stdrc_core.reference import Fit, fit_reference
-from .checks import check_reference
+from .checks import check_finite
 
 
 class STDRCEncodeReference(io.ComfyNode):
@@ -40,7 +40,9 @@ class STDRCEncodeReference(io.ComfyNode):
                 io.Color.Input(
                     "pad_color",
                     default="#000000",
-                    tooltip="Colour of the padding and behind transparent parts.",
+                    tooltip=(
+                        "Colour of the padding, and behind the transparent parts of an RGBA image."
+                    ),
                 ),
             ],
             outputs=[
@@ -63,7 +65,12 @@ class STDRCEncodeReference(io.ComfyNode):
         height, width = _frame_size_px(latent, vae)
         preview = fit_reference(image, height, width, fit=Fit(fit), pad_color=pad_color)
         reference = vae.encode(preview)
-        check_reference(reference, "the output of vae", LTX_LATENT_CHANNELS)
+        if reference.shape[:3] != (1, LTX_LATENT_CHANNELS, 1):
+            raise ValueError(
+                f"vae made a latent of shape {list(reference.shape)} of one photo; needs one frame "
+                f"of {LTX_LATENT_CHANNELS} channels: connect the VAE of the LTX checkpoint."
+            )
+        check_finite(reference, "the latent that vae made of image")
         return io.NodeOutput({"samples": reference}, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from torch import Tensor
 
@@ -19,6 +20,14 @@ TEXT_SCALE = 5.0
 REFERENCE_SCALE = 7.5
 
 ClassifierFreeGuidance = Callable[[Tensor, Tensor | None, float], Tensor]
+
+
+class Stream(StrEnum):
+    """v0, vy and vyr of Eq. 13."""
+
+    EMPTY = "empty"
+    TEXT = "text"
+    REFERENCE = "reference"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,16 @@ class GuidanceScales:
     def runs_reference(self) -> bool:
         return not _is_zero(self.weights[2])
 
+    @property
+    def text_side(self) -> Stream:
+        """The stream in vy's place in the text step v0 + s_y (vy - v0).
+
+        At s_y = s_r it is vyr, and vy drops out; at s_y = s_r = 0 only v0 is left.
+        """
+        if self.runs_text:
+            return Stream.TEXT
+        return Stream.REFERENCE if self.runs_reference else Stream.EMPTY
+
     def guided_together(self) -> GuidanceScales:
         """Text and reference as one condition, s_r = s_y: vy drops out."""
         return GuidanceScales(text=self.text, reference=self.text)
@@ -75,15 +94,14 @@ def guide(
     """Eq. 13 on three predictions of one shape; those of weight 0 may be None.
 
     `cfg(cond, uncond, scale)` does the text step v0 + s_y (vy - v0), so that a host can bring its
-    own with its hooks. At s_y = s_r that step takes vyr for vy, and vy is not used.
+    own with its hooks; `cond` is the prediction of `scales.text_side`.
     """
     assert empty is not None or not scales.runs_empty, "v0 has a weight and no prediction"
-    if not scales.runs_text:
-        cond = reference if scales.runs_reference else empty
-        return cfg(cond, empty, scales.text)
-    if not scales.runs_reference:
-        return cfg(text, empty, scales.text)
-    return cfg(text, empty, scales.text) + scales.reference * (reference - text)
+    predictions = {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}
+    guided = cfg(predictions[scales.text_side], empty, scales.text)
+    if scales.runs_text and scales.runs_reference:
+        guided = guided + scales.reference * (reference - text)
+    return guided
 
 
 def _is_zero(weight: float) -> bool:

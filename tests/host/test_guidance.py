@@ -78,7 +78,22 @@ def test_sampler_node_is_guider_and_custom_sampler(host: Worker) -> None:
     assert got["denoised"].shape == got["node"].shape
 
 
-def test_post_cfg_hooks_work_as_with_core_guiders(host: Worker) -> None:
-    got = host("guidance.hooks")
-    assert torch.allclose(got["hooked"], got["plain"] + 1.0, atol=1e-5)
-    assert got["seen"] == [[True, True, 1.0]]
+@pytest.mark.parametrize(
+    ("text_scale", "reference_scale", "cond"),
+    [
+        (5.0, 7.5, "positive"),
+        (1.0, 7.5, "positive"),
+        (3.0, 0.0, "positive"),
+        (5.0, 5.0, "reference"),
+        (1.0, 1.0, "reference"),
+        (0.0, 0.0, "negative"),
+    ],
+)
+def test_hooks_see_the_text_step_with_its_own_conditioning(
+    host: Worker, text_scale: float, reference_scale: float, cond: str
+) -> None:
+    got = host("guidance.hooks", text_scale=text_scale, reference_scale=reference_scale)
+    (seen,) = got["seen"]
+    assert (seen["cond"], seen["uncond"], seen["scale"]) == (cond, "negative", text_scale)
+    assert seen["cond_error"] < 1e-5
+    assert torch.allclose(got["hooked"], got["plain"] + 1.0, atol=1e-4)

@@ -31,7 +31,12 @@ MESSAGES = {
     "empty positive": ["positive", "empty", "prompt"],
     "empty negative": ["negative", "empty", "prompt"],
     "core reference of another size": ["ReferenceLatent", "6 x 5", "4 x 4"],
-    "area": ["reference", "area", "Set Mask"],
+    "reference is audio and video": ["reference", "audio+video", "Encode Reference Latent"],
+    "core reference is audio and video": ["ReferenceLatent", "audio+video", "one photo"],
+    "video of other channels": ["latent_image", "[1, 16, 3, 4, 4]", "128", "EmptyLTXVLatentVideo"],
+    "image latent to sample": ["latent_image", "EmptyLTXVLatentVideo"],
+    "area in negative": ["negative", "area", "Set Mask"],
+    "area": ["positive", "area", "reference", "Set Mask"],
     "core references": ["ReferenceLatent", "2 latents", "remove"],
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from comfyui import Worker
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
@@ -49,6 +49,11 @@ def video_boxes(num_frames: int, height: int, width: int) -> list[list[list[int]
     placement=st.sampled_from(PLACEMENTS),
     guides=st.sampled_from([[], [0], [-1], [0, 8]]),
 )
+# The smallest grids, and one long enough that half precision would round its positions.
+@example(num_frames=1, height=1, width=1, frame_rate=24.0, placement="tass", guides=[])
+@example(num_frames=1, height=2, width=3, frame_rate=24.0, placement="tass", guides=[])
+@example(num_frames=70, height=2, width=1, frame_rate=23.976, placement="tass", guides=[0])
+@example(num_frames=16, height=5, width=9, frame_rate=25.0, placement="tass", guides=[0, -1])
 def test_bounds_that_reach_the_rope_are_equation_4(
     host: Worker, num_frames, height, width, frame_rate, placement, guides
 ) -> None:
@@ -204,8 +209,43 @@ def diffusers_velocity(
         )[0]
 
 
-def test_a_noise_mask_holds_its_frame_beside_a_reference(host: Worker) -> None:
-    got = host("tokens.masked_timesteps")
+CASES = (
+    ("plain", [3, 4, 5], 1),
+    ("plain", [1, 1, 1], 1),
+    ("plain", [40, 2, 3], 3),
+    ("inpaint", [3, 4, 4], 2),
+    ("weak guide", [3, 4, 4], 1),
+    ("masked guide", [3, 4, 4], 1),
+    ("dilated guide", [3, 4, 4], 1),
+    ("video guide", [3, 4, 4], 1),
+    ("inpaint guide", [3, 4, 4], 1),
+    ("audio", [3, 4, 4], 1),
+    ("inpaint audio", [3, 4, 4], 2),
+)
+
+
+@pytest.mark.parametrize(("case", "grid", "batch"), CASES)
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
+def test_sampled_frames_equal_core_with_the_reference_appended_by_hand(
+    host: Worker, case: str, grid: list[int], batch: int, sampler: str
+) -> None:
+    got = host(
+        "by_hand.compare",
+        case=case,
+        grid=grid,
+        batch=batch,
+        sampler=sampler,
+        bounds=torch.tensor(equation_4(*grid, "tass")),
+    )
+    for ours, by_hand in zip(got["ours"], got["by_hand"], strict=True):
+        assert relative_difference(ours, by_hand) < 1e-6
+
+
+@pytest.mark.parametrize("reference_timestep", ["clean", "shared"])
+def test_a_noise_mask_holds_its_frame_beside_a_reference(
+    host: Worker, reference_timestep: str
+) -> None:
+    got = host("tokens.masked_timesteps", reference_timestep=reference_timestep)
     tokens = 4 * 4
     assert torch.allclose(got["output"][:, :, :1], got["first_frame"], atol=1e-6)
     with_reference = [t for t in got["timesteps"] if t.shape[1] == 4 * tokens]
@@ -213,7 +253,8 @@ def test_a_noise_mask_holds_its_frame_beside_a_reference(host: Worker) -> None:
     for timestep, sigma in zip(with_reference, got["sigmas"][:-1], strict=True):
         expected = torch.full((1, 4 * tokens, 1), float(sigma))
         expected[:, :tokens] = 0
-        expected[:, -tokens:] = 0
+        # The video's own timestep is that of its unmasked tokens.
+        expected[:, -tokens:] = 0 if reference_timestep == "clean" else float(sigma)
         assert torch.allclose(timestep, expected)
     for mask in got["masks"]:
         assert mask.shape[2] in (3, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.samplers
 import torch
 from scenarios import world
 from torch import Tensor
@@ -151,22 +152,31 @@ def sampler_node() -> dict[str, Tensor]:
     }
 
 
-def hooks() -> dict[str, Any]:
-    """A post-CFG hook sees the text step, and may ask for the empty stream at s_y = 1."""
+def hooks(text_scale: float, reference_scale: float) -> dict[str, Any]:
+    """What a post-CFG hook that asks for both sides is given, and what its change does."""
     seen = []
 
     def post_cfg(args: dict[str, Any]) -> Tensor:
-        seen.append([args["cond"] is not None, args["uncond"] is not None, args["cond_scale"]])
+        names = {id(conds): name for name, conds in hooked.conds.items()}
+        (alone,) = comfy.samplers.calc_cond_batch(
+            args["model"], [args["cond"]], args["input"], args["sigma"], args["model_options"]
+        )
+        seen.append(
+            {
+                "cond": names[id(args["cond"])],
+                "uncond": names[id(args["uncond"])],
+                "scale": args["cond_scale"],
+                "cond_error": float((alone - args["cond_denoised"]).abs().max()),
+            }
+        )
         return args["denoised"] + 1.0
 
     model = world.patched()
     model.set_model_sampler_post_cfg_function(post_cfg, disable_cfg1_optimization=True)
     reference = world.latent([1, 128, 1, H, W])
-    plain = world.three_streams(world.patched(), reference, text_scale=1.0)
-    hooked = world.three_streams(model, reference, text_scale=1.0)
-    video = world.empty_video(T, H, W)
-    # One step to sigma 0 makes the output the denoised estimate itself.
-    sigmas = torch.tensor([1.0, 0.0])
+    scales = {"text_scale": text_scale, "reference_scale": reference_scale}
+    plain = world.three_streams(world.patched(), reference, **scales)
+    hooked = world.three_streams(model, reference, **scales)
     results = []
     for guider in (plain, hooked):
         output, _ = world.node(
@@ -174,8 +184,9 @@ def hooks() -> dict[str, Any]:
             noise=world.node("RandomNoise", noise_seed=3)[0],
             guider=guider,
             sampler=world.sampler(),
-            sigmas=sigmas,
-            latent_image=video,
+            # One step to sigma 0 makes the output the denoised estimate itself.
+            sigmas=torch.tensor([1.0, 0.0]),
+            latent_image=world.empty_video(T, H, W),
         )
         results.append(output["samples"])
     return {"plain": results[0], "hooked": results[1], "seen": seen}

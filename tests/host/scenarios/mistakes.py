@@ -72,6 +72,17 @@ def _image_vae() -> None:
     _encode(vae=comfy.sd.VAE(sd=TAESD(latent_channels=4).state_dict()))
 
 
+def _audio_and_video() -> Any:
+    video = {"samples": world.latent([1, 128, 1, H, W])}
+    audio = {"samples": torch.zeros(1, 8, 12, 16)}
+    (both,) = world.node("LTXVConcatAVLatent", video_latent=video, audio_latent=audio)
+    return both["samples"]
+
+
+def _with_area(conditioning: list) -> list:
+    return node_helpers.conditioning_set_values(conditioning, {"area": (2, 2, 0, 0)})
+
+
 def _core(references: list[torch.Tensor]) -> None:
     """Core's nodes alone: ReferenceLatent, once per reference, and the CFG guider."""
     positive = world.conditioning("a man runs")
@@ -112,11 +123,12 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "empty positive": lambda: _run(positive=[]),
     "empty negative": lambda: _run(negative=[]),
     "core reference of another size": lambda: _core([world.latent([1, 128, 1, 6, 5])]),
-    "area": lambda: _run(
-        positive=node_helpers.conditioning_set_values(
-            world.conditioning("a man runs"), {"area": (2, 2, 0, 0)}
-        )
-    ),
+    "reference is audio and video": lambda: _run(_audio_and_video()),
+    "core reference is audio and video": lambda: _core([_audio_and_video()]),
+    "video of other channels": lambda: _run(video={"samples": world.latent([1, 16, T, H, W])}),
+    "image latent to sample": lambda: _run(video={"samples": world.latent([1, 4, 8, 8])}),
+    "area in negative": lambda: _run(negative=_with_area(world.conditioning(""))),
+    "area": lambda: _run(positive=_with_area(world.conditioning("a man runs"))),
     "core references": lambda: _core([world.latent([1, 128, 1, H, W])] * 2),
 }
 

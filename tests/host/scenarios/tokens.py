@@ -130,7 +130,7 @@ def hand_built_velocity(
     return out[:, :num_video_tokens].mT.reshape(video.shape)
 
 
-def masked_timesteps() -> dict[str, Any]:
+def masked_timesteps(reference_timestep: str) -> dict[str, Any]:
     """Image-to-video: the first frame held by a noise mask, the rest sampled, with a reference."""
     video = world.empty_video(3, 4, 4)
     image = torch.rand((1, 128, 128, 3), generator=torch.Generator().manual_seed(0))
@@ -138,7 +138,7 @@ def masked_timesteps() -> dict[str, Any]:
         "LTXVImgToVideoInplace", vae=world.mini_vae(), image=image, latent=video, strength=1.0
     )
     recorder = world.Recorder()
-    model = recorder.record(world.patched())
+    model = recorder.record(world.patched(reference_timestep=reference_timestep))
     guider = world.three_streams(model, world.latent([1, 128, 1, 4, 4]))
     output = world.run_guider(guider, video, steps=2)
     return {

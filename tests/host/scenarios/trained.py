@@ -1,0 +1,46 @@
+"""Trained weights in ComfyUI's own loaders."""
+
+from __future__ import annotations
+
+import comfy.sd
+import comfy.utils
+import nodes
+import torch
+from scenarios import tokens, world
+from torch import Tensor
+
+
+def _velocity(model, num_frames: int, height: int, width: int) -> dict[str, Tensor]:
+    video, reference, sigma, context = tokens._inputs(num_frames, height, width, 1)
+    comfy.model_management.load_models_gpu([model], force_full_load=True)
+    output = model.model.diffusion_model(
+        [video],
+        sigma,
+        context=context,
+        frame_rate=world.FRAME_RATE,
+        transformer_options={"wrappers": model.wrappers},
+        stdrc_reference=reference,
+    )
+    return {
+        "video": video,
+        "reference": reference,
+        "sigma": sigma,
+        "context": context,
+        "velocity": output[0] if isinstance(output, list) else output,
+    }
+
+
+def with_lora(path: str, strength: float) -> dict[str, Tensor]:
+    """Core's LoraLoaderModelOnly on the miniature, then our patch."""
+    import folder_paths
+
+    folder, _, name = path.rpartition("/")
+    folder_paths.add_model_folder_path("loras", folder)
+    (model,) = nodes.LoraLoaderModelOnly().load_lora_model_only(world.mini_model(), name, strength)
+    return _velocity(world.patched(model), 3, 3, 4)
+
+
+def full(path: str) -> dict[str, Tensor]:
+    """Core's UNETLoader on exported full weights."""
+    model = comfy.sd.load_diffusion_model(path, model_options={"dtype": torch.float32})
+    return _velocity(world.patched(model), 3, 3, 4)
