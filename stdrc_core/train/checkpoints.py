@@ -1,4 +1,8 @@
-"""Checkpoints of a run: written aside and renamed, the newest few kept, found again by step."""
+"""Checkpoints of a run: written aside and renamed; the newest few and the best are kept.
+
+A checkpoint's `state.json` holds its step and, once it was validated, its mean FaceSim: from there
+the best is known, also after a resume. `best.json` names it for people.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
 _STATE = "state.json"
+_BEST = "best.json"
 _PREFIX = "step_"
 _PARTIAL = ".partial_"
 
@@ -55,14 +61,55 @@ class CheckpointFolder:
         step, path = found[-1]
         return path, step
 
+    def rate(self, step: int, face_sim: float | None) -> None:
+        """Notes that the checkpoint of `step` was validated, with its mean FaceSim if it has one.
+
+        Of the rated checkpoints the best is kept, the newest of equals. Nothing happens where
+        `step` has no checkpoint. The main process alone calls it.
+        """
+        path = self.path / f"{_PREFIX}{step:08d}"
+        if not (path / _STATE).is_file():
+            return
+        _write_aside(path / _STATE, {"step": step, "face_sim": face_sim})
+        best = self.best()
+        if best is not None and best[1] == step:
+            best_entry = {"checkpoint": path.name, "step": step, "face_sim": face_sim}
+            _write_aside(self.path / _BEST, best_entry)
+        self._clear()
+
+    def is_rated(self, step: int) -> bool:
+        """Whether the checkpoint of `step` was validated."""
+        path = self.path / f"{_PREFIX}{step:08d}" / _STATE
+        return path.is_file() and "face_sim" in json.loads(path.read_text())
+
+    def best(self) -> tuple[Path, int] | None:
+        """The checkpoint of the highest mean FaceSim and its step, if any was rated."""
+        rated = [(state["face_sim"], state["step"], path) for state, path in self._states()
+                 if state.get("face_sim") is not None]  # fmt: skip
+        if not rated:
+            return None
+        _, step, path = max(rated)
+        return path, step
+
     def _all(self) -> list[tuple[int, Path]]:
-        return sorted(
-            (json.loads((path / _STATE).read_text())["step"], path)
+        return sorted((state["step"], path) for state, path in self._states())
+
+    def _states(self) -> list[tuple[dict[str, Any], Path]]:
+        return [
+            (json.loads((path / _STATE).read_text()), path)
             for path in self.path.glob(f"{_PREFIX}*")
             if (path / _STATE).is_file()
-        )
+        ]
 
     def _clear(self) -> None:
-        for _, path in self._all()[: -self.keep]:
-            shutil.rmtree(path)
-            log.info("removed %s: the newest %d are kept", path, self.keep)
+        best = self.best()
+        for step, path in self._all()[: -self.keep]:
+            if best is None or step != best[1]:
+                shutil.rmtree(path)
+                log.info("removed %s: the newest %d and the best are kept", path, self.keep)
+
+
+def _write_aside(path: Path, values: dict[str, Any]) -> None:
+    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    partial.write_text(json.dumps(values))
+    os.replace(partial, path)

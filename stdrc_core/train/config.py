@@ -14,6 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..augment import Augmentation
+from ..grid import LTX_SCALE_FACTORS
+from ..guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..layout import Placement
 from ..reference import ReferenceTimestep
 
@@ -27,6 +29,8 @@ class Section(BaseModel):
 class ModelSection(Section):
     checkpoint: Path
     """LTX-2 single file, split transformer file or diffusers folder."""
+    vae: Path | None = None
+    """File with the video VAE; by default the checkpoint itself."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Of the frozen weights and of the forward pass; trained weights are kept in float32."""
     gradient_checkpointing: bool = True
@@ -110,6 +114,52 @@ class RunSection(Section):
     log_every: int = Field(1, ge=1)
 
 
+class ValidationItem(Section):
+    """One clip that every validation samples."""
+
+    prompt: str
+    photo: Path
+    seed: int = Field(0, ge=0)
+
+
+class ValidationSection(Section):
+    every: int = Field(0, ge=0)
+    """Steps from one validation to the next, and one after the last step; 0 never validates."""
+    items: tuple[ValidationItem, ...] = ()
+    text_encoder: str | None = None
+    """Folder of Gemma 3 12B, or `miniature`; embeds the prompts, once, before training."""
+    num_steps: int = Field(30, ge=1)
+    """Of the sampler."""
+    text_scale: float = TEXT_SCALE
+    reference_scale: float = REFERENCE_SCALE
+    num_frames: int | None = Field(None, ge=1)
+    """8n + 1; this and the sides, in pixels, are by default the cache's."""
+    height: int | None = Field(None, ge=1, multiple_of=LTX_SCALE_FACTORS.height)
+    width: int | None = Field(None, ge=1, multiple_of=LTX_SCALE_FACTORS.width)
+
+    def is_due(self, step: int, num_steps: int) -> bool:
+        """Whether to validate once `step` of `num_steps` steps are done."""
+        return self.every > 0 and (step % self.every == 0 or step == num_steps)
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> ValidationSection:
+        if self.num_frames is not None and self.num_frames % LTX_SCALE_FACTORS.time != 1:
+            raise ValueError(
+                f"validation.num_frames was {self.num_frames}; needs 8n + 1, for example 49"
+            )
+        if self.every and not self.items:
+            raise ValueError(
+                "validation.items is empty; needs a prompt and a photo to validate with: add one, "
+                "or set validation.every to 0"
+            )
+        if self.every and self.text_encoder is None:
+            raise ValueError(
+                "validation.text_encoder is missing; needs the folder of Gemma that the cache was "
+                "made with: set it, or validation.every to 0"
+            )
+        return self
+
+
 class TrainConfig(Section):
     """A whole run; the sections are the YAML file's top level."""
 
@@ -120,6 +170,7 @@ class TrainConfig(Section):
     objective: ObjectiveSection
     trainable: TrainableSection = TrainableSection()
     optimizer: OptimizerSection = OptimizerSection()
+    validation: ValidationSection = ValidationSection()
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> TrainConfig:

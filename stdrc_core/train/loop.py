@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +21,12 @@ from .batches import batch_indices, own_share
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig
 from .objective import Group, Losses, Objective, TrainingSample, draw
-from .trainable import AverageOfWeights, trained_parameters
+from .trainable import AverageOfWeights, trained_parameters, whole_weights
 
 log = logging.getLogger(__name__)
+
+# Validates the model in training after the given number of steps; returns the mean FaceSim.
+Validate = Callable[[int], float | None]
 
 
 class GroupedVelocity(nn.Module):
@@ -54,6 +57,19 @@ class Parts:
     samples: Sequence[TrainingSample]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run ends with."""
+
+    checkpoint: Path
+    """The last checkpoint's folder."""
+    num_steps: int
+    """Steps done, over all runs together."""
+    weights: dict[str, Tensor]
+    """What was trained, by name in `Parts.model`: averaged where the run averages. Weights
+    that were sharded (FSDP2) are whole here on the main process, and left out elsewhere."""
+
+
 class Stopper:
     """Notes SIGTERM and SIGINT, so that a run ends after a whole step with a checkpoint."""
 
@@ -73,16 +89,24 @@ class Stopper:
                 signal.signal(number, handler)
 
 
-def train(config: TrainConfig, parts: Parts, accelerator: Accelerator | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    parts: Parts,
+    accelerator: Accelerator | None = None,
+    validate: Validate | None = None,
+) -> Result:
     """Trains up to `run.num_steps`, from the newest checkpoint where there is one.
 
-    Returns the last checkpoint's folder. The same command again goes on; on one CPU process the
-    weights are, bit for bit, those of a run that was never stopped. Raises RuntimeError for a loss
-    that is not finite, with the last checkpoint intact.
+    The same command again goes on; on one CPU process the weights are, bit for bit, those of a run
+    that was never stopped. `validate` runs on the main process after the steps that are due, once
+    their checkpoint is safe. Raises RuntimeError for a loss that is not finite, with the last
+    checkpoint intact.
     """
     accelerator = accelerator or Accelerator(
         mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no"
     )
+    if accelerator.is_fsdp2:
+        set_up_sharding(config, accelerator)
     optimizer = make_optimizer(config, parts.model)
     warmup = max(1, config.optimizer.num_warmup_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1.0, (s + 1) / warmup))
@@ -97,22 +121,33 @@ def train(config: TrainConfig, parts: Parts, accelerator: Accelerator | None = N
     if accelerator.is_main_process:
         config.run.out.mkdir(parents=True, exist_ok=True)
         (config.run.out / "config.yaml").write_text(config.to_yaml())
-    first_step, last = 0, None
+    done, last = 0, None
     newest = folder.newest()
     if newest is not None:
-        last, first_step = newest
+        last, done = newest
         accelerator.load_state(str(last))
-        log.info("going on at step %d from %s", first_step, last)
+        log.info("going on at step %d from %s", done, last)
 
     def save(path: Path) -> None:
         accelerator.wait_for_everyone()
         accelerator.save_state(str(path))
         accelerator.wait_for_everyone()
 
+    def validate_if_due() -> None:
+        is_due = config.validation.is_due(done, config.run.num_steps)
+        if validate is not None and is_due and accelerator.is_main_process:
+            face_sim = validate(done)
+            folder.rate(done, face_sim)
+            if face_sim is not None:
+                accelerator.log({"validation/face_sim": face_sim}, step=done)
+
+    if newest is not None and not folder.is_rated(done):
+        # Stopped before the validation that belongs to this checkpoint.
+        validate_if_due()
     stopper = Stopper()
     progress = tqdm(
-        range(first_step, config.run.num_steps),
-        initial=first_step,
+        range(done, config.run.num_steps),
+        initial=done,
         total=config.run.num_steps,
         disable=not accelerator.is_main_process,
         unit="step",
@@ -128,14 +163,42 @@ def train(config: TrainConfig, parts: Parts, accelerator: Accelerator | None = N
             if accelerator.is_main_process and step % config.run.log_every == 0:
                 with (config.run.out / "log.jsonl").open("a") as file:
                     file.write(json.dumps(entry) + "\n")
+                accelerator.log({k: v for k, v in entry.items() if k != "step"}, step=step)
                 progress.set_postfix(loss=f"{entry['total']:.4f}")
             done = step + 1
-            stops = stopper.requested or done == config.run.num_steps
+            asked = _any_process(accelerator, stopper.requested)
+            stops = asked or done == config.run.num_steps
             if stops or done % config.run.checkpoint_every == 0:
                 last = folder.write(done, save, is_main=accelerator.is_main_process)
+            # Whoever stops a run waits for it: the validation is made up for when it goes on.
+            if not asked:
+                validate_if_due()
             if stops:
                 break
-    return last
+    trained = trained_parameters(accelerator.unwrap_model(model))
+    weights = average.weights.items() if average else ((name, p.detach()) for name, p in trained)
+    return Result(checkpoint=last, num_steps=done, weights=whole_weights(weights))
+
+
+def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:
+    """What FSDP2 needs of this model and accelerate's configuration files have no key for.
+
+    Inputs stay as they are: t would be rounded to bfloat16, and the model casts the rest itself.
+    Gradients are summed over processes in float32 (ours). Raises ValueError where processes would
+    call the model's blocks, each call a collective, different numbers of times.
+    """
+    run, p_drop = config.run, config.reference.p_drop
+    if run.micro_batch_size > 1 and 0 < p_drop < 1:
+        raise ValueError(
+            f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and reference.p_drop "
+            f"{p_drop}; needs 1, since samples with and without a reference run separately."
+        )
+    plugin = accelerator.state.fsdp_plugin
+    policy = plugin.mixed_precision_policy
+    if policy is not None:
+        plugin.mixed_precision_policy = replace(
+            policy, reduce_dtype=torch.float32, output_dtype=None, cast_forward_inputs=False
+        )
 
 
 def training_step(
@@ -161,8 +224,9 @@ def training_step(
             draw(sample, (run.seed, step, place), config.objective, config.reference)
             for sample, place in zip(samples, micro_batch, strict=True)
         ]
-        is_last = number == len(micro_batches) - 1
-        with nullcontext() if is_last else accelerator.no_sync(model):
+        # Sharded gradients are summed over processes each time: waiting would keep them whole.
+        sums_up = accelerator.is_fsdp2 or number == len(micro_batches) - 1
+        with nullcontext() if sums_up else accelerator.no_sync(model):
             losses = parts.objective(model, samples, draws)
             share = len(micro_batch) / len(places)
             if not torch.isfinite(losses.total):
@@ -211,6 +275,14 @@ def _add(sums: Losses | None, losses: Losses, share: float) -> Losses:
     if sums is None:
         return Losses(**scaled)
     return Losses(**{name: getattr(sums, name) + value for name, value in scaled.items()})
+
+
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether `flag` holds in one of the processes: a signal may reach them at different steps."""
+    if accelerator.num_processes == 1:
+        return flag
+    count = torch.tensor(float(flag), device=accelerator.device)
+    return accelerator.reduce(count, "sum").item() > 0
 
 
 def _log_entry(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from .config import TrainableSection
 
@@ -47,11 +48,25 @@ def trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
+def whole_weights(weights: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Sharded weights (FSDP2) whole, on the first process's CPU and left out elsewhere; others as
+    they are. All processes call it: it gathers weight by weight."""
+    whole = {}
+    for name, value in weights:
+        if not isinstance(value, DTensor):
+            whole[name] = value
+            continue
+        gathered = value.full_tensor()
+        if value.device_mesh.get_rank() == 0:
+            whole[name] = gathered.cpu()
+    return whole
+
+
 class AverageOfWeights:
     """Exponential moving average of the trained weights, in float32 (EMA).
 
     a <- decay a + (1 - decay) w after each step. It has `state_dict` and `load_state_dict`, so that
-    a checkpoint can hold it.
+    a checkpoint can hold it; where weights are sharded, so is their average, but not its state.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -64,8 +79,11 @@ class AverageOfWeights:
             self.weights[name].lerp_(parameter, 1 - self.decay)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return dict(self.weights)
+        return whole_weights(self.weights.items())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name, value in state.items():
-            self.weights[name].copy_(value)
+            own = self.weights[name]
+            if isinstance(own, DTensor):
+                value = distribute_tensor(value.to(own.device), own.device_mesh, own.placements)
+            own.copy_(value)

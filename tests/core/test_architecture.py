@@ -24,7 +24,13 @@ DOORS = {
 HOST_MODULES = {"nodes", "folder_paths", "node_helpers", "execution", "server", "latent_preview"}
 # They may use everything in stdrc_core; nothing else there uses them.
 PROGRAMS = tuple(f"stdrc_core.{name}" for name in ("train", "evaluate", "generate", "mini"))
-DIFFUSERS_USERS = ("stdrc_core.backbone", "stdrc_core.checkpoint", *PROGRAMS)
+DIFFUSERS_USERS = (
+    "stdrc_core.backbone",
+    "stdrc_core.checkpoint",
+    "stdrc_core.text",
+    "stdrc_core.vae",
+    *PROGRAMS,
+)
 INSIGHTFACE_USERS = ("stdrc_core.faces",)
 
 

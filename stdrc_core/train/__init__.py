@@ -1,0 +1,1 @@
+"""Training of ST-DRC weights: prepare a cache, run, validate, export."""

@@ -1,0 +1,40 @@
+"""`python -m stdrc_core.train COMMAND`; a command is a module with `add_arguments` and `main`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+# Command -> (its module, what it does). Only the module of the command asked for is imported.
+COMMANDS = {
+    "prepare": (".prepare_command", "turns a dataset into the cache that training reads"),
+    "run": (".run", "trains on a cache; `python -m stdrc_core.train CONFIG.yaml` is the same"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a command; input that cannot be used is one sentence on stderr and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and argv[0].endswith((".yaml", ".yml")):
+        argv.insert(0, "run")
+    parser = argparse.ArgumentParser(prog="python -m stdrc_core.train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name in argv[:1]:
+            module = importlib.import_module(module_name, __package__)
+            module.add_arguments(command)
+            command.set_defaults(main=module.main)
+    args = parser.parse_args(argv)
+    try:
+        args.main(args)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog} {args.command}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

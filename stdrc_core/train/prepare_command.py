@@ -1,0 +1,109 @@
+"""The command line of `prepare`: from paths to models, and on to the work."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..faces.detector import FaceDetector
+from ..faces.recognizer import Recognizer
+from ..mini.config import VIDEO_DIM
+from ..mini.prompt import encode_prompt
+from ..text import TextEncoder, load_gemma
+from ..vae import load_vae
+from .prepare import Models, PrepareConfig, prepare
+from .sources import read_sources
+from .tracks import PackFinder
+
+log = logging.getLogger(__name__)
+
+MINIATURE = "miniature"
+_HASHED_BYTES = 1 << 20
+
+
+class MiniatureText:
+    """`TextEncoder` of the miniature LTX-2.3, which has no Gemma: the video's part of a prompt."""
+
+    name = MINIATURE
+
+    def encode(self, text: str) -> Tensor:
+        return encode_prompt(text)[0, :, :VIDEO_DIM]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder of clips, .jsonl manifest or VIP .json")
+    add("--clips", type=Path, help="where VIP-200K's clips are; by default beside its .json")
+    add("--out", type=Path, required=True, help="cache folder, new or begun")
+    add("--checkpoint", type=Path, required=True, help="LTX-2.3 single file: VAE and connectors")
+    add("--faces", type=Path, required=True, help="folder of an InsightFace pack, as buffalo_l")
+    add("--text-encoder", required=True, help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
+    add("--num-frames", type=int, default=121, help="frames of a clip, 8n + 1")
+    add("--height", type=int, default=544, help="pixels, a multiple of 32")
+    add("--width", type=int, default=960, help="pixels, a multiple of 32")
+    add("--fps", type=float, default=24.0, help="frame rate that clips are resampled to")
+    add("--min-cosine", type=float, default=0.25, help="least likeness of clip and reference")
+    add("--shard-size", type=int, default=32, help="samples a file")
+    add("--retry", action="store_true", help="try again what earlier runs set aside")
+    add("--device", default=_default_device(), help="cpu, cuda, cuda:1, ...")
+    add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    add("--world-size", type=int, default=world_size, help="number of processes")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Runs `prepare` with the parsed arguments; ValueError for input that cannot be used."""
+    config = PrepareConfig(
+        num_frames=args.num_frames,
+        height=args.height,
+        width=args.width,
+        fps=args.fps,
+        min_cosine=args.min_cosine,
+        shard_size=args.shard_size,
+        rank=args.rank,
+        world_size=args.world_size,
+        retry=args.retry,
+    )
+    entries = read_sources(args.data, window_s=config.window_s, clips=args.clips)
+    device = torch.device(args.device)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    models = Models(
+        vae=load_vae(args.checkpoint, dtype).to(device),
+        text=open_text_encoder(args.text_encoder, args.checkpoint, device),
+        faces=PackFinder(
+            args.faces.name, FaceDetector(args.faces), Recognizer.from_pack(args.faces)
+        ),
+        checkpoint=args.checkpoint.name,
+        fingerprint=fingerprint(args.checkpoint),
+    )
+    prepare(entries, args.out, config, models)
+    log.info("%s is ready: name it as `cache` in a run's configuration.", args.out)
+
+
+def fingerprint(path: Path) -> str:
+    """Tells files apart without reading all of 46 GB: size, first and last megabyte."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_HASHED_BYTES))
+        file.seek(max(0, size - _HASHED_BYTES))
+        digest.update(file.read(_HASHED_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def _default_device() -> str:
+    # torchrun numbers the processes of a machine: one GPU each.
+    local_rank = os.environ.get("LOCAL_RANK", "0")
+    return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+
+
+def open_text_encoder(name: str, checkpoint: Path, device: torch.device) -> TextEncoder:
+    if name == MINIATURE:
+        return MiniatureText()
+    return load_gemma(name, checkpoint, device)

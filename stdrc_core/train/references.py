@@ -1,0 +1,180 @@
+"""Where a clip's reference comes from.
+
+The photo that the dataset gives; else a face crop: from another clip of the same person, else from
+the same clip outside the training window. Never from inside the window, where the model would find
+pose, light and clothes of the very frames that it is to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..reference import fitted_box, load_photo
+from ..video import probe, read_frames
+from .sources import Entry
+from .tracks import FaceFinder, largest
+
+# How many other clips of a person, and how many frames of each clip, are looked at.
+MAX_OTHER_CLIPS = 3
+NUM_FRAMES_TRIED = 5
+# A reference from the window's own clip keeps this distance from it.
+WINDOW_MARGIN_S = 0.1
+# A crop is the box and this share of its larger side on each side: hair and chin.
+CROP_MARGIN = 0.6
+# A photo is kept at up to this many times the target frame, room for the augmentation's crop.
+MAX_OVERSIZE = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """A reference with a face: `pixels` `[h, w, 3]` uint8 and `e_ref` `[D]` of those pixels."""
+
+    pixels: Tensor
+    e_ref: Tensor
+    source: str
+
+
+def find_references(
+    entry: Entry,
+    others: Mapping[str, Sequence[Entry]],
+    finder: FaceFinder,
+    *,
+    window_s: float,
+    size: tuple[int, int],
+) -> Iterator[Reference]:
+    """References for `entry`, the best kind first; none when nothing shows a face.
+
+    `others` are all entries by identity, `size` is the target frame's (height, width). A given
+    photo is the only candidate: another is never taken in its place. Raises ValueError when the
+    photo cannot be read; other clips that cannot be read are passed over.
+    """
+    if entry.reference is not None:
+        photo = load_photo(entry.reference)[0]
+        # What is transparent is black, as the padding around the photo.
+        photo = photo[..., :3] * photo[..., 3:] if photo.shape[-1] == 4 else photo
+        photo = (photo * 255).round().to(torch.uint8)
+        yield from _embedded([(photo, f"photo {entry.reference.name}")], finder, size)
+        return
+    yield from _embedded(_known_faces(entry), finder, size)
+    yield from _embedded(_other_clips(entry, others, finder, window_s), finder, size)
+    yield from _embedded(_same_clip(entry, finder, window_s), finder, size)
+
+
+def crop_face(frame: Tensor, box: Sequence[float]) -> Tensor:
+    """The face in `box` (left, top, right, bottom px) with a margin: from `[h, w, 3]` a part."""
+    left, top, right, bottom = box
+    margin = CROP_MARGIN * max(right - left, bottom - top)
+    height, width = frame.shape[:2]
+    rows = slice(max(0, int(top - margin)), max(1, min(height, round(bottom + margin))))
+    columns = slice(max(0, int(left - margin)), max(1, min(width, round(right + margin))))
+    return frame[rows, columns].clone()
+
+
+def _embedded(
+    candidates: Iterator[tuple[Tensor, str]] | list[tuple[Tensor, str]],
+    finder: FaceFinder,
+    size: tuple[int, int],
+) -> Iterator[Reference]:
+    for pixels, source in candidates:
+        if 0 in pixels.shape:
+            continue
+        kept = _at_most(pixels, (MAX_OVERSIZE * size[0], MAX_OVERSIZE * size[1]))
+        face = largest(finder.find(kept[None])[0])
+        if face is not None:
+            yield Reference(pixels=kept, e_ref=face.embedding, source=source)
+
+
+def _known_faces(entry: Entry) -> Iterator[tuple[Tensor, str]]:
+    for known in entry.faces:
+        for frame in _readable(known.video, [known.time_s]):
+            height, width = frame.shape[:2]
+            box = [side * n for side, n in zip(known.box, (width, height) * 2, strict=True)]
+            yield crop_face(frame, box), f"face at {known.time_s:.3f} s of {known.video.name}"
+
+
+def _other_clips(
+    entry: Entry, others: Mapping[str, Sequence[Entry]], finder: FaceFinder, window_s: float
+) -> Iterator[tuple[Tensor, str]]:
+    if entry.identity is None:
+        return
+    clips = others[entry.identity]
+    place = next(i for i, other in enumerate(clips) if other.id == entry.id)
+    # The ones that follow, so that the clips of a person do not all share one reference.
+    usable = [each for each in (*clips[place + 1 :], *clips[:place]) if each.problem is None]
+    for other in usable[:MAX_OTHER_CLIPS]:
+        times = _spread(other.start_s, other.start_s + window_s)
+        if _footage(other) == _footage(entry):
+            # The same moments may be in both clips.
+            shift_s = other.footage_s - entry.footage_s
+            times = [time for time in times if _distance_s(time + shift_s, entry, window_s) > 0]
+        frames = list(zip(times, _readable(other.video, times), strict=False))
+        yield from _crops(other.video, frames, finder, "clip")
+
+
+def _same_clip(entry: Entry, finder: FaceFinder, window_s: float) -> Iterator[tuple[Tensor, str]]:
+    duration_s = probe(entry.video).duration_s
+    times = [*_spread(0, entry.start_s), *_spread(entry.start_s + window_s, duration_s)]
+    outside = [time for time in times if _distance_s(time, entry, window_s) > 0]
+    frames = list(zip(outside, _readable(entry.video, outside), strict=False))
+    # The farther from the window, the less it is like the window's frames.
+    frames.sort(key=lambda frame: -_distance_s(frame[0], entry, window_s))
+    yield from _crops(entry.video, frames, finder, "same clip")
+
+
+def _crops(
+    video: Path, frames: list[tuple[float, Tensor]], finder: FaceFinder, kind: str
+) -> Iterator[tuple[Tensor, str]]:
+    for time, frame in frames:
+        face = largest(finder.find(frame[None])[0])
+        if face is not None:
+            source = f"{kind} at {time:.3f} s of {video.name}"
+            yield crop_face(frame, face.face.box.tolist()), source
+
+
+def _readable(video: Path, times: list[float]) -> list[Tensor]:
+    """Frames at `times`; none of a clip that cannot be read, which is reported in its own turn."""
+    if not times:
+        return []
+    try:
+        return read_frames(video, times)
+    except ValueError:
+        return []
+
+
+def _spread(start_s: float, end_s: float) -> list[float]:
+    """Times inside a stretch, evenly."""
+    step = (end_s - start_s) / NUM_FRAMES_TRIED
+    return [start_s + (i + 0.5) * step for i in range(NUM_FRAMES_TRIED)] if step > 0 else []
+
+
+def _footage(entry: Entry) -> str:
+    return entry.footage or str(entry.video.resolve())
+
+
+def _distance_s(time: float, entry: Entry, window_s: float) -> float:
+    """Seconds from the entry's window, with a margin; 0 or less is inside.
+
+    The frame shown at a time may begin earlier, and times of frames are rounded.
+    """
+    return max(entry.start_s - time, time - entry.start_s - window_s) - WINDOW_MARGIN_S
+
+
+def _at_most(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """`[h, w, 3]` uint8 scaled down to fit into `size` (height, width) where it is larger."""
+    height, width = pixels.shape[:2]
+    box = fitted_box((height, width), size)
+    if box.height >= height and box.width >= width:
+        return pixels.contiguous()
+    scaled = F.interpolate(
+        pixels.movedim(-1, 0)[None].float(),
+        size=(box.height, box.width),
+        mode="bicubic",
+        antialias=True,
+    )
+    return scaled[0].clamp(0, 255).round().to(torch.uint8).movedim(0, -1).contiguous()

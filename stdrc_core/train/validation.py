@@ -1,0 +1,249 @@
+"""Validation of a run: fixed prompts, photos and seeds through the three-stream sampler.
+
+    validation/step_XXXXXXXX/NN.mp4   a clip for each item
+    validation/step_XXXXXXXX/sheet.png   a row for each item: the photo, then frames of the clip
+    validation.jsonl                     a line for each validation, with FaceSim (SPEC section 7)
+
+It runs the weights in training, not their average, and leaves them and every random state as they
+were. FaceSim is measured on the frames as they were decoded, before H.264.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..faces.detector import FaceDetector
+from ..faces.recognizer import Recognizer
+from ..grid import LTX_SCALE_FACTORS
+from ..guidance import GuidanceScales
+from ..reference import fit_reference, load_photo
+from ..sampling import sample, sigma_schedule
+from ..text import TextEncoder
+from ..vae import VideoVAE
+from ..video import contact_sheet, write_clip
+from .assemble import ReferenceEncoder
+from .cache import Manifest
+from .config import TrainConfig, ValidationItem, ValidationSection
+from .tracks import FaceFinder, PackFinder, largest
+
+log = logging.getLogger(__name__)
+
+NUM_SCORED_FRAMES = 16
+# A face that fills the frame is looked for once more with this share of grey on each side.
+PAD_SHARE, PAD_GREY = 0.25, 128
+_NUM_COLUMNS, _LABEL_LENGTH = 6, 80
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """An item of the configuration, read and embedded."""
+
+    item: ValidationItem
+    photo: Tensor
+    """`[1, h, w, 3]` in [0, 1]."""
+    context: Tensor
+    """The prompt's embedding, `[L, D]`."""
+    e_ref: Tensor | None
+    """The photo's embedding; None where no face pack is configured."""
+
+
+def read_cases(
+    section: ValidationSection, text: TextEncoder, faces: FaceFinder | None
+) -> list[Case]:
+    """Reads the photos and embeds the prompts, so that neither needs to be done in training.
+
+    Raises ValueError for a photo that cannot be read, or shows no face although `faces` looks.
+    """
+    photos = read_photos(section)
+    cases = []
+    for item, photo in zip(section.items, photos, strict=True):
+        e_ref = None
+        if faces is not None:
+            e_ref = _largest_embeddings(to_levels(photo), faces)[0]
+            if e_ref is None:
+                raise ValueError(
+                    f"validation photo {item.photo} shows no face; needs one to measure FaceSim: "
+                    "take another photo."
+                )
+        cases.append(
+            Case(item=item, photo=photo, context=text.encode(item.prompt).float(), e_ref=e_ref)
+        )
+    return cases
+
+
+def read_photos(section: ValidationSection) -> list[Tensor]:
+    """`[1, h, w, 3]` in [0, 1], black where transparent; ValueError for what cannot be read."""
+    photos = [load_photo(item.photo) for item in section.items]
+    return [fit_reference(photo, photo.shape[1], photo.shape[2]) for photo in photos]
+
+
+def open_face_pack(folder: Path) -> PackFinder:
+    """The detector and recogniser of an InsightFace pack; ValueError when it lacks one."""
+    return PackFinder(folder.name, FaceDetector(folder), Recognizer.from_pack(folder))
+
+
+class Validator:
+    """Called with the number of steps done, writes one validation and returns the mean FaceSim."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        model: nn.Module,
+        vae: VideoVAE,
+        manifest: Manifest,
+        empty_context: Tensor,
+        cases: Sequence[Case],
+        faces: FaceFinder | None = None,
+    ) -> None:
+        """`model` takes groups as `loop.GroupedVelocity`; `manifest` is that of the run's cache.
+
+        Raises ValueError where the prompts' embeddings have another width than the cache's.
+        """
+        for case in cases:
+            if case.context.shape[1] != empty_context.shape[1]:
+                raise ValueError(
+                    f"validation.text_encoder gave embeddings of width {case.context.shape[1]}; "
+                    f"needs {empty_context.shape[1]}, as the cache {config.data.cache} has: name "
+                    f"the encoder that made it ({manifest.text_encoder})."
+                )
+        self.section, self.out = config.validation, config.run.out
+        self.model, self.vae, self.empty_context = model, vae, empty_context
+        self.cases, self.faces, self.fps = cases, faces, manifest.fps
+        self.scales = GuidanceScales(
+            text=self.section.text_scale, reference=self.section.reference_scale
+        )
+        self.num_frames = self.section.num_frames or manifest.num_frames
+        self.height = self.section.height or manifest.height
+        self.width = self.section.width or manifest.width
+        scale = LTX_SCALE_FACTORS
+        num_latent_frames = (self.num_frames - 1) // scale.time + 1
+        sides = (self.height // scale.height, self.width // scale.width)
+        self.latent_shape = (1, vae.latent_channels, num_latent_frames, *sides)
+
+    def __call__(self, step: int) -> float | None:
+        """Mean FaceSim of the items after `step` steps; None where no face pack is configured."""
+        started = time.perf_counter()
+        clips = [self.generate(case) for case in self.cases]
+        scores = [
+            None if self.faces is None else face_sim(clip, case.e_ref, self.faces)
+            for case, clip in zip(self.cases, clips, strict=True)
+        ]
+        mean = None if self.faces is None else sum(scores) / len(scores)
+        folder = self._write(step, clips, scores)
+        entry = {
+            "step": step,
+            "face_sim": mean,
+            "items": [
+                {**case.item.model_dump(mode="json"), "face_sim": score}
+                for case, score in zip(self.cases, scores, strict=True)
+            ],
+            "time_s": round(time.perf_counter() - started, 3),
+        }
+        with (self.out / "validation.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        log.info("validated after step %d: mean FaceSim %s, clips in %s", step, mean, folder)
+        return mean
+
+    @torch.no_grad()
+    def generate(self, case: Case) -> Tensor:
+        """The item's clip, `[F, h, w, 3]` uint8 on the CPU; the model's modes are restored."""
+        device = next(self.model.parameters()).device
+        # Drawn on the CPU, so that a seed means the same noise on every machine.
+        generator = torch.Generator().manual_seed(case.item.seed)
+        noise = torch.randn(self.latent_shape, generator=generator)
+        encode = ReferenceEncoder(self.vae, self.height, self.width, device)
+        with _undisturbed(self.model, device):
+            latent = sample(
+                lambda *group: self.model([group])[0].float(),
+                noise.to(device),
+                sigma_schedule(self.section.num_steps, noise[0, 0].numel()),
+                text=case.context[None].to(device),
+                empty=self.empty_context[None].to(device),
+                reference=encode(case.photo) if self.scales.runs_reference else None,
+                scales=self.scales,
+            )
+            pixels = self.vae.decode(latent)[0]
+        return to_levels((pixels.permute(1, 2, 3, 0) + 1) / 2)
+
+    def _write(self, step: int, clips: list[Tensor], scores: list[float | None]) -> Path:
+        """Clips and contact sheet, in a folder aside that is renamed when it is whole."""
+        root, name = self.out / "validation", f"step_{step:08d}"
+        partial, final = root / f".partial_{name}", root / name
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            rows, labels = [], []
+            for i, (case, clip, score) in enumerate(zip(self.cases, clips, scores, strict=True)):
+                write_clip(partial / f"{i:02d}.mp4", clip, self.fps)
+                photo = to_levels(fit_reference(case.photo, self.height, self.width))
+                rows.append(torch.cat((photo, clip[_spread(len(clip), _NUM_COLUMNS - 1)])))
+                shown = "" if score is None else f"FaceSim {score:.3f}  "
+                labels.append(shown + " ".join(case.item.prompt.split())[:_LABEL_LENGTH])
+            contact_sheet(partial / "sheet.png", rows, labels=labels, num_columns=_NUM_COLUMNS)
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return final
+
+
+def face_sim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
+    """FaceSim of a clip `[F, h, w, 3]` uint8 with a photo's embedding `[D]` (SPEC section 7).
+
+    The mean over 16 frames of the largest face's cosine, clamped at 0; frames without a face are
+    left out, and where none has one it is 0.0.
+    """
+    found = _largest_embeddings(frames[_spread(len(frames), NUM_SCORED_FRAMES)], faces)
+    cosines = [max(0.0, float(each @ e_ref)) for each in found if each is not None]
+    return sum(cosines) / len(cosines) if cosines else 0.0
+
+
+def to_levels(pixels: Tensor) -> Tensor:
+    """Values in [0, 1] to uint8 on the CPU."""
+    return (pixels.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+
+
+def _largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
+    """The largest face's embedding in each frame; looked for again on the padded frame."""
+    embeddings: list[Tensor | None] = []
+    for frame, found in zip(frames, faces.find(frames), strict=True):
+        face = largest(found) or largest(faces.find(_padded(frame)[None])[0])
+        embeddings.append(None if face is None else face.embedding)
+    return embeddings
+
+
+def _padded(frame: Tensor) -> Tensor:
+    height, width, _ = frame.shape
+    top, left = int(height * PAD_SHARE), int(width * PAD_SHARE)
+    return F.pad(frame, (0, 0, left, left, top, top), value=PAD_GREY)
+
+
+def _spread(num_frames: int, count: int) -> list[int]:
+    """`count` indices evenly over a clip, rounded down; a short clip's repeat."""
+    return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
+
+
+@contextmanager
+def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The model in evaluation mode; each module's mode and the random state are put back."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            model.eval()
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,124 @@
+"""Whole runs on the miniature LTX-2.3: real backbone, real VAE, real cache."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import load_file
+from train import mini_run
+
+from stdrc_core.backbone import load_backbone
+from stdrc_core.train.assemble import assemble
+from stdrc_core.train.export import export
+from stdrc_core.train.loop import train
+
+CPU = torch.device("cpu")
+
+
+def run(out: Path, checkpoint: Path, cache: Path, **sections):
+    config = mini_run.config(out, checkpoint, cache, **sections)
+    parts = assemble(config, CPU)
+    return config, parts, train(config, parts, Accelerator(cpu=True))
+
+
+@pytest.fixture(scope="module")
+def lora_run(tmp_path_factory, mini_checkpoint: Path, mini_cache: Path):
+    return run(tmp_path_factory.mktemp("lora"), mini_checkpoint, mini_cache)
+
+
+def test_a_lora_run_trains_only_the_videos_attention_and_feed_forward(lora_run):
+    _, parts, result = lora_run
+    modules = {name.split(".lora_")[0].split("transformer_blocks.")[1] for name in result.weights}
+    layers = {module.split(".", 1)[1] for module in modules}
+    projections = ("to_q", "to_k", "to_v", "to_out.0")
+    expected = {f"{attn}.{p}" for attn in ("attn1", "attn2") for p in projections}
+    assert layers == expected | {"ff.net.0.proj", "ff.net.2"}
+    assert {module.split(".")[0] for module in modules} == {"0", "1"}
+    trained = {name for name, p in parts.model.named_parameters() if p.requires_grad}
+    assert trained == set(result.weights)
+
+
+def test_a_fresh_lora_changes_nothing(mini_checkpoint: Path, mini_cache: Path, tmp_path: Path):
+    config = mini_run.config(tmp_path, mini_checkpoint, mini_cache)
+    fresh = assemble(config, CPU).model
+    bare = load_backbone(mini_checkpoint, dtype=torch.float32)
+    video, context = torch.randn(1, 128, 2, 3, 3), mini_run.encode_text("a man")[None]
+    t, reference = torch.tensor([0.5]), torch.randn(1, 128, 1, 3, 3)
+    with torch.no_grad():
+        (ours,) = fresh([(video, t, context, reference)])
+        plain = bare(video, t, context, frame_rate=mini_run.FPS, reference=reference)
+    assert torch.equal(ours, plain)
+
+
+def test_training_changes_the_weights_and_lowers_the_loss_on_its_own_clips(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    _, _, result = run(
+        tmp_path,
+        mini_checkpoint,
+        mini_cache,
+        run={"num_steps": 40, "checkpoint_every": 100, "batch_size": 6, "micro_batch_size": 6},
+        objective={"timesteps": "uniform", "lambda_id": 0, "lambda_tic": 0},
+        trainable={"method": "full"},
+        optimizer={"lr": 2e-3},
+    )
+    assert result.num_steps == 40
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    flows = [entry["flow"] for entry in entries]
+    assert sum(flows[-10:]) < 0.8 * sum(flows[:10])
+
+
+def test_an_exported_lora_has_the_files_names_and_says_what_it_is_for(lora_run, tmp_path: Path):
+    config, _, result = lora_run
+    path = export(config, result.weights, tmp_path / "lora.safetensors")
+    tensors = load_file(path)
+    base = "diffusion_model.transformer_blocks.0.attn1.to_q"
+    assert {f"{base}.lora_A.weight", f"{base}.lora_B.weight", f"{base}.alpha"} <= set(tensors)
+    assert tensors[f"{base}.alpha"] == 8
+    assert tensors[f"{base}.lora_A.weight"].shape == (4, 192)
+    assert len(tensors) == 2 * 10 * 3
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["stdrc"])
+    assert (facts["placement"], facts["reference_timestep"]) == ("tass", "clean")
+    assert (facts["text_scale"], facts["reference_scale"]) == (5.0, 7.5)
+    assert facts["base_model"] == "stdrc_mini.safetensors"
+
+
+def test_exported_full_weights_are_a_whole_transformer_file(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    config, parts, result = run(
+        tmp_path, mini_checkpoint, mini_cache, trainable={"method": "full"}, run={"num_steps": 1}
+    )
+    path = export(config, result.weights, tmp_path / "full.safetensors")
+    base = {k: v for k, v in load_file(mini_checkpoint).items() if k.startswith("model.")}
+    assert load_file(path).keys() == base.keys()
+    again = load_backbone(path, dtype=torch.float32)
+    for name, value in again.transformer.named_parameters():
+        trained = parts.model.backbone.transformer.get_parameter(name)
+        torch.testing.assert_close(value, trained.bfloat16().float(), rtol=0, atol=0)
+    changed = load_file(path)
+    key = "model.diffusion_model.transformer_blocks.0.attn1.to_q.weight"
+    assert not torch.equal(changed[key], base[key])
+    audio = "model.diffusion_model.transformer_blocks.0.audio_attn1.to_q.weight"
+    assert torch.equal(changed[audio], base[audio])
+
+
+def test_a_cache_for_another_text_width_is_refused(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for item in mini_cache.iterdir():
+        (folder / item.name).symlink_to(item)
+    manifest = json.loads((mini_cache / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"context_shape": [32, 4096]}))
+    config = mini_run.config(tmp_path / "out", mini_checkpoint, folder)
+    with pytest.raises(ValueError, match=r"made for .*4096.* needs .*192"):
+        assemble(config, CPU)

@@ -1,0 +1,172 @@
+"""accelerate's configuration files, and FSDP2 on CPU processes against one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from diffusers.models.transformers.transformer_ltx2 import LTX2VideoTransformerBlock
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
+from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+from train import run_sharded
+
+from stdrc_core.train import loop
+
+FSDP2 = run_sharded.FSDP2
+DDP = FSDP2.with_name("accelerate_ddp.yaml")
+
+
+@pytest.mark.parametrize("file", [DDP, FSDP2], ids=lambda path: path.stem)
+def test_accelerate_knows_every_key(file: Path):
+    values = yaml.safe_load(file.read_text())
+    assert set(values) <= {field.name for field in dataclasses.fields(ClusterConfig)}
+    config = load_config_from_file(str(file))
+    assert isinstance(config, ClusterConfig)
+    assert (config.num_machines, config.num_processes) == (1, 8)
+    assert config.mixed_precision == "bf16"
+    # The launcher takes unknown keys of a subsection in silence.
+    known = vars(launch_command_parser().parse_args(["a_script.py"]))
+    assert set(config.fsdp_config) <= set(known)
+
+
+def test_ddp_is_not_sharded():
+    assert load_config_from_file(str(DDP)).distributed_type is DistributedType.MULTI_GPU
+    assert "ACCELERATE_USE_FSDP" not in run_sharded.launch_environment(DDP)
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> FullyShardedDataParallelPlugin:
+    """As a process of `accelerate launch` makes it."""
+    for name, value in run_sharded.launch_environment(FSDP2).items():
+        if name.startswith("FSDP_"):
+            monkeypatch.setenv(name, value)
+    return FullyShardedDataParallelPlugin()
+
+
+def test_fsdp2_shards_block_by_block(plugin: FullyShardedDataParallelPlugin):
+    assert load_config_from_file(str(FSDP2)).distributed_type is DistributedType.FSDP
+    assert run_sharded.launch_environment(FSDP2)["ACCELERATE_USE_FSDP"] == "true"
+    assert plugin.fsdp_version == 2
+    assert plugin.auto_wrap_policy is transformer_auto_wrap_policy
+    assert plugin.transformer_cls_names_to_wrap == [LTX2VideoTransformerBlock.__name__]
+    assert plugin.reshard_after_forward is True
+    assert plugin.activation_checkpointing is False
+    assert plugin.state_dict_type is StateDictType.SHARDED_STATE_DICT
+    assert not plugin.cpu_ram_efficient_loading
+    assert not isinstance(plugin.cpu_offload, CPUOffloadPolicy)
+
+
+def sharding(plugin: FullyShardedDataParallelPlugin) -> Accelerator:
+    """The part of an accelerator that `set_up_sharding` reads."""
+    return mock.Mock(spec=Accelerator, state=mock.Mock(fsdp_plugin=plugin))
+
+
+def test_the_trainer_keeps_inputs_as_they_are(plugin, tmp_path: Path):
+    plugin.set_mixed_precision("bf16")
+    loop.set_up_sharding(run_sharded.config(tmp_path, tmp_path, tmp_path), sharding(plugin))
+    assert plugin.mixed_precision_policy == MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
+
+
+def test_processes_that_would_wait_for_each_other_are_refused(plugin, tmp_path: Path):
+    paths = (tmp_path, tmp_path, tmp_path)
+    uneven = run_sharded.config(*paths, run={"micro_batch_size": 2})
+    with pytest.raises(ValueError, match=r"run\.micro_batch_size was 2 with FSDP2 .* needs 1"):
+        loop.set_up_sharding(uneven, sharding(plugin))
+    even = run_sharded.config(*paths, run={"micro_batch_size": 2}, reference={"p_drop": 0})
+    loop.set_up_sharding(even, sharding(plugin))
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Folders of the runs on two processes, and of those on one."""
+
+    sharded: Path
+    single: Path
+
+    def weights(self, name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return tuple(load_file(path / f"{name}.safetensors") for path in self.folders())
+
+    def log(self, name: str) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+        return tuple(read_log(path / name) for path in self.folders())
+
+    def folders(self) -> tuple[Path, Path]:
+        return self.sharded, self.single
+
+
+def read_log(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, mini_checkpoint: Path, mini_cache: Path) -> Runs:
+    sharded, single = (tmp_path_factory.mktemp(name) for name in ("sharded", "single"))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", run_sharded.__file__),
+            *(sharded, mini_checkpoint, mini_cache),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    run_sharded.unsharded(single, mini_checkpoint, mini_cache)
+    return Runs(sharded, single)
+
+
+# Sums over two halves in another order: a step's rounding is about 1e-7 of a weight of size 1.
+@pytest.mark.parametrize("name", ["plain", "whole"])
+def test_sharded_training_is_training_in_one_process(runs: Runs, name: str):
+    for ours, expected in zip(*runs.log(name), strict=True):
+        assert ours["total"] == pytest.approx(expected["total"], abs=1e-5)
+        assert ours["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-4)
+        assert expected["grad_norm"] > 0.1, "clipping has nothing to do"
+    ours, expected = runs.weights(name)
+    assert ours.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-5, msg=key)
+
+
+def test_training_moved_the_weights_by_more_than_the_tolerance(runs: Runs):
+    after_one, after_four = (runs.weights(name)[0] for name in ("plain", "whole"))
+    moved = [(after_four[name] - after_one[name]).abs().max() for name in after_one]
+    assert max(moved) > 1e-3
+
+
+def test_a_sharded_run_goes_on_from_its_checkpoint(runs: Runs):
+    """Weights, momentum and average: each is in the checkpoint."""
+    whole, resumed = (load_file(runs.sharded / f"{n}.safetensors") for n in ("whole", "resumed"))
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=1e-7, msg=name)
+    entries = read_log(runs.sharded / "resumed")
+    assert [entry["step"] for entry in entries] == [0, 1, 2, 3, 2, 3]
+    assert [e["total"] for e in entries[4:]] == pytest.approx([e["total"] for e in entries[2:4]])
+
+
+def test_a_lora_over_a_sharded_base_is_one_over_a_whole_base(runs: Runs):
+    for ours, expected in zip(*runs.log("lora"), strict=True):
+        assert ours["total"] == pytest.approx(expected["total"], abs=1e-5)
+    assert len(load_file(runs.sharded / "lora.safetensors")) == 2 * 10 * 2
+
+
+def test_bfloat16_is_near_float32(runs: Runs):
+    """What each process checks of dtypes stands in run_sharded; here, that the numbers agree."""
+    (ours,), (expected, *_) = read_log(runs.sharded / "bfloat16"), read_log(runs.single / "plain")
+    assert ours["total"] == pytest.approx(expected["total"], rel=2e-2)
+    assert ours["total"] != expected["total"]

@@ -1,0 +1,323 @@
+"""`prepare` on clips that the test draws: what is kept, what is set aside, and that it resumes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, photo, write_pack
+
+from stdrc_core.faces.detector import FaceDetector
+from stdrc_core.faces.recognizer import Recognizer
+from stdrc_core.train import prepare as prepare_module
+from stdrc_core.train.__main__ import main
+from stdrc_core.train.cache import Cache, Sample
+from stdrc_core.train.prepare import Models, PrepareConfig, Reason, prepare
+from stdrc_core.train.prepare_command import MiniatureText, fingerprint
+from stdrc_core.train.sources import read_sources
+from stdrc_core.train.tracks import PackFinder
+from stdrc_core.vae import load_vae
+from stdrc_core.video import read_clip
+
+CONFIG = PrepareConfig(num_frames=9, height=SIDE, width=SIDE, fps=24.0, shard_size=2)
+
+
+@pytest.fixture(scope="session")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pack(tmp_path_factory.mktemp("packs") / "colors")
+
+
+@pytest.fixture(scope="session")
+def models(mini_checkpoint: Path, pack: Path) -> Models:
+    return Models(
+        vae=load_vae(mini_checkpoint),
+        text=MiniatureText(),
+        faces=PackFinder("colors", FaceDetector(pack), Recognizer.from_pack(pack)),
+        checkpoint=mini_checkpoint.name,
+        fingerprint=fingerprint(mini_checkpoint),
+    )
+
+
+GOOD = ["ann.mp4", "bob.mp4", "sub/cat.mp4", "tall.mp4"]
+BAD = {
+    "alone.mp4": Reason.NO_REFERENCE,
+    "blank.mp4": Reason.NO_FACE,
+    "cut.mp4": Reason.UNREADABLE,
+    "empty.mp4": Reason.UNREADABLE,
+    "letter.mp4": Reason.UNREADABLE,
+    "lost.mp4": Reason.NO_REFERENCE,
+    "short.mp4": Reason.TOO_SHORT,
+    "stranger.mp4": Reason.OTHER_PERSON,
+    "torn.mp4": Reason.UNREADABLE,
+    "untold.mp4": Reason.INCOMPLETE,
+}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips of use, each of its own kind, and ten that are not."""
+    root = tmp_path_factory.mktemp("clips")
+    encode(root / "ann.mp4", draw(12, RED))
+    photo(root / "ann.ref.png", RED)
+    encode(root / "bob.mp4", draw(16, GREEN, size=(SIDE, 128)), Fraction(30), rotation=90)
+    photo(root / "refs" / "bob.jpg", GREEN)
+    # No photo, but more clip than the window.
+    encode(root / "sub" / "cat.mp4", draw(40, BLUE, size=(SIDE, 160)), Fraction(24000, 1001))
+    encode(root / "tall.mp4", draw(12, RED, size=(160, SIDE)))
+    photo(root / "tall.ref.png", RED)
+    encode(root / "alone.mp4", draw(9, RED))
+    encode(root / "blank.mp4", draw(12, None))
+    whole = encode(root / "cut.mp4", draw(12, RED)).read_bytes()
+    (root / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (root / "empty.mp4").touch()
+    (root / "letter.mp4").write_text("Dear reader,\n" * 99)
+    encode(root / "lost.mp4", draw(12, RED))
+    photo(root / "lost.ref.png", None)
+    encode(root / "short.mp4", draw(5, RED))
+    encode(root / "stranger.mp4", draw(12, RED))
+    photo(root / "stranger.ref.png", GREEN)
+    encode(root / "torn.mp4", draw(12, RED))
+    (root / "torn.ref.png").write_bytes(b"\x89PNG\r\n and no more")
+    for video in root.rglob("*.mp4"):
+        caption(video, f"this is {video.stem}")
+    encode(root / "untold.mp4", draw(12, RED))
+    return root
+
+
+@pytest.fixture(scope="session")
+def whole(folder: Path, models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of one run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    prepare(read_sources(folder, window_s=CONFIG.window_s), out, CONFIG, models)
+    return out
+
+
+def report(out: Path) -> dict[str, str]:
+    lines = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
+    assert len({line["id"] for line in lines}) == len(lines)
+    return {line["id"]: line["reason"] for line in lines}
+
+
+def assert_same_cache(one: Path, other: Path) -> None:
+    a, b = Cache(one), Cache(other)
+    assert a.ids == b.ids
+    assert a.manifest == b.manifest
+    assert torch.equal(a.empty_context, b.empty_context)
+    for first, second in zip(a, b, strict=True):
+        for field in fields(Sample):
+            x, y = getattr(first, field.name), getattr(second, field.name)
+            assert torch.equal(x, y) if isinstance(x, Tensor) else x == y, field.name
+    assert report(one) == report(other)
+
+
+def test_what_is_kept_and_what_is_set_aside(whole: Path):
+    assert Cache(whole).ids == GOOD
+    assert report(whole) == BAD
+
+
+def test_a_sample_is_what_its_clip_shows(whole: Path, folder: Path, models: Models):
+    cache = Cache(whole)
+    cache.require(num_frames=9, height=SIDE, width=SIDE, context_dim=192)
+    assert torch.equal(cache.empty_context, models.text.encode("").bfloat16())
+    for sample in cache:
+        clip = read_clip(sample.video, num_frames=9, fps=24, height=SIDE, width=SIDE)
+        pixels = clip.movedim(-1, 0)[None].float() / 127.5 - 1
+        # diffusers' own encoder; the miniature's statistics are 0 and 1.
+        with torch.no_grad():
+            latent = models.vae.vae.encode(pixels).latent_dist.mode()[0]
+        assert torch.equal(sample.latent, latent.bfloat16())
+        assert sample.latent.shape == (128, 2, 3, 3)
+        told = models.text.encode(f"this is {Path(sample.video).stem}")
+        assert torch.equal(sample.context, told.bfloat16())
+        assert sample.has_face.all()
+        assert sample.boxes.shape == (9, 4)
+        for frame, points in zip(clip, sample.landmarks, strict=True):
+            x, y = points[2].round().long().tolist()
+            assert frame[y, x].min() > 200, "the nose is in the white square"
+
+
+def test_boxes_follow_the_face(whole: Path):
+    ann = Cache(whole)[0]
+    middle = (ann.boxes[:, 0] + ann.boxes[:, 2]) / 2
+    drawn = (SIDE - PATCH) // 2 - 8 + torch.arange(9) + PATCH / 2
+    assert (middle - drawn).abs().max() <= 8
+
+
+def test_the_photo_is_kept_as_it_was_given(whole: Path):
+    ann = Cache(whole)[0]
+    assert torch.equal(ann.reference, draw(1, RED, shade=90)[0])
+    assert ann.reference_source == "photo ann.ref.png"
+    assert ann.e_ref.norm().item() == pytest.approx(1)
+    assert ann.e_ref.argmax() == 0
+
+
+def test_without_a_photo_the_reference_is_from_outside_the_window(whole: Path):
+    cat = Cache(whole)[2]
+    kind, time = cat.reference_source.split(" at ")
+    assert kind == "same clip"
+    assert float(time.split(" s")[0]) > CONFIG.window_s
+    assert cat.e_ref.argmax() == 2
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the code may catch it."""
+
+
+@pytest.mark.parametrize("after", [11])
+def test_a_killed_run_goes_on_to_the_same_cache(
+    after: int,
+    folder: Path,
+    whole: Path,
+    models: Models,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    entries = read_sources(folder, window_s=CONFIG.window_s)
+    calls = Counter()
+
+    def dying(entry, *args):
+        calls[entry.id] += 1
+        if calls.total() > after:
+            raise Killed
+        return make_sample(entry, *args)
+
+    make_sample = prepare_module.make_sample
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "make_sample", dying)
+        with pytest.raises(Killed):
+            prepare(entries, tmp_path, CONFIG, models)
+    prepare(entries, tmp_path, CONFIG, models)
+    assert_same_cache(tmp_path, whole)
+    # Nothing is left to do: neither kept nor set-aside clips are read again.
+    monkeypatch.setattr(prepare_module, "make_sample", dying)
+    summary = prepare(entries, tmp_path, CONFIG, models)
+    assert summary.num_samples == len(GOOD)
+    assert sum(summary.set_aside.values()) == len(BAD)
+
+
+def test_two_ranks_make_the_same_cache(folder: Path, whole: Path, models: Models, tmp_path: Path):
+    entries = read_sources(folder, window_s=CONFIG.window_s)
+    for rank in (0, 1):
+        prepare(entries, tmp_path, replace(CONFIG, rank=rank, world_size=2), models)
+    assert_same_cache(tmp_path, whole)
+    ranks = {path.name[:3] for path in (tmp_path / "shards").iterdir()}
+    assert ranks == {"000", "001"}
+
+
+def test_retry_takes_a_clip_that_was_mended(models: Models, tmp_path: Path):
+    caption(encode(tmp_path / "clips" / "b.mp4", draw(12, RED)))
+    photo(tmp_path / "clips" / "b.ref.png", RED)
+    video = caption(tmp_path / "clips" / "a.mp4")
+    video.touch()
+    photo(tmp_path / "clips" / "a.ref.png", RED)
+    entries = read_sources(tmp_path / "clips", window_s=CONFIG.window_s)
+    assert prepare(entries, tmp_path / "out", CONFIG, models).num_samples == 1
+    encode(video, draw(12, RED))
+    assert prepare(entries, tmp_path / "out", CONFIG, models).num_samples == 1
+    summary = prepare(entries, tmp_path / "out", replace(CONFIG, retry=True), models)
+    assert summary.num_samples == 2
+    assert summary.set_aside == {}
+
+
+def test_no_usable_clip_is_one_sentence(models: Models, tmp_path: Path):
+    caption(encode(tmp_path / "clips" / "a.mp4", draw(12, None)))
+    caption(encode(tmp_path / "clips" / "b.mp4", draw(5, RED)))
+    entries = read_sources(tmp_path / "clips", window_s=CONFIG.window_s)
+    with pytest.raises(ValueError, match="none of the 2 clips was usable") as caught:
+        prepare(entries, tmp_path / "out", CONFIG, models)
+    assert "no face in the clip: 1" in str(caught.value)
+    assert "too short: 1" in str(caught.value)
+
+
+def test_the_reference_is_another_clip_of_the_person(models: Models, tmp_path: Path):
+    """The background tells which clip a crop is from."""
+    encode(tmp_path / "one.mp4", draw(12, RED, shade=20))
+    encode(tmp_path / "two.mp4", draw(12, RED, shade=100))
+    encode(tmp_path / "other.mp4", draw(9, GREEN, shade=180))
+    lines = [
+        {"video": "one.mp4", "caption": "one", "identity": "ann"},
+        {"video": "two.mp4", "caption": "two", "identity": "ann"},
+        {"video": "other.mp4", "caption": "three", "identity": "bob"},
+    ]
+    manifest = tmp_path / "data.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, lines)))
+    entries = read_sources(manifest, window_s=CONFIG.window_s)
+    prepare(entries, tmp_path / "out", CONFIG, models)
+    cache = Cache(tmp_path / "out")
+    assert cache.ids == ["one.mp4@0", "two.mp4@0"]
+    for sample, shade in zip(cache, (100, 20), strict=True):
+        assert sample.reference_source.startswith("clip at ")
+        assert (sample.reference[0, 0].float() - shade).abs().max() < 12
+    assert report(tmp_path / "out") == {"other.mp4@0": Reason.NO_REFERENCE}
+
+
+def test_vip_200k_beside_its_clips(models: Models, tmp_path: Path):
+    """A person in two source videos: the crop is from the other one, and the right part of it."""
+    encode(tmp_path / "clips" / "AAAA.mp4", torch.cat((draw(24, None), draw(16, RED, shade=20))))
+    encode(tmp_path / "clips" / "BBBB_100_124.mp4", draw(24, RED, shade=100))
+    part = {
+        "beg": {"frame_num": 20, "framerate": 24.0},
+        "end": {"frame_num": 40, "framerate": 24.0},
+    }
+    cut = {
+        "beg": {"frame_num": 100, "framerate": 24.0},
+        "end": {"frame_num": 124, "framerate": 24.0},
+    }
+    box = [(SIDE / 2 - 40) / SIDE] * 2 + [(SIDE / 2 + 40) / SIDE] * 2
+    faces = [
+        {"id": "AAAA", "clip": part, "fidx": 6, "xyxy_norm": box},
+        {"id": "BBBB", "clip": cut, "fidx": 8, "xyxy_norm": box},
+    ]
+    segment = {"id": "AAAA", "clip": part, "fidx_beg": 4, "fidx_end": 19, "caption": "A person."}
+    path = tmp_path / "vip.json"
+    path.write_text(json.dumps([{"faces": faces, "segments": [segment]}]))
+    entries = read_sources(path, window_s=CONFIG.window_s, clips=tmp_path / "clips")
+    prepare(entries, tmp_path / "out", CONFIG, models)
+    sample = Cache(tmp_path / "out")[0]
+    assert sample.id == "vip-0/AAAA_20/4"
+    assert sample.reference_source == "face at 0.333 s of BBBB_100_124.mp4"
+    assert (sample.reference[0, 0].float() - 100).abs().max() < 12
+    assert sample.has_face.all(), "the window begins where the person comes in"
+
+
+def test_the_command_line_makes_the_same_cache(
+    folder: Path, whole: Path, mini_checkpoint: Path, pack: Path, tmp_path: Path
+):
+    arguments = ["prepare", "--data", folder, "--out", tmp_path, "--checkpoint", mini_checkpoint]
+    arguments += ["--faces", pack, "--text-encoder", "miniature", "--num-frames", 9, "--fps", 24]
+    arguments += ["--height", SIDE, "--width", SIDE, "--device", "cpu"]
+    main([str(argument) for argument in arguments])
+    assert_same_cache(tmp_path, whole)
+
+
+def test_a_wrong_path_is_one_sentence_and_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["prepare", "--data", "nowhere", "--out", str(tmp_path), "--checkpoint", "c"]
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--faces", "f", "--text-encoder", "miniature"])
+    assert caught.value.code == 2
+    assert "data nowhere is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_frames", 16),
+        ("height", 100),
+        ("width", 0),
+        ("fps", 0),
+        ("min_cosine", 2),
+        ("shard_size", 0),
+        ("rank", 1),
+    ],
+)
+def test_a_setting_out_of_range_is_named(name: str, value: int):
+    with pytest.raises(ValueError, match=f"{name} was {value}"):
+        replace(CONFIG, **{name: value})

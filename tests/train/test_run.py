@@ -1,0 +1,80 @@
+"""`python -m stdrc_core.train CONFIG.yaml`: a whole run as a user types it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from train import mini_run
+
+from stdrc_core.backbone import load_backbone
+from stdrc_core.train.run import estimate
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stdrc_core.train", *arguments],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, mini_checkpoint: Path, mini_cache: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache).to_yaml())
+    return path
+
+
+def test_a_run_ends_with_weights_and_says_how_to_load_them(recipe: Path, tmp_path: Path):
+    done = command(recipe, "--set", "run.num_steps=1")
+    assert done.returncode == 0, done.stderr
+    weights = tmp_path / "run" / "stdrc_lora.safetensors"
+    assert weights.is_file()
+    assert str(weights) in done.stderr
+    assert "LoraLoaderModelOnly" in done.stderr
+    assert (tmp_path / "run" / "config.yaml").is_file()
+    longer = command("run", recipe, "--set", "run.num_steps=2")
+    assert longer.returncode == 0, longer.stderr
+    assert "going on at step 1" in longer.stderr
+
+
+def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(
+    recipe: Path, tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    done = command(recipe, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run").exists()
+    config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache)
+    result = estimate(config)
+    backbone = load_backbone(mini_checkpoint, dtype=None)
+    assert result.num_parameters == sum(p.numel() for p in backbone.parameters())
+    # Rank 4 on 8 square projections of 192 and two of 192 x 768, in two blocks.
+    assert result.num_trained == 2 * 4 * (8 * (192 + 192) + 2 * (192 + 768))
+    # 2 latent frames of 3 x 3 and the reference; two samples a step.
+    assert (result.tokens_per_sample, result.tokens_per_step) == (27, 54)
+    for part in (f"{result.num_parameters:,}", f"{result.num_trained:,}", "rank: 4"):
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ("model.checkpoint=nowhere.safetensors", ["nowhere.safetensors"]),
+        ("data.cache=nowhere", ["cache nowhere", "prepare"]),
+        ("run.num_step=1", ["run.num_step", "not a known key"]),
+        ("objective.lambda_id=0.1", ["face_pack", "InsightFace"]),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_exit_status_2(
+    recipe: Path, change: str, parts: list[str]
+):
+    done = command(recipe, "--set", change)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    for part in parts:
+        assert part in last
