@@ -16,22 +16,10 @@ from scenarios import world
 from torch import Tensor
 
 
-class FixedNoise:
-    """A NOISE that is given, not drawn."""
-
-    seed = 0
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def generate_noise(self, latent: dict[str, Any]) -> Any:
-        return self.value
-
-
 def _sample(guider: Any, latent: dict[str, Any], noise: Any, sampler: str) -> Any:
     output, _ = world.node(
         "SamplerCustomAdvanced",
-        noise=FixedNoise(noise),
+        noise=world.FixedNoise(noise),
         guider=guider,
         sampler=world.sampler(sampler),
         sigmas=world.sigmas(3),

@@ -104,19 +104,10 @@ def batch() -> dict[str, Tensor]:
     both = world.empty_video(T, H, W, batch=2)
     noise = world.latent([2, 128, T, H, W], seed=4)
 
-    class FixedNoise:
-        seed = 0
-
-        def __init__(self, value: Tensor) -> None:
-            self.value = value
-
-        def generate_noise(self, latent: dict[str, Any]) -> Tensor:
-            return self.value
-
     def run(video: dict[str, Any], value: Tensor) -> Tensor:
         output, _ = world.node(
             "SamplerCustomAdvanced",
-            noise=FixedNoise(value),
+            noise=world.FixedNoise(value),
             guider=world.three_streams(model, reference),
             sampler=world.sampler(),
             sigmas=world.sigmas(3),

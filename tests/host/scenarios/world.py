@@ -145,6 +145,18 @@ def _random_model(model_class: type, config: dict[str, Any]) -> ModelPatcher:
     return comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata)
 
 
+class FixedNoise:
+    """A NOISE that is given, not drawn."""
+
+    seed = 0
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def generate_noise(self, latent: dict[str, Any]) -> Any:
+        return self.value
+
+
 class Recorder:
     """A DIFFUSION_MODEL wrapper that notes what the transformer is given, and what it answers.
 
