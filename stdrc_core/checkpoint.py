@@ -12,14 +12,14 @@ in the file that no key leads to stands out as unknown.
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
+
+from .files import written_aside
 
 TRANSFORMER_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "vae."
@@ -86,17 +86,8 @@ def write_checkpoint(
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> Path:
-    """Writes a safetensors file; returns its path.
-
-    The file appears whole or not at all: it is written aside and renamed. Missing folders are made.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    """Writes a safetensors file, whole or not at all; returns its path."""
+    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    with written_aside(path) as partial:
         save_file(contiguous, partial, metadata=dict(metadata))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return Path(path)

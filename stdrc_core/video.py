@@ -6,8 +6,6 @@ metadata (phones) and non-square pixels are honoured, so that faces stand uprigh
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from .files import written_aside
 from .grid import LTX_SCALE_FACTORS
 from .reference import Fit, fitted_box
 
@@ -117,7 +116,7 @@ def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:
         raise ValueError(
             f"frames were {height} x {width} pixels; H.264 needs even sides: crop one."
         )
-    with _aside(Path(path)) as partial, av.open(str(partial), "w", format="mp4") as container:
+    with written_aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
         stream = container.add_stream("libx264", rate=rate, options={"crf": _QUALITY_CRF})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -154,7 +153,7 @@ def contact_sheet(
         for tile in row:
             sheet.paste(tile, (left, (i + 1) * row_height - tile_height))
             left += tile.width
-    with _aside(Path(path)) as partial:
+    with written_aside(path) as partial:
         sheet.save(partial, format="PNG")
     return Path(path)
 
@@ -171,18 +170,6 @@ def _tiles(clip: Tensor, num_columns: int, height: int) -> list[Image.Image]:
     width = max(1, round(clip.shape[2] * height / clip.shape[1]))
     images = (Image.fromarray(clip[int(i)].cpu().numpy()) for i in indices)
     return [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` when all went well, else removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

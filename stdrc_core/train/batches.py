@@ -11,11 +11,9 @@ from .objective import seeded_generator
 
 def batch_indices(num_samples: int, batch_size: int, step: int, seed: int) -> list[int]:
     """Indices of the samples of one step, over all processes: every epoch is a permutation."""
-    indices = []
-    for position in range(step * batch_size, (step + 1) * batch_size):
-        epoch, place = divmod(position, num_samples)
-        indices.append(int(_order(num_samples, epoch, seed)[place]))
-    return indices
+    places = [divmod(p, num_samples) for p in range(step * batch_size, (step + 1) * batch_size)]
+    orders = {epoch: _order(num_samples, epoch, seed) for epoch in {epoch for epoch, _ in places}}
+    return [int(orders[epoch][place]) for epoch, place in places]
 
 
 def own_share(batch_size: int, rank: int, num_processes: int) -> range:

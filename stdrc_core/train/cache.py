@@ -14,7 +14,6 @@ import dataclasses
 import json
 import logging
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +23,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ..files import written_aside
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ class CacheWriter:
         (self.folder / SHARDS).mkdir(parents=True, exist_ok=True)
         self._settle_manifest(manifest)
         if not (self.folder / COMMON).exists():
-            _write_aside(self.folder / COMMON, {"empty_context": empty_context.bfloat16()})
+            _write_tensors(self.folder / COMMON, {"empty_context": empty_context.bfloat16()})
         lines = read_samples(self.folder, existing_only=True)
         self.ids: set[str] = set(lines)
         self._waiting: list[Sample] = []
@@ -199,7 +200,7 @@ class CacheWriter:
             for sample in self._waiting
             for key, tensor in _stored_tensors(sample).items()
         }
-        _write_aside(self.folder / SHARDS / name, tensors)
+        _write_tensors(self.folder / SHARDS / name, tensors)
         append_lines(self.folder / SAMPLES, [_line(sample, name) for sample in self._waiting])
         self._next_shard += 1
         self._waiting = []
@@ -211,9 +212,8 @@ class CacheWriter:
         there = read_manifest(self.folder)
         if there is None:
             text = json.dumps(dataclasses.asdict(manifest), indent=2)
-            partial = self.folder / f".{MANIFEST}.{uuid.uuid4().hex}.partial"
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, self.folder / MANIFEST)
+            with written_aside(self.folder / MANIFEST) as partial:
+                partial.write_text(text, encoding="utf-8")
             return
         for field in fields(Manifest):
             old, new = getattr(there, field.name), getattr(manifest, field.name)
@@ -301,18 +301,15 @@ def _stored_tensors(sample: Sample) -> dict[str, Tensor]:
     }
 
 
-def _write_aside(path: Path, tensors: dict[str, Tensor]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
-        save_file(tensors, partial)
-        os.replace(partial, path)
+        with written_aside(path) as partial:
+            save_file(tensors, partial)
     except (SafetensorError, OSError) as error:
         raise OSError(
             f"cache file {path} could not be written ({error}); needs a writable folder with free "
             "space: make room and start prepare again, which goes on from here."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files import written_aside
+
 log = logging.getLogger(__name__)
 
 _STATE = "state.json"
@@ -70,11 +72,11 @@ class CheckpointFolder:
         path = self.path / f"{_PREFIX}{step:08d}"
         if not (path / _STATE).is_file():
             return
-        _write_aside(path / _STATE, {"step": step, "face_sim": face_sim})
+        _write_json(path / _STATE, {"step": step, "face_sim": face_sim})
         best = self.best()
         if best is not None and best[1] == step:
             best_entry = {"checkpoint": path.name, "step": step, "face_sim": face_sim}
-            _write_aside(self.path / _BEST, best_entry)
+            _write_json(self.path / _BEST, best_entry)
         self._clear()
 
     def is_rated(self, step: int) -> bool:
@@ -109,7 +111,6 @@ class CheckpointFolder:
                 log.info("removed %s: the newest %d and the best are kept", path, self.keep)
 
 
-def _write_aside(path: Path, values: dict[str, Any]) -> None:
-    partial = path.with_name(f"{_PARTIAL}{path.name}")
-    partial.write_text(json.dumps(values))
-    os.replace(partial, path)
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    with written_aside(path) as partial:
+        partial.write_text(json.dumps(values))

@@ -11,13 +11,20 @@ from comfyui import ComfyUI, Worker
 from comfyui_server import Server
 
 
+def make_base(
+    comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A base directory with this pack and the miniature in it."""
+    base = comfyui.make_base(tmp_path_factory.mktemp("comfyui") / "base")
+    shutil.copy(mini_checkpoint, base / "models" / "checkpoints")
+    return base
+
+
 @pytest.fixture(scope="session")
 def host(
     comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
-    base = comfyui.make_base(tmp_path_factory.mktemp("comfyui") / "base")
-    shutil.copy(mini_checkpoint, base / "models" / "checkpoints")
-    worker = Worker(comfyui, base)
+    worker = Worker(comfyui, make_base(comfyui, mini_checkpoint, tmp_path_factory))
     yield worker
     worker.close()
 
@@ -26,8 +33,6 @@ def host(
 def server(
     comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    base = comfyui.make_base(tmp_path_factory.mktemp("server") / "base")
-    shutil.copy(mini_checkpoint, base / "models" / "checkpoints")
-    server = Server(comfyui, base)
+    server = Server(comfyui, make_base(comfyui, mini_checkpoint, tmp_path_factory))
     yield server
     server.close()

@@ -65,16 +65,27 @@ def in_context_velocity(
     with_reference: bool = True,
 ) -> dict[str, Tensor]:
     """The patched transformer's velocity, through the host's own wrapper machinery."""
-    video, reference, sigma, context = _inputs(num_frames, height, width, batch)
     model = world.patched(placement=placement, reference_timestep=reference_timestep)
-    options = {"wrappers": model.wrappers}
+    return velocity_of(model, num_frames, height, width, batch, with_reference)
+
+
+def velocity_of(
+    model: Any,
+    num_frames: int,
+    height: int,
+    width: int,
+    batch: int = 1,
+    with_reference: bool = True,
+) -> dict[str, Tensor]:
+    """The velocity of a patched `model`, and the fixed inputs that it is computed from."""
+    video, reference, sigma, context = _inputs(num_frames, height, width, batch)
     arguments = {"stdrc_reference": reference} if with_reference else {}
     output = model.model.diffusion_model(
         [video],
         sigma,
         context=context,
         frame_rate=world.FRAME_RATE,
-        transformer_options=options,
+        transformer_options={"wrappers": model.wrappers},
         **arguments,
     )
     return {

@@ -11,23 +11,8 @@ from torch import Tensor
 
 
 def _velocity(model, num_frames: int, height: int, width: int) -> dict[str, Tensor]:
-    video, reference, sigma, context = tokens._inputs(num_frames, height, width, 1)
     comfy.model_management.load_models_gpu([model], force_full_load=True)
-    output = model.model.diffusion_model(
-        [video],
-        sigma,
-        context=context,
-        frame_rate=world.FRAME_RATE,
-        transformer_options={"wrappers": model.wrappers},
-        stdrc_reference=reference,
-    )
-    return {
-        "video": video,
-        "reference": reference,
-        "sigma": sigma,
-        "context": context,
-        "velocity": output[0] if isinstance(output, list) else output,
-    }
+    return tokens.velocity_of(model, num_frames, height, width)
 
 
 def with_lora(path: str, strength: float) -> dict[str, Tensor]:
