@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from comfyui import ComfyUI, find_comfyui
 
 
@@ -22,3 +24,12 @@ def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stdrc_core.mini.weights import write_miniature
 
     return write_miniature(tmp_path_factory.mktemp("checkpoints") / "stdrc_mini.safetensors")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Tensors this small are done before a second thread has woken up."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,11 @@ from stdrc_core.mini.weights import build_transformer
 from stdrc_core.reference import ReferenceTimestep
 from stdrc_core.transformer_config import arguments_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FRAME_RATE = 24.0
 # Parts of the names of what belongs to the audio tower or to the cross-modal attentions.
 AUDIO = ("audio", "av_cross_attn", "a2v", "v2a")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small are done before a second thread has woken up."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def video_keys(transformer: nn.Module) -> list[str]:
