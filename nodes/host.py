@@ -4,7 +4,8 @@ Three wrappers, all in the host's own extension points, carry a reference throug
 
 * OUTER_SAMPLE reads `reference_latents` off the run's copy of each conditioning, checks them
   against the video and hands them on as a keyword argument of the transformer for that
-  conditioning alone. That is how one stream sees the reference while the others do not.
+  conditioning alone. That is how one stream sees the reference while the others do not. Where
+  it is to stand goes along: only now is it known which LoRAs are on the model.
 * PREPARE_SAMPLING tells the host's memory estimate of one more latent frame.
 * DIFFUSION_MODEL appends the reference's frame, its RoPE bounds and its timestep to what the
   transformer gets, and cuts the frame from what comes out.
@@ -14,8 +15,8 @@ Nothing on the model instance changes, and nothing outlives the run.
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,17 +31,18 @@ from ..stdrc_core.grid import LatentGrid, ScaleFactors
 from ..stdrc_core.layout import Placement, reference_pixel_bounds
 from ..stdrc_core.reference import ReferenceTimestep, append_reference, strip_reference
 from .checks import check_finite, check_references, check_video, check_whole_frame
+from .weights import LayoutChoice, ReferenceLayout
+
+log = logging.getLogger(__name__)
 
 WRAPPER_KEY = "stdrc"
-# The transformer's keyword argument that carries a conditioning's reference latent.
-REFERENCE_ARGUMENT = "stdrc_reference"
+# The transformer's keyword arguments that carry a conditioning's reference latent, and its layout.
+REFERENCE_ARGUMENT, LAYOUT_ARGUMENT = "stdrc_reference", "stdrc_layout"
 # Where core's ReferenceLatent node keeps its latents in a conditioning.
 REFERENCE_LATENTS = "reference_latents"
 
 
-def patch_model(
-    model: ModelPatcher, placement: Placement, reference_timestep: ReferenceTimestep
-) -> ModelPatcher:
+def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
     """A clone of an LTX `model` that takes references; patching it again replaces the first patch.
 
     Raises ValueError when the model is not LTX.
@@ -53,8 +55,8 @@ def patch_model(
         )
     patched = model.clone()
     for wrapper_type, wrapper in (
-        (WrappersMP.OUTER_SAMPLE, attach_references),
-        (WrappersMP.DIFFUSION_MODEL, ReferenceInContext(placement, reference_timestep)),
+        (WrappersMP.OUTER_SAMPLE, partial(attach_references, choice=choice)),
+        (WrappersMP.DIFFUSION_MODEL, put_in_context),
     ):
         patched.remove_wrappers_with_key(wrapper_type, WRAPPER_KEY)
         patched.add_wrapper_with_key(wrapper_type, WRAPPER_KEY, wrapper)
@@ -66,12 +68,18 @@ def is_patched(model: ModelPatcher) -> bool:
 
 
 def attach_references(
-    executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
+    executor: WrapperExecutor,
+    noise: Tensor,
+    latent_image: Tensor,
+    *args: Any,
+    choice: LayoutChoice,
+    **kwargs: Any,
 ) -> Tensor:
-    """OUTER_SAMPLE: turns each conditioning's `reference_latents` into a transformer argument.
+    """OUTER_SAMPLE: turns each conditioning's `reference_latents` into transformer arguments.
 
     `executor.class_obj` is the guider; its `conds` are copies that live for this run. Raises
-    ValueError, before any sampling, for a reference that does not fit the video.
+    ValueError, before any sampling, for a reference that does not fit the video, and where
+    `choice` leaves to the weights what cannot be read off them.
     """
     guider = executor.class_obj
     carriers = [
@@ -83,6 +91,8 @@ def attach_references(
     if not carriers:
         return executor(noise, latent_image, *args, **kwargs)
 
+    decision = choice.decide(guider.model_patcher)
+    log.log(logging.WARNING if decision.is_doubtful else logging.INFO, decision.sentence)
     model = guider.model_patcher.model
     # Audio and video come packed into one tensor; the video's own shape is the first of these.
     video_shape = (kwargs.get("latent_shapes") or [latent_image.shape])[0]
@@ -96,6 +106,7 @@ def attach_references(
         cond["model_conds"] = {
             **cond["model_conds"],
             REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent),
+            LAYOUT_ARGUMENT: comfy.conds.CONDConstant(decision.layout),
         }
     # Added now, so that it stands inside wrappers that cut the shape down (context windows).
     add_wrapper_with_key(
@@ -126,77 +137,60 @@ def count_reference(
     return executor(model, shape, *args, **kwargs)
 
 
-@dataclass(frozen=True)
-class ReferenceInContext:
-    """DIFFUSION_MODEL: the reference as in-context tokens (Eq. 2) at their place (Eq. 4)."""
+def put_in_context(
+    executor: WrapperExecutor,
+    x: Tensor | list[Tensor],
+    timestep: Tensor,
+    context: Tensor,
+    attention_mask: Tensor | None,
+    frame_rate: float,
+    transformer_options: dict[str, Any],
+    keyframe_idxs: Tensor | None = None,
+    denoise_mask: Tensor | None = None,
+    **kwargs: Any,
+) -> Tensor | list[Tensor]:
+    """DIFFUSION_MODEL: the reference as in-context tokens (Eq. 2) at their place (Eq. 4).
 
-    placement: Placement
-    reference_timestep: ReferenceTimestep
-
-    def __call__(
-        self,
-        executor: WrapperExecutor,
-        x: Tensor | list[Tensor],
-        timestep: Tensor,
-        context: Tensor,
-        attention_mask: Tensor | None,
-        frame_rate: float,
-        transformer_options: dict[str, Any],
-        keyframe_idxs: Tensor | None = None,
-        denoise_mask: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor | list[Tensor]:
-        """x is the video `[B, C, T', H, W]`, or a list of it and the audio.
-
-        T' counts the host's guide frames too; timestep is `[B]` or per token `[B, T' H W, 1]`;
-        keyframe_idxs `[B, 3, K, 2]` are the guides' bounds, in frames and pixels.
-        """
-        reference = kwargs.pop(REFERENCE_ARGUMENT, None)
-        if reference is None:
-            return executor(
-                x,
-                timestep,
-                context,
-                attention_mask,
-                frame_rate,
-                transformer_options,
-                keyframe_idxs,
-                denoise_mask=denoise_mask,
-                **kwargs,
-            )
-        video, *audio = x if isinstance(x, list | tuple) else (x,)
-        grid = _video_grid(video, keyframe_idxs)
-        bounds = _reference_bounds(executor.class_obj, grid, self.placement).to(video.device)
-        entries = kwargs.get("guide_attention_entries")
-        if entries:
-            kwargs["guide_attention_entries"] = [*entries, _full_attention_entry(grid)]
-
-        extended = append_reference(video, reference)
-        output = executor(
-            [extended, *audio] if isinstance(x, list | tuple) else extended,
-            self._append_timestep(timestep, video, grid),
+    x is the video `[B, C, T', H, W]`, or a list of it and the audio. T' counts the host's guide
+    frames too; timestep is `[B]` or per token `[B, T' H W, 1]`; keyframe_idxs `[B, 3, K, 2]` are
+    the guides' bounds, in frames and pixels.
+    """
+    reference = kwargs.pop(REFERENCE_ARGUMENT, None)
+    if reference is None:
+        return executor(
+            x,
+            timestep,
             context,
             attention_mask,
             frame_rate,
             transformer_options,
-            _append_bounds(keyframe_idxs, bounds, video.shape[0]),
-            denoise_mask=_append_mask(denoise_mask, video),
+            keyframe_idxs,
+            denoise_mask=denoise_mask,
             **kwargs,
         )
-        if isinstance(output, list | tuple):
-            return [strip_reference(output[0]), *output[1:]]
-        return strip_reference(output)
+    layout: ReferenceLayout = kwargs.pop(LAYOUT_ARGUMENT)
+    video, *audio = x if isinstance(x, list | tuple) else (x,)
+    grid = _video_grid(video, keyframe_idxs)
+    bounds = _reference_bounds(executor.class_obj, grid, layout.placement).to(video.device)
+    entries = kwargs.get("guide_attention_entries")
+    if entries:
+        kwargs["guide_attention_entries"] = [*entries, _full_attention_entry(grid)]
 
-    def _append_timestep(self, timestep: Tensor, video: Tensor, grid: LatentGrid) -> Tensor:
-        """Timesteps per token, the reference's at the end: `[B, (T' + 1) H W, 1]`."""
-        batch, _, num_frames, _, _ = video.shape
-        num_tokens = num_frames * grid.tokens_per_frame
-        per_token = timestep.reshape(batch, -1, 1).expand(batch, num_tokens, 1)
-        # A masked video has many timesteps; its own is the largest, as in the host's prompt AdaLN.
-        own = per_token.amax(dim=1, keepdim=True)
-        if self.reference_timestep is ReferenceTimestep.CLEAN:
-            own = torch.zeros_like(own)
-        return torch.cat((per_token, own.expand(-1, grid.tokens_per_frame, -1)), dim=1)
+    extended = append_reference(video, reference)
+    output = executor(
+        [extended, *audio] if isinstance(x, list | tuple) else extended,
+        _append_timestep(timestep, video, layout.reference_timestep),
+        context,
+        attention_mask,
+        frame_rate,
+        transformer_options,
+        _append_bounds(keyframe_idxs, bounds, video.shape[0]),
+        denoise_mask=_append_mask(denoise_mask, video),
+        **kwargs,
+    )
+    if isinstance(output, list | tuple):
+        return [strip_reference(output[0]), *output[1:]]
+    return strip_reference(output)
 
 
 def _video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:
@@ -216,6 +210,19 @@ def _reference_bounds(transformer: LTXBaseModel, grid: LatentGrid, placement: Pl
         scale=ScaleFactors(time=time, height=height, width=width),
         causal=transformer.causal_temporal_positioning,
     )
+
+
+def _append_timestep(
+    timestep: Tensor, video: Tensor, reference_timestep: ReferenceTimestep
+) -> Tensor:
+    """Timesteps per token, the reference's at the end: `[B, (T' + 1) H W, 1]`."""
+    batch, _, num_frames, height, width = video.shape
+    per_token = timestep.reshape(batch, -1, 1).expand(batch, num_frames * height * width, 1)
+    # A masked video has many timesteps; its own is the largest, as in the host's prompt AdaLN.
+    own = per_token.amax(dim=1, keepdim=True)
+    if reference_timestep is ReferenceTimestep.CLEAN:
+        own = torch.zeros_like(own)
+    return torch.cat((per_token, own.expand(-1, height * width, -1)), dim=1)
 
 
 def _append_bounds(keyframe_idxs: Tensor | None, bounds: Tensor, batch: int) -> Tensor:

@@ -7,6 +7,9 @@ from comfy_api.latest import io
 from ..stdrc_core.layout import Placement
 from ..stdrc_core.reference import ReferenceTimestep
 from .host import patch_model
+from .weights import LayoutChoice
+
+AUTO = "auto"
 
 
 class STDRCApplyTASSRoPE(io.ComfyNode):
@@ -27,32 +30,48 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "placement",
-                    options=Placement,
-                    default=Placement.TASS,
+                    options=[AUTO, *(placement.value for placement in Placement)],
+                    default=AUTO,
                     tooltip=(
-                        "Where the reference's tokens stand. tass is the paper's; the others are "
-                        "its ablations: on the first frame (overlap), moved in time only, or moved "
-                        "in space only. Use what the weights were trained with."
+                        "Where the reference's tokens stand. auto is what the loaded ST-DRC "
+                        "weights say that they were trained with, tass where they say nothing. "
+                        "tass is the paper's; the others are its ablations: on the first frame "
+                        "(overlap), moved in time only, or moved in space only."
                     ),
                 ),
                 io.Combo.Input(
                     "reference_timestep",
-                    options=ReferenceTimestep,
-                    default=ReferenceTimestep.CLEAN,
+                    options=[AUTO, *(timestep.value for timestep in ReferenceTimestep)],
+                    default=AUTO,
                     tooltip=(
                         "Timestep of the reference's tokens: 0 (clean, as LTX treats conditioning "
-                        "frames) or the video's own (shared)."
+                        "frames) or the video's own (shared). auto is what the weights say, clean "
+                        "where they say nothing."
                     ),
                     advanced=True,
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
         cls, model: io.Model.Type, placement: str, reference_timestep: str
     ) -> io.NodeOutput:
-        return io.NodeOutput(
-            patch_model(model, Placement(placement), ReferenceTimestep(reference_timestep))
+        choice = LayoutChoice(
+            placement=None if placement == AUTO else Placement(placement),
+            reference_timestep=(
+                None if reference_timestep == AUTO else ReferenceTimestep(reference_timestep)
+            ),
         )
+        patched = patch_model(model, choice)
+        sentence = choice.decide(patched).sentence
+        if choice.needs_weights:
+            sentence += " LoRAs after this node count too."
+        # A script that calls the node has no graph to show it in, and no server.
+        if cls.hidden is not None and cls.hidden.unique_id:
+            from server import PromptServer
+
+            PromptServer.instance.send_progress_text(sentence, cls.hidden.unique_id)
+        return io.NodeOutput(patched)

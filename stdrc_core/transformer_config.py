@@ -13,6 +13,7 @@ from typing import Any
 
 from .checkpoint import TRANSFORMER_PREFIX, VAE_PREFIX, transformer_key
 from .checkpoint_files import Checkpoint, first_few
+from .trained_for import without_facts
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,9 @@ def transformer_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
         arguments = _from_diffusers(checkpoint)
     else:
         _check_ltx2(checkpoint)
-        settings = checkpoint.config.get("transformer")
-        if settings is None:
+        # Full weights of ours whose base had no settings have nothing but what they are for.
+        settings = without_facts(checkpoint.config.get("transformer") or {})
+        if not settings:
             settings = _inferred(checkpoint)
         arguments = arguments_of(settings, f"checkpoint {checkpoint.path}")
     prefix = "" if checkpoint.is_diffusers else TRANSFORMER_PREFIX

@@ -1,26 +1,24 @@
 """Trained weights as files for ComfyUI's own loaders.
 
-A LoRA loads with LoraLoaderModelOnly, full weights with UNETLoader (Load Diffusion Model). The
-metadata tell under `stdrc` what the weights were trained for.
+A LoRA loads with LoraLoaderModelOnly, full weights with UNETLoader (Load Diffusion Model). Their
+metadata say what they were trained for (trained_for).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from ..checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
+from ..checkpoint_files import open_checkpoint
 from ..guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..trained_for import TrainedFor
 from .config import TrainConfig
 
-METADATA_KEY = "stdrc"
-_FORMAT_VERSION = 1
 # Before diffusers' own names in the names that a run gives its weights.
 _RUN_PREFIX = "backbone.transformer."
 _ADAPTER_SUFFIXES = {".lora_A.default.weight": "lora_A", ".lora_B.default.weight": "lora_B"}
@@ -33,22 +31,21 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Pa
     completed by the rest of the base checkpoint.
     """
     if config.trainable.method == "lora":
-        return write_tensors(path, lora_tensors(weights, config.trainable.alpha), metadata(config))
+        tensors = lora_tensors(weights, config.trainable.alpha)
+        return write_tensors(path, tensors, trained_for(config).lora_metadata())
     return _export_full(config, weights, path)
 
 
-def metadata(config: TrainConfig) -> dict[str, str]:
-    """What a loader needs to know of the weights, as safetensors metadata."""
-    facts = {
-        "format_version": _FORMAT_VERSION,
-        "placement": config.reference.placement.value,
-        "reference_timestep": config.reference.timestep.value,
-        "text_scale": TEXT_SCALE,
-        "reference_scale": REFERENCE_SCALE,
-        "base_model": config.model.checkpoint.name,
-        "config_sha256": hashlib.sha256(config.to_yaml().encode()).hexdigest(),
-    }
-    return {METADATA_KEY: json.dumps(facts)}
+def trained_for(config: TrainConfig) -> TrainedFor:
+    """What a run trains its weights for; the scales are the paper's."""
+    return TrainedFor(
+        placement=config.reference.placement,
+        reference_timestep=config.reference.timestep,
+        text_scale=TEXT_SCALE,
+        reference_scale=REFERENCE_SCALE,
+        base_model=config.model.checkpoint.name,
+        config_sha256=hashlib.sha256(config.to_yaml().encode()).hexdigest(),
+    )
 
 
 def lora_tensors(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
@@ -75,12 +72,11 @@ def _export_full(config: TrainConfig, weights: Mapping[str, Tensor], path: Path)
         transformer_key(name.removeprefix(_RUN_PREFIX)): value.detach().cpu().bfloat16()
         for name, value in weights.items()
     }
-    with safe_open(base, framework="pt") as file:
-        known = dict(file.metadata() or {})
-        rest = {
-            key: file.get_tensor(key)
-            for key in file.keys()  # noqa: SIM118 (safe_open is no mapping)
-            if key.startswith(TRANSFORMER_PREFIX) and key not in trained
-        }
-    config_json = {"config": known["config"]} if "config" in known else {}
-    return write_tensors(path, rest | trained, config_json | metadata(config))
+    checkpoint = open_checkpoint(base)
+    untouched = [
+        name
+        for name in checkpoint.tensors
+        if name.startswith(TRANSFORMER_PREFIX) and name not in trained
+    ]
+    rest = dict(checkpoint.read(untouched, dtype=None, device="cpu"))
+    return write_tensors(path, rest | trained, trained_for(config).full_metadata(checkpoint.config))

@@ -143,7 +143,25 @@ def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> N
         "app.graph.nodes.find((n) => n.type === 'STDRCEncodeReference').imgs?.length === 1",
         timeout=30_000,
     )
+    # So does what Apply TASS-RoPE Patch read off the weights: here, nothing.
+    page.wait_for_function(
+        "app.graph.nodes.find((n) => n.type === 'STDRCApplyTASSRoPE')"
+        ".widgets.some((w) => String(w.value).includes('layout tass, clean: the weights do not'))",
+        timeout=30_000,
+    )
     assert page.evaluate(INSPECT)["red"] == []
+
+
+def test_a_workflow_saved_before_auto_keeps_its_choice(page: Any) -> None:
+    graph = json.loads((PROJECT / "workflows" / "stdrc_mini.json").read_text())
+    (patch,) = (node for node in graph["nodes"] if node["type"] == "STDRCApplyTASSRoPE")
+    # Widgets are saved by position.
+    patch["widgets_values"] = ["overlap", "shared"]
+    page.evaluate("(graph) => app.loadGraphData(graph)", graph)
+    page.wait_for_timeout(1000)
+    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
+    inputs = prompt[str(patch["id"])]["inputs"]
+    assert (inputs["placement"], inputs["reference_timestep"]) == ("overlap", "shared")
 
 
 def test_template_browser_offers_the_workflows(server: Server) -> None:

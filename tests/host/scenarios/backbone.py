@@ -30,6 +30,6 @@ def velocity(
         context=context,
         frame_rate=frame_rate,
         transformer_options={"wrappers": model.wrappers},
-        **({} if reference is None else {"stdrc_reference": reference}),
+        **({} if reference is None else world.reference_arguments(model, reference)),
     )
     return output[0] if isinstance(output, list) else output

@@ -79,7 +79,7 @@ def velocity_of(
 ) -> dict[str, Tensor]:
     """The velocity of a patched `model`, and the fixed inputs that it is computed from."""
     video, reference, sigma, context = _inputs(num_frames, height, width, batch)
-    arguments = {"stdrc_reference": reference} if with_reference else {}
+    arguments = world.reference_arguments(model, reference) if with_reference else {}
     output = model.model.diffusion_model(
         [video],
         sigma,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import comfy.sd
 import comfy.utils
-import nodes
 import torch
 from scenarios import tokens, world
 from torch import Tensor
@@ -17,11 +16,7 @@ def _velocity(model, num_frames: int, height: int, width: int) -> dict[str, Tens
 
 def with_lora(path: str, strength: float) -> dict[str, Tensor]:
     """Core's LoraLoaderModelOnly on the miniature, then our patch."""
-    import folder_paths
-
-    folder, _, name = path.rpartition("/")
-    folder_paths.add_model_folder_path("loras", folder)
-    (model,) = nodes.LoraLoaderModelOnly().load_lora_model_only(world.mini_model(), name, strength)
+    model = world.with_lora(world.mini_model(), path, strength)
     return _velocity(world.patched(model), 3, 3, 4)
 
 

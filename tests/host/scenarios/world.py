@@ -57,6 +57,20 @@ def patched(model: ModelPatcher | None = None, **inputs: Any) -> ModelPatcher:
     return node("STDRCApplyTASSRoPE", model=model or mini_model(), **inputs)[0]
 
 
+def with_lora(model: ModelPatcher, path: str, strength: float = 1.0) -> ModelPatcher:
+    """Core's LoraLoaderModelOnly on a file; of files with one name, the host finds the first."""
+    folder, _, name = path.rpartition("/")
+    folder_paths.add_model_folder_path("loras", folder)
+    return nodes.LoraLoaderModelOnly().load_lora_model_only(model, name, strength)[0]
+
+
+def reference_arguments(model: ModelPatcher, reference: Tensor) -> dict[str, Any]:
+    """The arguments that a patched transformer gets for a reference, as OUTER_SAMPLE makes them."""
+    (attach,) = model.get_wrappers("outer_sample", "stdrc")
+    layout = attach.keywords["choice"].decide(model).layout
+    return {"stdrc_reference": reference, "stdrc_layout": layout}
+
+
 def conditioning(text: str, frame_rate: float = FRAME_RATE) -> list:
     (cond,) = node("STDRCMiniPrompt", text=text)
     return node("LTXVConditioning", positive=cond, negative=cond, frame_rate=frame_rate)[0]

@@ -1,0 +1,108 @@
+"""What the loaded weights were trained for, against what the node was told.
+
+ComfyUI keeps two things. A LoRA's metadata are an attachment of the model that its loader returns:
+the next LoRA's take their place, but every model knows the one that it was cloned from, and that
+one still has them. Full weights' are among the settings that their transformer was built with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comfy.model_patcher import ModelPatcher
+
+from ..stdrc_core.layout import Placement
+from ..stdrc_core.reference import ReferenceTimestep
+from ..stdrc_core.trained_for import TrainedFor, from_metadata, from_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceLayout:
+    """Where the reference's tokens stand, and which timestep they have."""
+
+    placement: Placement = Placement.TASS
+    reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+
+    def __str__(self) -> str:
+        return f"{self.placement}, {self.reference_timestep}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a model is sampled with, and a sentence that tells its user why."""
+
+    layout: ReferenceLayout
+    sentence: str
+    is_doubtful: bool = False
+    """The weights were trained for something else, or say something that cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutChoice:
+    """What the node was told; None stands for `auto`, what the weights were trained for."""
+
+    placement: Placement | None = None
+    reference_timestep: ReferenceTimestep | None = None
+
+    @property
+    def needs_weights(self) -> bool:
+        return None in (self.placement, self.reference_timestep)
+
+    def decide(self, model: ModelPatcher) -> Decision:
+        """What `model`, with the LoRAs that are on it by now, is sampled with.
+
+        Raises ValueError where `auto` needs what the weights say and that cannot be read.
+        """
+        try:
+            weights = trained_for(model)
+        except ValueError as error:
+            return self._without(error)
+        if weights is None:
+            layout = self._over(ReferenceLayout())
+            reason = "the weights do not say what they were trained for"
+            return Decision(layout=layout, sentence=f"Reference layout {layout}: {reason}.")
+        trained = ReferenceLayout(
+            placement=weights.placement, reference_timestep=weights.reference_timestep
+        )
+        layout = self._over(trained)
+        scales = (
+            f"with text_scale {weights.text_scale} and reference_scale {weights.reference_scale}"
+        )
+        if layout == trained:
+            sentence = f"Reference layout {layout}, which the weights were trained for, {scales}."
+            return Decision(layout=layout, sentence=sentence)
+        sentence = (
+            f"Reference layout {layout}, but the weights were trained for {trained}, {scales}: "
+            "choose auto to follow them."
+        )
+        return Decision(layout=layout, sentence=sentence, is_doubtful=True)
+
+    def _over(self, trained: ReferenceLayout) -> ReferenceLayout:
+        return ReferenceLayout(
+            placement=self.placement or trained.placement,
+            reference_timestep=self.reference_timestep or trained.reference_timestep,
+        )
+
+    def _without(self, error: ValueError) -> Decision:
+        if self.needs_weights:
+            raise ValueError(
+                f"{str(error).removesuffix('.')}, or choose placement and reference_timestep on "
+                "Apply TASS-RoPE Patch instead of auto."
+            ) from error
+        layout = self._over(ReferenceLayout())
+        sentence = f"Reference layout {layout}, as chosen: {error}"
+        return Decision(layout=layout, sentence=sentence, is_doubtful=True)
+
+
+def trained_for(model: ModelPatcher) -> TrainedFor | None:
+    """Of the last ST-DRC LoRA on `model`, or of its full weights; None where neither is ST-DRC's.
+
+    Raises ValueError for what is damaged or too new.
+    """
+    patcher: ModelPatcher | None = model
+    while patcher is not None:
+        of_lora = from_metadata(patcher.get_attachment("lora_metadata") or {})
+        if of_lora is not None:
+            return of_lora
+        patcher = patcher.parent
+    return from_settings(model.model.model_config.unet_config)

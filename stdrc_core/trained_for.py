@@ -1,0 +1,139 @@
+"""What ST-DRC weights were trained for, as their files say it: written and read here alone.
+
+Every file says it in its safetensors metadata, as JSON under `stdrc`. Of a LoRA, ComfyUI keeps the
+metadata beside the model. Of full weights it keeps no more than the transformer's settings, out of
+`config` in the metadata: there it stands a second time, as a setting that nothing else reads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .layout import Placement
+from .reference import ReferenceTimestep
+
+KEY = "stdrc"
+# Of the fields below; a reader refuses a newer one.
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedFor:
+    """What to sample these weights with, and where they come from."""
+
+    placement: Placement
+    """Where the reference's tokens stood in training."""
+    reference_timestep: ReferenceTimestep
+    """The timestep that they had."""
+    text_scale: float
+    """The s_y to begin with."""
+    reference_scale: float
+    """The s_r to begin with."""
+    base_model: str
+    """File name of the model that was fine-tuned."""
+    config_sha256: str
+    """Of the run's resolved configuration, as YAML."""
+
+    def facts(self) -> dict[str, Any]:
+        """Plain words and numbers, as they stand in a file."""
+        return {"format_version": _FORMAT_VERSION, **asdict(self)}
+
+    def lora_metadata(self) -> dict[str, str]:
+        """The safetensors metadata of a LoRA."""
+        return {KEY: json.dumps(self.facts())}
+
+    def full_metadata(self, base_config: Mapping[str, Any]) -> dict[str, str]:
+        """The safetensors metadata of full weights; `base_config` is the base file's `config`.
+
+        What the base itself was trained for gives way.
+        """
+        settings = {**base_config.get("transformer", {}), KEY: self.facts()}
+        config = {**base_config, "transformer": settings}
+        return self.lora_metadata() | {"config": json.dumps(config)}
+
+
+def from_metadata(metadata: Mapping[str, str]) -> TrainedFor | None:
+    """Reads a file's safetensors metadata; None where the weights are not ST-DRC's.
+
+    Raises ValueError for what is damaged or of a format that is not known here.
+    """
+    if KEY not in metadata:
+        return None
+    try:
+        return _parse(json.loads(metadata[KEY]))
+    except json.JSONDecodeError as error:
+        raise _damaged(f"not JSON: {error}") from error
+
+
+def from_settings(settings: Mapping[str, Any]) -> TrainedFor | None:
+    """Reads a transformer's settings, `config.transformer` of full weights; otherwise as above."""
+    return _parse(settings[KEY]) if KEY in settings else None
+
+
+def without_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A transformer's settings as the base file had them: its architecture alone."""
+    return {name: value for name, value in settings.items() if name != KEY}
+
+
+def _parse(facts: Any) -> TrainedFor:
+    version = facts.get("format_version") if isinstance(facts, dict) else None
+    if isinstance(version, int) and version > _FORMAT_VERSION:
+        raise ValueError(
+            f"metadata {KEY} of the weights has format_version {version}; this version of ST-DRC "
+            f"reads {_FORMAT_VERSION}: update ST-DRC."
+        )
+    if not isinstance(facts, dict):
+        raise _damaged(f"the whole was {facts!r}")
+    problems = [f"{name} is missing" for name in _READERS if name not in facts]
+    values = {}
+    for name, read in _READERS.items():
+        if name in facts:
+            try:
+                values[name] = read(facts[name])
+            except (TypeError, ValueError) as error:
+                problems.append(f"{name} was {facts[name]!r}: {error}")
+    if problems:
+        raise _damaged("; ".join(problems))
+    return TrainedFor(**values)
+
+
+def _scale(value: Any) -> float:
+    if isinstance(value, int | float) and 0 <= value < math.inf:
+        return float(value)
+    raise ValueError("needs a number of 0 or more")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("needs text")
+
+
+def _one_of(choices: type[Placement] | type[ReferenceTimestep]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if value in list(choices):
+            return choices(value)
+        raise ValueError(f"needs one of {', '.join(map(repr, map(str, choices)))}")
+
+    return read
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "placement": _one_of(Placement),
+    "reference_timestep": _one_of(ReferenceTimestep),
+    "text_scale": _scale,
+    "reference_scale": _scale,
+    "base_model": _text,
+    "config_sha256": _text,
+}
+
+
+def _damaged(reason: str) -> ValueError:
+    return ValueError(
+        f"metadata {KEY} of the weights is damaged ({reason}); needs what the trainer wrote: "
+        "export the weights again."
+    )

@@ -1,0 +1,91 @@
+"""What weights say they were trained for: there and back, and what cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stdrc_core.layout import Placement
+from stdrc_core.reference import ReferenceTimestep
+from stdrc_core.trained_for import TrainedFor, from_metadata, from_settings, without_facts
+
+FACTS = {
+    "format_version": 1,
+    "placement": "overlap",
+    "reference_timestep": "shared",
+    "text_scale": 4.0,
+    "reference_scale": 6.5,
+    "base_model": "ltx-2.3.safetensors",
+    "config_sha256": "0" * 64,
+}
+
+any_facts = st.builds(
+    TrainedFor,
+    placement=st.sampled_from(Placement),
+    reference_timestep=st.sampled_from(ReferenceTimestep),
+    text_scale=st.floats(0, 100),
+    reference_scale=st.floats(0, 100),
+    base_model=st.text(),
+    config_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+)
+settings_of_others = st.dictionaries(st.sampled_from(["num_layers", "rope_type"]), st.integers())
+
+
+@given(any_facts)
+def test_a_lora_says_what_was_written(facts: TrainedFor):
+    assert from_metadata(facts.lora_metadata() | {"modelspec.title": "a face"}) == facts
+
+
+@given(any_facts, any_facts, settings_of_others)
+def test_full_weights_say_it_twice_and_keep_their_bases_config(
+    facts: TrainedFor, of_base: TrainedFor, settings: dict[str, int]
+):
+    base = {"transformer": settings, "vae": {"dims": 3}}
+    once = json.loads(of_base.full_metadata(base)["config"])
+    metadata = facts.full_metadata(once)
+    config = json.loads(metadata["config"])
+    assert from_metadata(metadata) == from_settings(config["transformer"]) == facts
+    assert config | {"transformer": without_facts(config["transformer"])} == base
+
+
+def test_the_file_holds_plain_words_and_numbers():
+    facts = from_settings({"stdrc": FACTS})
+    assert facts is not None
+    assert json.loads(facts.lora_metadata()["stdrc"]) == FACTS
+    assert json.loads(facts.full_metadata({})["config"]) == {"transformer": {"stdrc": FACTS}}
+
+
+def test_other_weights_say_nothing():
+    assert from_metadata({"format": "pt", "config": "{}"}) is None
+    assert from_settings({"num_layers": 48}) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "parts"),
+    [
+        ("{", ["not JSON"]),
+        ("[]", ["the whole was []"]),
+        (json.dumps(FACTS | {"placement": "sideways"}), ["placement was 'sideways'", "'tass'"]),
+        (json.dumps(FACTS | {"text_scale": -1}), ["text_scale was -1"]),
+        (json.dumps(FACTS | {"text_scale": float("nan")}), ["text_scale was nan"]),
+        (json.dumps({"placement": "tass"}), ["reference_timestep is missing", "base_model is"]),
+        (json.dumps(FACTS | {"format_version": 3}), ["format_version 3", "update ST-DRC"]),
+        (json.dumps({"format_version": 2}), ["format_version 2", "update ST-DRC"]),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_sentence(facts: str, parts: list[str]):
+    with pytest.raises(ValueError) as raised:
+        from_metadata({"stdrc": facts})
+    message = str(raised.value)
+    for part in ["metadata stdrc of the weights", *parts]:
+        assert part in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_settings_are_checked_as_metadata_are():
+    with pytest.raises(ValueError, match=r"placement was 'sideways'"):
+        from_settings({"stdrc": FACTS | {"placement": "sideways"}})

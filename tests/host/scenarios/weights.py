@@ -1,0 +1,89 @@
+"""What the files of weights say they were trained for, on its way to the transformer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import folder_paths
+import nodes
+import torch
+from comfy.model_patcher import ModelPatcher
+from scenarios import world
+from torch import Tensor
+
+T, H, W = 3, 3, 4
+
+
+def _unet(path: str) -> ModelPatcher:
+    folder, _, name = path.rpartition("/")
+    folder_paths.add_model_folder_path("diffusion_models", folder)
+    return nodes.UNETLoader().load_unet(name, "default")[0]
+
+
+def _checkpoint(path: str) -> ModelPatcher:
+    folder, _, name = path.rpartition("/")
+    folder_paths.add_model_folder_path("checkpoints", folder)
+    return nodes.CheckpointLoaderSimple().load_checkpoint(name)[0]
+
+
+# Core's loaders, by the word that stands before a file's path in a chain.
+_LOADERS: dict[str, Callable[[str], ModelPatcher]] = {"unet": _unet, "checkpoint": _checkpoint}
+
+
+def _chained(chain: list[list[Any]]) -> ModelPatcher:
+    """A model from nodes in a row: loaders, LoRAs, and the patch with its widgets."""
+    model = world.mini_model()
+    for kind, value in chain:
+        if kind in _LOADERS:
+            model = _LOADERS[kind](value)
+        elif kind == "lora":
+            model = world.with_lora(model, value)
+        elif kind == "clone":
+            model = model.clone()
+        else:
+            placement, reference_timestep = value
+            model = world.patched(model, placement=placement, reference_timestep=reference_timestep)
+    return model
+
+
+class _Log(logging.Handler):
+    """What the pack says while a run lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[list[str]] = []
+        self._logger = logging.getLogger(world.pack("nodes.host").__name__)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append([record.levelname, record.getMessage()])
+
+    def __enter__(self) -> _Log:
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._logger.removeHandler(self)
+
+
+def run(chain: list[list[Any]]) -> dict[str, Any]:
+    """One step of the text + reference stream: the transformer's velocity, and what was logged."""
+    recorder = world.Recorder()
+    guider = world.three_streams(
+        recorder.record(_chained(chain)),
+        world.latent([1, 128, 1, H, W]),
+        text_scale=1.0,
+        reference_scale=1.0,
+    )
+    with _Log() as log:
+        world.run_guider(guider, world.empty_video(T, H, W), steps=1)
+    (call,) = recorder.calls
+    velocity: Tensor = call["output"]
+    return {"velocity": velocity.to(torch.float32), "said": log.said}
+
+
+def widgets() -> list[list[Any]]:
+    """The patch node's widgets in their order: name, default, choices."""
+    (_, *combos) = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"].define_schema().inputs
+    return [[combo.id, combo.default, list(combo.options)] for combo in combos]
