@@ -1,27 +1,22 @@
-"""Captions to the embeddings that LTX-2.3's video blocks read: Gemma 3, then LTX's own connector.
+"""Captions to the embeddings that LTX-2's video blocks read: Gemma 3, then LTX's own connector.
 
-All of Gemma's hidden layers are normalised per token, laid side by side and projected to the
-transformer's width; the connector puts learned registers in place of the padding and mixes the
-tokens. That is done once for each caption, so a training run needs no Gemma.
+That is done once for each caption, so a training run needs no Gemma.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
-from diffusers.pipelines.ltx2.connectors import LTX2ConnectorTransformer1d, per_token_rms_norm
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from torch import Tensor
 
-from .checkpoint import connector_key
+from .connector import VideoConnector, load_connector
 
 NUM_TOKENS = 1024
-_PROJECTION = "text_embedding_projection.video_aggregate_embed"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
+_GEMMA_3 = ("gemma3", "gemma3_text")
 
 
 class TextEncoder(Protocol):
@@ -32,30 +27,8 @@ class TextEncoder(Protocol):
     def encode(self, text: str) -> Tensor: ...
 
 
-class VideoConnector(nn.Module):
-    """Gemma's hidden states to the video's context, with the weights of an LTX-2.3 file."""
-
-    def __init__(
-        self, connector: LTX2ConnectorTransformer1d, weight: Tensor, bias: Tensor | None
-    ) -> None:
-        """`weight` `[D, C * layers]` and `bias` `[D]` are the file's projection."""
-        super().__init__()
-        self.connector = connector
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """`[B, L, C, layers]` hidden states and `[B, L]` 1 where a token is: `[B, L, D]`."""
-        width, channels = self.weight.shape[0], hidden.shape[2]
-        normed = per_token_rms_norm(hidden).flatten(2) * mask[..., None]
-        scaled = (normed * math.sqrt(width / channels)).to(self.weight.dtype)
-        tokens = F.linear(scaled, self.weight, self.bias)
-        additive = (mask.to(tokens.dtype) - 1)[:, None, None] * torch.finfo(tokens.dtype).max
-        return self.connector(tokens, additive)[0]
-
-
 class GemmaText:
-    """`TextEncoder` of LTX-2.3: a tokenizer, Gemma and the video connector."""
+    """`TextEncoder` of LTX-2: a tokenizer, Gemma without its head, and the video connector."""
 
     def __init__(self, name: str, tokenizer: Any, model: Any, connector: VideoConnector) -> None:
         self.name, self.tokenizer, self.model, self.connector = name, tokenizer, model, connector
@@ -82,76 +55,85 @@ class GemmaText:
         return self.connector(hidden, mask)[0].float().cpu()
 
 
-def load_gemma(folder: str | Path, checkpoint: str | Path, device: torch.device) -> GemmaText:
-    """Gemma 3 from a local folder in transformers' layout, connectors from an LTX-2.3 file.
+def load_gemma(
+    folder: str | Path,
+    checkpoint: str | Path,
+    device: torch.device,
+    dtype: torch.dtype = torch.bfloat16,
+) -> GemmaText:
+    """Gemma 3 from a local folder in transformers' layout, connectors from an LTX-2 file.
 
-    Nothing is downloaded. Raises ValueError when the folder is missing, transformers is not
-    installed, or the checkpoint has no connector.
+    `folder` holds model and tokenizer, or a folder `text_encoder` and one `tokenizer`, as a
+    diffusers folder of LTX-2 does. Nothing is downloaded. Raises ValueError when the folder is
+    missing or holds no whole Gemma 3, transformers is not installed, or the checkpoint has no
+    connector or one for a Gemma of another size.
     """
-    if not Path(folder).is_dir():
+    folder = Path(folder)
+    if not folder.is_dir():
         raise ValueError(
             f"text encoder {folder} is no folder; needs Gemma 3 12B in transformers' layout: "
             "download it first and name its folder."
         )
     try:
-        from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
     except ImportError as error:
         raise ValueError(
             f"text encoder {folder} needs the package transformers, which could not be imported "
             f"({error}): install it."
         ) from error
-    dtype = torch.bfloat16
-    connector = load_connector(checkpoint).to(device, dtype)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = Gemma3ForConditionalGeneration.from_pretrained(
-        folder, local_files_only=True, torch_dtype=dtype
-    )
-    return GemmaText(Path(folder).name, tokenizer, model.to(device).eval(), connector)
-
-
-def load_connector(path: str | Path) -> VideoConnector:
-    """The video connector of an LTX-2.3 single file. Raises ValueError when it has none."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = json.loads((file.metadata() or {}).get("config", "{}")).get("transformer", {})
-            present = set(file.keys())
-            if f"{_PROJECTION}.weight" not in present:
-                raise ValueError(
-                    f"checkpoint {path} has no {_PROJECTION}; needs an LTX-2.3 single file with "
-                    "its text projection: use the file as it was published."
-                )
-            with torch.device("meta"):
-                connector = LTX2ConnectorTransformer1d(**_connector_config(config))
-            names = {key: connector_key(key, "video") for key in connector.state_dict()}
-            missing = [name for name in names.values() if name not in present]
-            if missing:
-                raise ValueError(
-                    f"checkpoint {path} lacks {len(missing)} tensors of the connector, the first "
-                    f"{missing[0]}; needs an LTX-2.3 single file: use the published file."
-                )
-            state = {key: file.get_tensor(name) for key, name in names.items()}
-            weight = file.get_tensor(f"{_PROJECTION}.weight")
-            has_bias = f"{_PROJECTION}.bias" in present
-            bias = file.get_tensor(f"{_PROJECTION}.bias") if has_bias else None
-    except (SafetensorError, FileNotFoundError) as error:
+    model_folder = folder / "text_encoder" if (folder / "text_encoder").is_dir() else folder
+    tokenizer_folder = folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
+    connector = load_connector(checkpoint)
+    # transformers makes up a tokenizer without words where there is none.
+    if not any((tokenizer_folder / name).is_file() for name in _TOKENIZER_FILES):
         raise ValueError(
-            f"checkpoint {path} could not be read ({error}); needs an LTX-2.3 single file: check "
-            "the path."
+            f"text encoder {folder} has no tokenizer ({' or '.join(_TOKENIZER_FILES)}); needs that "
+            "of Gemma 3 beside the model: download it too."
+        )
+    config = _read(AutoConfig, model_folder)
+    _check_fits(folder, config, checkpoint, connector)
+    tokenizer = _read(AutoTokenizer, tokenizer_folder)
+    # Without the head, whose logits for 1024 tokens would take half a gigabyte.
+    model, report = _read(AutoModel, model_folder, dtype=dtype, output_loading_info=True)
+    if report["missing_keys"]:
+        raise ValueError(
+            f"text encoder {folder} lacks {len(report['missing_keys'])} of Gemma's tensors, among "
+            f"them {min(report['missing_keys'])}; needs Gemma 3 12B in transformers' layout: "
+            "download it again."
+        )
+    return GemmaText(
+        folder.name, tokenizer, model.to(device).eval(), connector.to(device=device, dtype=dtype)
+    )
+
+
+def _read(auto_class: Any, folder: Path, **options: Any) -> Any:
+    """What transformers reads from a folder, its many kinds of errors as one sentence."""
+    try:
+        return auto_class.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"text encoder {folder} could not be read ({reason}); needs Gemma 3 12B in "
+            "transformers' layout, model and tokenizer: download it again."
         ) from error
-    connector.load_state_dict(state, strict=True, assign=True)
-    return VideoConnector(connector, weight, bias).requires_grad_(False).eval()
 
 
-def _connector_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of diffusers' connector for the `transformer` part of a file's `config`."""
-    return {
-        "num_attention_heads": config.get("connector_num_attention_heads", 32),
-        "attention_head_dim": config.get("connector_attention_head_dim", 128),
-        "num_layers": config.get("connector_num_layers", 8),
-        "num_learnable_registers": config.get("connector_num_learnable_registers", 128),
-        "rope_base_seq_len": config.get("connector_positional_embedding_max_pos", [4096])[0],
-        "rope_theta": config.get("positional_embedding_theta", 10000.0),
-        "rope_double_precision": config.get("frequencies_precision") == "float64",
-        "rope_type": config.get("rope_type", "interleaved"),
-        "gated_attention": config.get("connector_apply_gated_attention", False),
-    }
+def _check_fits(
+    folder: Path, config: Any, checkpoint: str | Path, connector: VideoConnector
+) -> None:
+    """Before Gemma's 24 GB are read: whether it is Gemma 3, of the size that the projection has."""
+    if config.model_type not in _GEMMA_3:
+        raise ValueError(
+            f"text encoder {folder} is of type {config.model_type}; needs Gemma 3 12B: name its "
+            "folder."
+        )
+    text = config.get_text_config()
+    # The embedding is a layer too.
+    has = text.hidden_size * (text.num_hidden_layers + 1)
+    needs = connector.weight.shape[1]
+    if has != needs:
+        raise ValueError(
+            f"text encoder {folder} gives {text.num_hidden_layers + 1} x {text.hidden_size} "
+            f"= {has} channels; checkpoint {checkpoint} needs {needs}: use the Gemma 3 12B that it "
+            "was trained with."
+        )
