@@ -52,6 +52,12 @@ class VideoVAE(nn.Module):
     def latent_channels(self) -> int:
         return self.vae.config.latent_channels
 
+    def enable_gradient_checkpointing(self) -> None:
+        """Recomputes the decoder's layers in the backward pass: the same numbers in less memory."""
+        self.vae.enable_gradient_checkpointing()
+        # Of blocks and the layers in them only the layers: both would compute each layer thrice.
+        self.vae.decoder.gradient_checkpointing = False
+
     def encode(self, pixels: Tensor) -> Tensor:
         """`[B, 3, F, H, W]` in [-1, 1] to `[B, C, T, H/32, W/32]` float32 latents.
 
@@ -70,12 +76,14 @@ class VideoVAE(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """`[B, C, T, H, W]` normalised latents to `[B, 3, 8 (T - 1) + 1, 32 H, 32 W]` float32.
 
-        Pixels are about in [-1, 1]; they are not clamped, which would cut gradients.
+        Float64 where the latents are. Pixels are about in [-1, 1]; they are not clamped, which
+        would cut gradients.
         """
         parameters = self.vae.decoder.conv_in.conv.weight
         mean, std = self._statistics(latents.device)
-        clips = (latents.float() * std + mean).split(1)
-        return torch.cat([self.vae.decode(clip.to(parameters)).sample.float() for clip in clips])
+        dtype = torch.promote_types(latents.dtype, torch.float32)
+        clips = (latents.to(dtype) * std + mean).split(1)
+        return torch.cat([self.vae.decode(clip.to(parameters)).sample.to(dtype) for clip in clips])
 
     def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
         shape = (1, -1, 1, 1, 1)

@@ -111,6 +111,19 @@ def warp_face(images: Tensor, landmarks: Tensor, size_px: int = ARCFACE_SIZE_PX)
     return F.grid_sample(images, grid, "bilinear", padding_mode="zeros", align_corners=False)
 
 
+def aligned_bounds(landmarks: Tensor, size_px: int = ARCFACE_SIZE_PX) -> Tensor:
+    """Left, top, right and bottom of what `warp_face` reads of each image: `[B, 4]` pixels.
+
+    `landmarks` `[B, 5, 2]` (x, y) pixels. Positions between pixel centres: bilinear, a position p
+    takes the pixels floor(p) and floor(p) + 1. The box may lie beyond the image's edge.
+    """
+    last = size_px - 1
+    corners = landmarks.new_tensor([[0, 0], [last, 0], [0, last], [last, last]])
+    to_image = _inverse(similarity_transform(landmarks, arcface_template(size_px)))
+    positions = transform_points(to_image, corners[None])
+    return torch.cat((positions.amin(dim=1), positions.amax(dim=1)), dim=1)
+
+
 def _turned(turn: Tensor, points: Tensor) -> Tensor:
     """`[..., 2, 2]` on `[..., 2]`, without a matrix product.
 

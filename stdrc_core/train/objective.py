@@ -25,7 +25,6 @@ from ..flow import (
     sample_uniform,
     target_velocity,
 )
-from ..identity import identity_loss, temporal_consistency_loss
 from .config import ObjectiveSection, ReferenceSection
 
 # Samples of one length: noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,1,H,W] or
@@ -75,56 +74,8 @@ class Losses:
     consistency: Tensor
 
 
-class FaceLosses:
-    """Decodes a part of the clean estimate and embeds the faces in it (Eq. 7-10).
-
-    Only `num_latent_frames` consecutive latent frames are decoded, and of their pixel frames at
-    most `num_frames` are embedded: the decode is what costs. What is lost: faces outside the window
-    get no gradient in this step, and the window is decoded without its neighbours in time, so its
-    first and last frames differ a little from those of the whole clip.
-    """
-
-    def __init__(
-        self,
-        decode: Callable[[Tensor], Tensor],
-        embed: Callable[[Tensor, Tensor], Tensor],
-        *,
-        num_latent_frames: int,
-        num_frames: int,
-        frames_per_latent: int = 8,
-    ) -> None:
-        """`decode` maps `[1,C,T,H,W]` latents to `[1,3,F,h,w]` pixels in [-1, 1]; `embed` maps
-        `[N,3,h,w]` pixels in [0, 1] and `[N,5,2]` landmarks to `[N,E]` embeddings."""
-        self.decode, self.embed = decode, embed
-        self.num_latent_frames, self.num_frames = num_latent_frames, num_frames
-        self.frames_per_latent = frames_per_latent
-
-    def __call__(
-        self, clean: Tensor, sample: TrainingSample, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """L_id and L_tic of one clip's clean estimate `[C, T, H, W]`; scalars, 0 without a face."""
-        num_latent_frames = min(self.num_latent_frames, clean.shape[1])
-        num_starts = clean.shape[1] - num_latent_frames + 1
-        start = int(torch.randint(num_starts, (), generator=generator))
-        window = clean[None, :, start : start + num_latent_frames]
-        pixels = (self.decode(window)[0].movedim(1, 0) + 1) / 2
-        # Latent frame k > 0 holds pixel frames 8k - 7 to 8k. Decoded at the head of a window it
-        # gives one pixel frame, as every clip's first does: its last, 8k.
-        first_frame = start * self.frames_per_latent
-        shown = sample.has_face[first_frame : first_frame + len(pixels)].nonzero()[:, 0].cpu()
-        order = torch.randperm(len(shown), generator=generator)[: self.num_frames]
-        chosen = shown[order].sort().values
-        if len(chosen) == 0:
-            zero = clean.sum() * 0
-            return zero, zero
-        landmarks = sample.landmarks[first_frame + chosen].to(pixels)
-        embeddings = self.embed(pixels[chosen.to(pixels.device)], landmarks)[None]
-        has_face = torch.ones(embeddings.shape[:2], device=embeddings.device)
-        e_ref = sample.e_ref[None].to(embeddings)
-        return (
-            identity_loss(embeddings, e_ref, has_face)[0],
-            temporal_consistency_loss(embeddings, has_face)[0],
-        )
+# A sample's clean estimate [C,T,H,W], its generator -> L_id and L_tic: scalars, 0 without a face
+FaceTerms = Callable[[Tensor, TrainingSample, torch.Generator], tuple[Tensor, Tensor]]
 
 
 def draw(
@@ -166,7 +117,7 @@ class Objective:
         *,
         encode_reference: EncodeReference,
         empty_context: Tensor,
-        face_losses: FaceLosses | None = None,
+        face_losses: FaceTerms | None = None,
     ) -> None:
         """`empty_context` `[L, D]` is the empty prompt's embedding. Raises ValueError where the
         identity losses have a weight and `face_losses` is missing."""

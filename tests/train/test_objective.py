@@ -136,28 +136,6 @@ def test_draws_depend_on_run_step_and_place_alone():
         assert draw(sample, other, objective, reference).t != first.t
 
 
-@pytest.mark.parametrize("start", range(world.T))
-def test_a_decoded_window_is_matched_with_its_own_landmarks(start: int):
-    """Window k starts at pixel frame 8k: only that frame has a face, and it is the one embedded."""
-    (sample,) = world.random_samples(1)
-    only = torch.zeros(world.FRAMES, dtype=torch.bool)
-    only[8 * start] = True
-    sample = replace(sample, has_face=only)
-    seen = []
-    faces = world.face_losses(num_latent_frames=1)
-    embed = faces.embed
-
-    def spy(pixels: Tensor, landmarks: Tensor) -> Tensor:
-        seen.append(landmarks)
-        return embed(pixels, landmarks)
-
-    faces.embed = spy
-    for seed in range(30):
-        faces(sample.latent, sample, torch.Generator().manual_seed(seed))
-    assert seen
-    assert all(torch.equal(points, sample.landmarks[[8 * start]]) for points in seen)
-
-
 def test_identity_losses_reach_the_predicted_velocity():
     objective, reference = sections()
     samples = world.random_samples(2)

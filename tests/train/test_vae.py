@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -10,67 +11,13 @@ import pytest
 import torch
 from diffusers import AutoencoderKLLTX2Video
 from diffusers.loaders.single_file_utils import convert_ltx2_vae_to_diffusers
+from published_vae import LTX_2_0, LTX_2_3
 from safetensors.torch import load_file, save_file
 
 from stdrc_core.checkpoint import vae_key, write_checkpoint
 from stdrc_core.mini import config
 from stdrc_core.mini.weights import build_vae
 from stdrc_core.vae import VideoVAE, diffusers_config, load_vae
-
-# The `vae` part of the published LTX-2.3 files, without what does not bear on the architecture.
-LTX_2_3: dict[str, Any] = {
-    "_class_name": "CausalVideoAutoencoder",
-    "dims": 3,
-    "latent_channels": 128,
-    "encoder_blocks": [
-        ["res_x", {"num_layers": 4}],
-        ["compress_space_res", {"multiplier": 2}],
-        ["res_x", {"num_layers": 6}],
-        ["compress_time_res", {"multiplier": 2}],
-        ["res_x", {"num_layers": 4}],
-        ["compress_all_res", {"multiplier": 2}],
-        ["res_x", {"num_layers": 2}],
-        ["compress_all_res", {"multiplier": 1}],
-        ["res_x", {"num_layers": 2}],
-    ],
-    "decoder_blocks": [
-        ["res_x", {"num_layers": 4}],
-        ["compress_space", {"multiplier": 2}],
-        ["res_x", {"num_layers": 6}],
-        ["compress_time", {"multiplier": 2}],
-        ["res_x", {"num_layers": 4}],
-        ["compress_all", {"multiplier": 1}],
-        ["res_x", {"num_layers": 2}],
-        ["compress_all", {"multiplier": 2}],
-        ["res_x", {"num_layers": 2}],
-    ],
-    "norm_layer": "pixel_norm",
-    "patch_size": 4,
-    "causal_decoder": False,
-    "timestep_conditioning": False,
-    "encoder_base_channels": 128,
-    "decoder_base_channels": 128,
-    "spatial_padding_mode": "zeros",
-}
-LTX_2_0 = LTX_2_3 | {
-    "encoder_blocks": [
-        ["res_x", {"num_layers": 4}],
-        ["compress_space_res", {"multiplier": 2}],
-        ["res_x", {"num_layers": 6}],
-        ["compress_time_res", {"multiplier": 2}],
-        ["res_x", {"num_layers": 6}],
-        ["compress_all_res", {"multiplier": 2}],
-        ["res_x", {"num_layers": 2}],
-        ["compress_all_res", {"multiplier": 2}],
-        ["res_x", {"num_layers": 2}],
-    ],
-    "decoder_blocks": [
-        ["res_x", {"num_layers": 5, "inject_noise": False}],
-        ["compress_all", {"residual": True, "multiplier": 2}],
-    ]
-    * 3
-    + [["res_x", {"num_layers": 5, "inject_noise": False}]],
-}
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +184,30 @@ def test_what_is_no_checkpoint_at_all(tmp_path: Path):
 def test_a_size_that_the_vae_cannot_take(vae: VideoVAE, shape: tuple[int, ...]):
     with pytest.raises(ValueError, match="needs"):
         vae.encode(torch.zeros(shape))
+
+
+def test_gradient_checkpointing_gives_the_same_gradients_and_keeps_less(vae: VideoVAE):
+    latents = torch.randn(1, 128, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+
+    def decoded(model: VideoVAE) -> tuple[torch.Tensor, torch.Tensor, int]:
+        weights = {p.data_ptr() for p in model.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(x: torch.Tensor) -> torch.Tensor:
+            if x.data_ptr() not in weights:
+                kept[x.data_ptr()] = x.numel()
+            return x
+
+        z = latents.clone().requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            pixels = model.decode(z)
+        (gradient,) = torch.autograd.grad(pixels.square().sum(), z)
+        return pixels.detach(), gradient, sum(kept.values())
+
+    plain = decoded(vae)
+    checkpointed = VideoVAE(copy.deepcopy(vae.vae))
+    checkpointed.enable_gradient_checkpointing()
+    pixels, gradient, num_kept = decoded(checkpointed)
+    assert torch.equal(pixels, plain[0])
+    assert torch.equal(gradient, plain[1])
+    assert num_kept < 0.5 * plain[2]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from stdrc_core.reference import append_reference, strip_reference
 from stdrc_core.train.config import TrainConfig
+from stdrc_core.train.face_losses import FaceLosses
 from stdrc_core.train.loop import GroupedVelocity, Parts
-from stdrc_core.train.objective import FaceLosses, Objective, TrainingSample
+from stdrc_core.train.objective import Objective, TrainingSample
 
 C, T, H, W = 4, 3, 2, 2
 CONTEXT = (5, 6)
