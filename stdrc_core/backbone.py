@@ -16,7 +16,7 @@ from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor, nn
 
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
-from .checkpoint_files import Checkpoint, first_few, load_into, open_checkpoint
+from .checkpoint_files import Checkpoint, Convert, first_few, load_into, open_checkpoint
 from .grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
 from .layout import Placement, reference_pixel_bounds
 from .reference import ReferenceTimestep, append_reference, strip_reference
@@ -146,11 +146,16 @@ class VideoBackbone(nn.Module):
 
 
 def load_backbone(
-    path: str | Path, *, dtype: torch.dtype | None, device: torch.device | str = "cpu"
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None,
+    device: torch.device | str = "cpu",
+    convert: Convert | None = None,
 ) -> VideoBackbone:
     """Loads the video branch of an LTX-2 single file, split file or diffusers folder.
 
-    dtype None keeps the file's. Only the video's tensors are read, each once, straight to `device`.
+    dtype None keeps the file's. Only the video's tensors are read, each once, straight to `device`;
+    `convert` may replace each, by its key in diffusers' transformer, before the next is read.
     Raises ValueError for what is not there, not safetensors, not a whole LTX-2 model, or has parts
     that this diffusers has no place for.
     """
@@ -159,7 +164,7 @@ def load_backbone(
     rename = str if checkpoint.is_diffusers else transformer_key
     _check_all_known(checkpoint, {rename(key) for key in transformer.state_dict()})
     backbone = VideoBackbone(transformer)
-    load_into(transformer, checkpoint, rename, dtype=dtype, device=device)
+    load_into(transformer, checkpoint, rename, dtype=dtype, device=device, convert=convert)
     # The tensors are there already; the silent tables follow.
     return backbone.to(device)
 

@@ -29,6 +29,9 @@ _SHORT_PREFIXES = ("diffusion_model.", "")
 _FIRST_LAYER = transformer_key("proj_in.weight").removeprefix(TRANSFORMER_PREFIX)
 _NUM_NAMES_SHOWN = 3
 
+# A key of the module and the tensor that was read for it -> the tensor that the module gets.
+Convert = Callable[[str, Tensor], Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
@@ -95,11 +98,13 @@ def load_into(
     *,
     dtype: torch.dtype | None,
     device: torch.device | str,
+    convert: Convert | None = None,
 ) -> None:
     """Gives `module`, built on the meta device, its tensors; dtype None keeps the file's.
 
     `rename` tells how the checkpoint names a key of the module. The tensors that are read become
-    the module's own, so that there is one copy of them. Raises ValueError, before anything is read,
+    the module's own, so that there is one copy of them; `convert` has its turn with each before
+    the next is read. Raises ValueError, before anything is read,
     for names that are missing and for shapes that differ.
     """
     wanted = {rename(key): (key, tuple(value.shape)) for key, value in module.state_dict().items()}
@@ -121,7 +126,9 @@ def load_into(
             f"config gives ({first_few(wrong)}); needs the config that belongs to its weights."
         )
     tensors = checkpoint.read(wanted, dtype=dtype, device=device)
-    module.load_state_dict({wanted[name][0]: tensor for name, tensor in tensors}, assign=True)
+    named = ((wanted[name][0], tensor) for name, tensor in tensors)
+    state = {key: convert(key, value) if convert else value for key, value in named}
+    module.load_state_dict(state, assign=True)
 
 
 def first_few(names: list[str]) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from comfyui import ComfyUI, find_comfyui
+
+if TYPE_CHECKING:
+    from train.overfit import Overfit
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +30,15 @@ def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_miniature(tmp_path_factory.mktemp("checkpoints") / "stdrc_mini.safetensors")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def overfit(mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Overfit:
+    """The miniature trained on two clips of one caption, by the trainer's commands."""
+    from train.overfit import make_overfit
+
+    return make_overfit(tmp_path_factory.mktemp("overfit"), mini_checkpoint)
+
+
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Tensors this small are done before a second thread has woken up."""
     num_threads = torch.get_num_threads()

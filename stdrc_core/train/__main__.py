@@ -12,6 +12,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "prepare": (".prepare_command", "turns a dataset into the cache that training reads"),
     "run": (".run", "trains on a cache; `python -m stdrc_core.train CONFIG.yaml` is the same"),
+    "export": (".export_command", "writes a checkpoint of a run as weights that ComfyUI loads"),
 }
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import logging
 
-from ..backbone import VideoBackbone, load_backbone
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..backbone import VideoBackbone
 from ..faces.recognizer import Recognizer
 from ..reference import fit_reference
 from ..vae import VideoVAE, load_vae
-from .cache import Cache
+from .cache import Cache, Manifest, fingerprint
 from .config import TrainConfig
+from .face_losses import FaceLosses
 from .loop import GroupedVelocity, Parts
-from .objective import FaceLosses, Objective, TrainingSample
+from .objective import Objective, TrainingSample
+from .offload import checkpoint_on_host, park
+from .quantization import load_base
 from .trainable import make_trainable
+
+log = logging.getLogger(__name__)
 
 
 class CachedSamples:
@@ -48,10 +56,20 @@ class ReferenceEncoder:
         return self.vae.encode(frame.movedim(-1, 1)[:, :, None] * 2 - 1)
 
 
-def assemble(config: TrainConfig, device: torch.device) -> Parts:
-    """Loads what `config` names; raises ValueError for what does not fit together."""
+def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = False) -> Parts:
+    """Loads what `config` names; raises ValueError for what does not fit together.
+
+    Where FSDP2 `will_shard` the backbone, it stays in host memory, from which accelerate moves one
+    block at a time to `device`: no GPU then has to hold all of it, but the host holds it once for
+    each process.
+    """
+    if will_shard and config.model.quantization != "none":
+        raise ValueError(
+            f"model.quantization was {config.model.quantization} with FSDP2; needs none, since "
+            "8-bit weights are not sharded: take it, or another distribution."
+        )
     cache = Cache(config.data.cache)
-    backbone = load_trainable_backbone(config, device)
+    backbone = load_trainable_backbone(config, torch.device("cpu") if will_shard else device)
     made = cache.manifest
     cache.require(
         num_frames=made.num_frames,
@@ -59,16 +77,22 @@ def assemble(config: TrainConfig, device: torch.device) -> Parts:
         width=made.width,
         context_dim=backbone.context_dim,
     )
+    _warn_of_another_base(config, made)
     dtype = getattr(torch, config.model.dtype)
-    vae = load_vae(config.model.vae or config.model.checkpoint, dtype).to(device)
+    vae = load_vae(config.model.vae or config.model.checkpoint, dtype)
+    _place(vae, config, device)
     face_losses = None
     if config.objective.has_identity_losses:
         recognizer = Recognizer.from_pack(config.objective.face_pack).to(device)
+        if config.model.gradient_checkpointing:
+            vae.enable_gradient_checkpointing()
         face_losses = FaceLosses(
             vae.decode,
             recognizer.embed_faces,
             num_latent_frames=config.objective.identity_latent_frames,
             num_frames=config.objective.identity_frames,
+            crop_margin=config.objective.identity_crop_margin,
+            face_size_px=recognizer.size_px,
         )
     objective = Objective(
         config.objective,
@@ -77,8 +101,10 @@ def assemble(config: TrainConfig, device: torch.device) -> Parts:
         empty_context=cache.empty_context.float(),
         face_losses=face_losses,
     )
+    model = GroupedVelocity(backbone, config, made.fps)
+    _keep_frozen_unsent(model)
     return Parts(
-        model=GroupedVelocity(backbone, config, made.fps),
+        model=model,
         objective=objective,
         samples=CachedSamples(cache),
     )
@@ -86,9 +112,44 @@ def assemble(config: TrainConfig, device: torch.device) -> Parts:
 
 def load_trainable_backbone(config: TrainConfig, device: torch.device) -> VideoBackbone:
     """The backbone with its LoRA, or ready for full training."""
-    dtype = getattr(torch, config.model.dtype)
-    backbone = load_backbone(config.model.checkpoint, dtype=dtype, device=device)
+    backbone = load_base(config.model, device)
     if config.model.gradient_checkpointing:
-        backbone.transformer.enable_gradient_checkpointing()
+        how = checkpoint_on_host if config.model.offload else None
+        backbone.transformer.enable_gradient_checkpointing(how)
     make_trainable(backbone, config.trainable, config.run.seed)
     return backbone.to(device)
+
+
+def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
+    """A fine-tune or a split file of one model is another file, so it is no error."""
+    checkpoint = config.model.checkpoint
+    if checkpoint.is_file() and fingerprint(checkpoint) != made.checkpoint_fingerprint:
+        log.warning(
+            "cache %s was made with %s, the run trains %s: both need the same VAE and text "
+            "connector, or the run learns what it will not be shown.",
+            config.data.cache,
+            made.checkpoint,
+            checkpoint.name,
+        )
+
+
+def _place(vae: VideoVAE, config: TrainConfig, device: torch.device) -> None:
+    """Puts the VAE on `device`, or parks what of it runs without gradients: the identity losses
+    differentiate the decoder."""
+    if not config.model.offload:
+        vae.to(device)
+        return
+    park(vae.vae.encoder, device)
+    if config.objective.has_identity_losses:
+        vae.vae.decoder.to(device)
+    else:
+        park(vae.vae.decoder, device)
+
+
+def _keep_frozen_unsent(model: nn.Module) -> None:
+    """Each process reads the same frozen weights: DDP need not send them, and could not in 8 bits.
+
+    The method that PyTorch has for this carries an underscore.
+    """
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen)  # noqa: SLF001

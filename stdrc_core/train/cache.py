@@ -11,6 +11,7 @@ The reference is kept as pixels, since augmentation precedes the VAE (SPEC secti
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from ..files import written_aside
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
+_HASHED_BYTES = 1 << 20
 MANIFEST, SAMPLES, COMMON, SHARDS = (
     "manifest.json",
     "samples.jsonl",
@@ -81,6 +83,17 @@ class Sample:
     """`[F]` bool, m_f of Eq. 9."""
     e_ref: Tensor
     """Embedding of the unaugmented reference, `[D]` float32 of length 1."""
+
+
+def fingerprint(path: Path) -> str:
+    """Tells files apart without reading all of 46 GB: size, first and last megabyte."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_HASHED_BYTES))
+        file.seek(max(0, size - _HASHED_BYTES))
+        digest.update(file.read(_HASHED_BYTES))
+    return digest.hexdigest()[:16]
 
 
 class Cache:
@@ -157,8 +170,10 @@ class CacheWriter:
         rank: int = 0,
         shard_size: int = 32,
     ) -> None:
-        """Raises ValueError when the folder holds a cache made with other settings."""
+        """Raises ValueError when the folder holds a cache made with other settings, or no cache
+        but other files."""
         self.folder, self.rank, self.shard_size = Path(folder), rank, shard_size
+        self._check_folder()
         (self.folder / SHARDS).mkdir(parents=True, exist_ok=True)
         self._settle_manifest(manifest)
         if not (self.folder / COMMON).exists():
@@ -207,6 +222,19 @@ class CacheWriter:
 
     def _is_own(self, shard: str) -> bool:
         return shard.startswith(f"{self.rank:03d}-")
+
+    def _check_folder(self) -> None:
+        if not self.folder.exists() or (self.folder / MANIFEST).is_file():
+            return
+        is_folder = self.folder.is_dir()
+        found = sorted(path.name for path in self.folder.iterdir()) if is_folder else ["a file"]
+        # Another rank may be about to write its manifest.
+        foreign = [name for name in found if name != SHARDS and not name.startswith(".")]
+        if foreign:
+            raise ValueError(
+                f"cache {self.folder} is not a cache, but holds {foreign[0]}; needs a folder that "
+                "is new, empty or a cache: choose another --out."
+            )
 
     def _settle_manifest(self, manifest: Manifest) -> None:
         there = read_manifest(self.folder)

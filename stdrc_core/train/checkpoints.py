@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import written_aside
+from .config import RunSection
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ class CheckpointFolder:
 
     path: Path
     keep: int
+
+    @classmethod
+    def of(cls, section: RunSection) -> CheckpointFolder:
+        return cls(path=section.out / "checkpoints", keep=section.keep_checkpoints)
 
     def write(self, step: int, save: Callable[[Path], None], *, is_main: bool = True) -> Path:
         """Lets `save` fill a folder aside, then renames it; `step` is the next one to do.
@@ -92,6 +97,17 @@ class CheckpointFolder:
             return None
         _, step, path = max(rated)
         return path, step
+
+    def named(self, name: str) -> Path:
+        """The checkpoint `last`, `best` or of a folder's name; ValueError where there is none."""
+        paths = {path.name: path for _, path in self._all()}
+        for word, found in (("last", self.newest()), ("best", self.best())):
+            if found is not None:
+                paths[word] = found[0]
+        if name not in paths:
+            there = ", ".join(paths) or "none"
+            raise ValueError(f"checkpoint was {name}; needs one of those in {self.path}: {there}.")
+        return paths[name]
 
     def _all(self) -> list[tuple[int, Path]]:
         return sorted((state["step"], path) for state, path in self._states())

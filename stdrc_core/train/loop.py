@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from ..files import written_aside
 from .batches import batch_indices, own_share
+from .checkpoint_weights import leave_out_wrapper
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig
-from .objective import Group, Losses, Objective, TrainingSample, draw
+from .exchange import exchanged
+from .objective import Draws, Group, Losses, Objective, TrainingSample, draw
+from .progress import Progress
+from .resume import CONFIG_NAME
+from .stopping import Stopper, in_any_process
 from .trainable import AverageOfWeights, trained_parameters, whole_weights
 
 log = logging.getLogger(__name__)
@@ -70,62 +73,44 @@ class Result:
     that were sharded (FSDP2) are whole here on the main process, and left out elsewhere."""
 
 
-class Stopper:
-    """Notes SIGTERM and SIGINT, so that a run ends after a whole step with a checkpoint."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def request(self, *_: object) -> None:
-        self.requested = True
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        previous = {s: signal.signal(s, self.request) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
 def train(
     config: TrainConfig,
     parts: Parts,
-    accelerator: Accelerator | None = None,
+    accelerator: Accelerator,
     validate: Validate | None = None,
 ) -> Result:
     """Trains up to `run.num_steps`, from the newest checkpoint where there is one.
 
     The same command again goes on; on one CPU process the weights are, bit for bit, those of a run
-    that was never stopped. `validate` runs on the main process after the steps that are due, once
-    their checkpoint is safe. Raises RuntimeError for a loss that is not finite, with the last
-    checkpoint intact.
+    that was never stopped. `validate` runs after the steps that are due, once their checkpoint is
+    safe, on the average of the weights where there is one; sharded weights (FSDP2) need it in all
+    processes, else the main one's is enough. Raises RuntimeError for a loss that is not finite,
+    with the last checkpoint intact.
     """
-    accelerator = accelerator or Accelerator(
-        mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no"
-    )
+    run, is_main = config.run, accelerator.is_main_process
     if accelerator.is_fsdp2:
         set_up_sharding(config, accelerator)
     optimizer = make_optimizer(config, parts.model)
     warmup = max(1, config.optimizer.num_warmup_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1.0, (s + 1) / warmup))
     model, optimizer = accelerator.prepare(parts.model, optimizer)
+    bare = accelerator.unwrap_model(model)
     average = None
     if config.optimizer.ema_decay:
-        average = AverageOfWeights(accelerator.unwrap_model(model), config.optimizer.ema_decay)
+        average = AverageOfWeights(bare, config.optimizer.ema_decay)
         accelerator.register_for_checkpointing(average)
     accelerator.register_for_checkpointing(schedule)
+    leave_out_wrapper(accelerator)
 
-    folder = CheckpointFolder(path=config.run.out / "checkpoints", keep=config.run.keep_checkpoints)
-    if accelerator.is_main_process:
-        config.run.out.mkdir(parents=True, exist_ok=True)
-        (config.run.out / "config.yaml").write_text(config.to_yaml())
+    folder = CheckpointFolder.of(run)
+    if is_main:
+        with written_aside(run.out / CONFIG_NAME) as partial:
+            partial.write_text(config.to_yaml())
     done, last = 0, None
     newest = folder.newest()
     if newest is not None:
         last, done = newest
-        accelerator.load_state(str(last))
+        _load(accelerator, last, optimizer, schedule)
         log.info("going on at step %d from %s", done, last)
 
     def save(path: Path) -> None:
@@ -133,50 +118,53 @@ def train(
         accelerator.save_state(str(path))
         accelerator.wait_for_everyone()
 
-    def validate_if_due() -> None:
-        is_due = config.validation.is_due(done, config.run.num_steps)
-        if validate is not None and is_due and accelerator.is_main_process:
+    def validate_now() -> None:
+        if validate is None:
+            return
+        with nullcontext() if average is None else exchanged(bare, average.weights):
             face_sim = validate(done)
+        if is_main:
             folder.rate(done, face_sim)
-            if face_sim is not None:
-                accelerator.log({"validation/face_sim": face_sim}, step=done)
 
-    if newest is not None and not folder.is_rated(done):
-        # Stopped before the validation that belongs to this checkpoint.
-        validate_if_due()
-    stopper = Stopper()
-    progress = tqdm(
-        range(done, config.run.num_steps),
-        initial=done,
-        total=config.run.num_steps,
-        disable=not accelerator.is_main_process,
-        unit="step",
-    )
+    # Stopped before the validation that belongs to this checkpoint.
+    is_owed = newest is not None and config.validation.is_due(done, run.num_steps)
+    if in_any_process(accelerator, is_owed and is_main and not folder.is_rated(done)):
+        validate_now()
+    stopper, progress = Stopper(), Progress(run, accelerator, done)
     with stopper.listening():
         for step in progress:
-            started = time.perf_counter()
-            losses, norm = training_step(config, parts, accelerator, model, optimizer, step)
+            started, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
+            losses, norm, num_tokens = training_step(
+                config, parts, accelerator, model, optimizer, step
+            )
             schedule.step()
             if average is not None:
-                average.update(accelerator.unwrap_model(model))
-            entry = _log_entry(step, losses, norm, schedule, time.perf_counter() - started)
-            if accelerator.is_main_process and step % config.run.log_every == 0:
-                with (config.run.out / "log.jsonl").open("a") as file:
-                    file.write(json.dumps(entry) + "\n")
-                accelerator.log({k: v for k, v in entry.items() if k != "step"}, step=step)
-                progress.set_postfix(loss=f"{entry['total']:.4f}")
+                average.update(bare)
+            progress.report(
+                step,
+                {name: value.item() for name, value in vars(losses).items()},
+                grad_norm=norm,
+                lr=lr,
+                num_tokens=num_tokens,
+                time_s=time.perf_counter() - started,
+            )
             done = step + 1
-            asked = _any_process(accelerator, stopper.requested)
-            stops = asked or done == config.run.num_steps
-            if stops or done % config.run.checkpoint_every == 0:
-                last = folder.write(done, save, is_main=accelerator.is_main_process)
+            asked = in_any_process(accelerator, stopper.requested)
+            is_last = asked or done == run.num_steps
+            is_due = config.validation.is_due(done, run.num_steps)
+            # What is validated is kept too: without its checkpoint, the best would be a number.
+            if is_last or is_due or done % run.checkpoint_every == 0:
+                last = folder.write(done, save, is_main=is_main)
             # Whoever stops a run waits for it: the validation is made up for when it goes on.
-            if not asked:
-                validate_if_due()
-            if stops:
+            if is_due and not asked:
+                validate_now()
+            if asked:
                 break
-    trained = trained_parameters(accelerator.unwrap_model(model))
-    weights = average.weights.items() if average else ((name, p.detach()) for name, p in trained)
+    weights = (
+        average.weights.items()
+        if average
+        else ((name, p.detach()) for name, p in trained_parameters(bare))
+    )
     return Result(checkpoint=last, num_steps=done, weights=whole_weights(weights))
 
 
@@ -208,8 +196,9 @@ def training_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
-) -> tuple[Losses, float]:
-    """Gradients of one global batch and the optimizer's step; the batch's mean losses."""
+) -> tuple[Losses, float, int]:
+    """Gradients of one global batch and the optimizer's step; the batch's mean losses, the norm of
+    its gradient, and how many tokens went through the model in this process."""
     run = config.run
     indices = batch_indices(len(parts.samples), run.batch_size, step, run.seed)
     places = own_share(run.batch_size, accelerator.process_index, accelerator.num_processes)
@@ -218,6 +207,7 @@ def training_step(
         for i in range(0, len(places), run.micro_batch_size)
     ]
     sums: Losses | None = None
+    num_tokens = 0
     for number, micro_batch in enumerate(micro_batches):
         samples = [_on(parts.samples[indices[place]], accelerator.device) for place in micro_batch]
         draws = [
@@ -237,12 +227,13 @@ def training_step(
                 )
             accelerator.backward(losses.total * share)
         sums = _add(sums, losses, share)
+        num_tokens += sum(map(_num_tokens, samples, draws))
     trained = [p for _, p in trained_parameters(model)]
     norm = accelerator.clip_grad_norm_(trained, config.optimizer.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
     means = {name: accelerator.reduce(value, "mean") for name, value in vars(sums).items()}
-    return Losses(**means), float(norm)
+    return Losses(**means), float(norm), num_tokens
 
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -277,22 +268,22 @@ def _add(sums: Losses | None, losses: Losses, share: float) -> Losses:
     return Losses(**{name: getattr(sums, name) + value for name, value in scaled.items()})
 
 
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
-    """Whether `flag` holds in one of the processes: a signal may reach them at different steps."""
-    if accelerator.num_processes == 1:
-        return flag
-    count = torch.tensor(float(flag), device=accelerator.device)
-    return accelerator.reduce(count, "sum").item() > 0
+def _num_tokens(sample: TrainingSample, choice: Draws) -> int:
+    """A token for each place of the video's latent, and for those of one reference frame."""
+    num_frames, *sides = sample.latent.shape[1:]
+    return (num_frames + (not choice.drops_reference)) * math.prod(sides)
 
 
-def _log_entry(
-    step: int,
-    losses: Losses,
-    norm: float,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    time_s: float,
-) -> dict[str, float]:
-    values = {name: value.item() for name, value in vars(losses).items()}
-    entry = {"step": step, **values, "grad_norm": norm, "lr": schedule.get_last_lr()[0]}
-    assert all(math.isfinite(value) for value in values.values())
-    return entry | {"step_time_s": round(time_s, 4)}
+def _load(
+    accelerator: Accelerator,
+    checkpoint: Path,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+) -> None:
+    """A checkpoint's state; step size and decay, which it holds too, stay as configured."""
+    own = [(group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    accelerator.load_state(str(checkpoint))
+    schedule.base_lrs = [lr for lr, _ in own]
+    factor = schedule.lr_lambdas[0](schedule.last_epoch)
+    for group, (lr, decay) in zip(optimizer.param_groups, own, strict=True):
+        group |= {"initial_lr": lr, "lr": lr * factor, "weight_decay": decay}

@@ -25,8 +25,8 @@ from ..text import TextEncoder
 from ..vae import VideoVAE
 from ..video import ClipTooShortError, check_num_frames, read_clip
 from .cache import CacheWriter, Manifest, Sample, append_lines, read_lines, read_samples
+from .entries import Entry
 from .references import Reference, find_references
-from .sources import Entry
 from .tracks import FaceFinder, Track, follow
 
 log = logging.getLogger(__name__)

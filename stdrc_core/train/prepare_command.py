@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import os
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..faces.detector import FaceDetector
 from ..faces.recognizer import Recognizer
-from ..mini.config import VIDEO_DIM
-from ..mini.prompt import encode_prompt
+from ..mini.assets import MINIATURE, MiniatureText
 from ..text import TextEncoder, load_gemma
 from ..vae import load_vae
+from .cache import fingerprint
 from .prepare import Models, PrepareConfig, prepare
-from .sources import read_sources
+from .sources import check_any_usable, read_sources
 from .tracks import PackFinder
 
 log = logging.getLogger(__name__)
-
-MINIATURE = "miniature"
-_HASHED_BYTES = 1 << 20
-
-
-class MiniatureText:
-    """`TextEncoder` of the miniature LTX-2.3, which has no Gemma: the video's part of a prompt."""
-
-    name = MINIATURE
-
-    def encode(self, text: str) -> Tensor:
-        return encode_prompt(text)[0, :, :VIDEO_DIM]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, required=True, help="folder of clips, .jsonl manifest or VIP .json")
     add("--clips", type=Path, help="where VIP-200K's clips are; by default beside its .json")
     add("--out", type=Path, required=True, help="cache folder, new or begun")
-    add("--checkpoint", type=Path, required=True, help="LTX-2.3 single file: VAE and connectors")
+    add("--checkpoint", type=Path, required=True, help="LTX-2.0 or LTX-2.3 single file")
     add("--faces", type=Path, required=True, help="folder of an InsightFace pack, as buffalo_l")
     add("--text-encoder", required=True, help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
     add("--num-frames", type=int, default=121, help="frames of a clip, 8n + 1")
@@ -71,7 +57,8 @@ def main(args: argparse.Namespace) -> None:
         retry=args.retry,
     )
     entries = read_sources(args.data, window_s=config.window_s, clips=args.clips)
-    device = torch.device(args.device)
+    check_any_usable(entries, args.data)
+    device = open_device(args.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     models = Models(
         vae=load_vae(args.checkpoint, dtype).to(device),
@@ -86,21 +73,24 @@ def main(args: argparse.Namespace) -> None:
     log.info("%s is ready: name it as `cache` in a run's configuration.", args.out)
 
 
-def fingerprint(path: Path) -> str:
-    """Tells files apart without reading all of 46 GB: size, first and last megabyte."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(_HASHED_BYTES))
-        file.seek(max(0, size - _HASHED_BYTES))
-        digest.update(file.read(_HASHED_BYTES))
-    return digest.hexdigest()[:16]
-
-
 def _default_device() -> str:
     # torchrun numbers the processes of a machine: one GPU each.
     local_rank = os.environ.get("LOCAL_RANK", "0")
     return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+
+
+def open_device(name: str) -> torch.device:
+    """The device of this name; ValueError where there is none."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"device was {name!r}, which cannot be used ({reason}); needs cpu, or cuda where there "
+            "is a GPU."
+        ) from error
+    return device
 
 
 def open_text_encoder(name: str, checkpoint: Path, device: torch.device) -> TextEncoder:

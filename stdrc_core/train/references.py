@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..reference import fitted_box, load_photo
 from ..video import probe, read_frames
-from .sources import Entry
+from .entries import Entry
 from .tracks import FaceFinder, largest
 
 # How many other clips of a person, and how many frames of each clip, are looked at.

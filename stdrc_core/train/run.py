@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
-from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
-from ..backbone import empty_backbone
-from ..grid import LTX_SCALE_FACTORS, LatentGrid
 from .assemble import assemble
-from .cache import Cache
+from .checkpoints import CheckpointFolder
 from .config import TrainConfig, load_config
+from .estimate import describe, estimate
 from .export import export
-from .loop import Parts, train
+from .export_command import how_to_load
+from .loop import Parts, Result, train
 from .prepare_command import open_text_encoder
+from .resume import require_same_run
+from .tracking import show, trackers
 from .tracks import PackFinder
-from .trainable import make_trainable, trained_parameters
 from .validation import Case, Validator, open_face_pack, read_cases, read_photos
 
 log = logging.getLogger(__name__)
 
-_GIB = 2**30
-# Its name, its package and its folder in the run's; without the package nothing is lost.
-TRACKER = "tensorboard"
-# Rough sizes of what a transformer block keeps for its backward pass, in activations of the width
-# of the model per token: with checkpointing the block's input alone, and one block in full.
-_KEPT_PER_TOKEN, _KEPT_PER_TOKEN_CHECKPOINTED = 34, 1
-# AdamW keeps two moments beside the weight and its gradient, all in float32.
-_BYTES_PER_TRAINED = {"adamw": 16, "adamw_8bit": 10}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What a run takes on one process; bytes. Activations are a rule of thumb."""
-
-    num_parameters: int
-    num_trained: int
-    tokens_per_sample: int
-    tokens_per_step: int
-    weights_bytes: int
-    training_bytes: int
-    activation_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        return self.weights_bytes + self.training_bytes + self.activation_bytes
+# While the main process embeds prompts, validates or writes, the others wait in a collective, which
+# would end the run after 10 minutes (NCCL) or 30 (gloo). A process that dies is noticed at once.
+PATIENCE = timedelta(hours=6)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,41 +55,57 @@ def main(args: argparse.Namespace) -> None:
     validates = config.validation.every > 0
     if validates:
         read_photos(config.validation)
+    require_same_run(config)
     if args.dry_run:
         log.info("%s\n%s", config.to_yaml(), describe(estimate(config)))
         return
-    trackers = [TRACKER] if importlib.util.find_spec(TRACKER) else None
-    accelerator = Accelerator(
-        mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no",
-        log_with=trackers,
-        project_dir=config.run.out,
-    )
-    if validates and accelerator.is_fsdp2:
-        raise ValueError(
-            f"validation.every was {config.validation.every} with FSDP2; needs 0: one process "
-            "alone cannot run sharded weights."
-        )
-    validates = validates and accelerator.is_main_process
+    accelerator = make_accelerator(config)
+    is_main, shards = accelerator.is_main_process, accelerator.is_fsdp2
     faces, cases = None, []
-    if validates:
+    if validates and is_main:
         # Before the model is loaded: the text encoder is gone again when it comes.
         faces, cases = _read_validation(config, accelerator.device)
-    parts = assemble(config, accelerator.device)
-    validate = _make_validator(config, parts, cases, faces) if validates else None
-    accelerator.init_trackers(TRACKER)
-    result = train(config, parts, accelerator, validate)
+    if validates and shards:
+        (cases,) = broadcast_object_list([cases])
+    parts = assemble(config, accelerator.device, will_shard=shards)
+    validate = None
+    if validates and (is_main or shards):
+        validate = _make_validator(config, parts, cases, faces, accelerator)
+    accelerator.init_trackers("")
+    try:
+        result = train(config, parts, accelerator, validate)
+    except BaseException:
+        # Not end_training: the other processes may still be in a collective.
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        raise
     accelerator.end_training()
-    if accelerator.is_main_process:
-        loader = {"lora": "LoraLoaderModelOnly", "full": "Load Diffusion Model"}
-        method = config.trainable.method
-        path = export(config, result.weights, config.run.out / f"stdrc_{method}.safetensors")
+    if is_main:
+        _finish(config, result)
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """As the configuration and `accelerate launch` want it; its trackers are not started yet."""
+    return Accelerator(
+        mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no",
+        log_with=trackers(config) or None,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+
+
+def _finish(config: TrainConfig, result: Result) -> None:
+    """Exports, and says what was written and how to load it."""
+    path = config.run.out / f"stdrc_{config.trainable.method}.safetensors"
+    export(config, result.weights, path)
+    log.info("%d steps done. %s", result.num_steps, how_to_load(config, path))
+    log.info("last checkpoint: %s", result.checkpoint)
+    best = CheckpointFolder.of(config.run).best()
+    if best is not None and best[1] != result.num_steps:
         log.info(
-            "%d steps done; weights in %s: load them in ComfyUI with %s, before Apply TASS-RoPE "
-            "Patch. Last checkpoint: %s",
-            result.num_steps,
-            path,
-            loader[method],
-            result.checkpoint,
+            "best checkpoint by FaceSim: %s; to have it as weights: python -m stdrc_core.train "
+            "export %s --checkpoint best",
+            best[0],
+            config.run.out,
         )
 
 
@@ -123,7 +119,11 @@ def _read_validation(
 
 
 def _make_validator(
-    config: TrainConfig, parts: Parts, cases: list[Case], faces: PackFinder | None
+    config: TrainConfig,
+    parts: Parts,
+    cases: list[Case],
+    faces: PackFinder | None,
+    accelerator: Accelerator,
 ) -> Validator:
     return Validator(
         config,
@@ -133,49 +133,6 @@ def _make_validator(
         empty_context=parts.objective.empty_context,
         cases=cases,
         faces=faces,
-    )
-
-
-def estimate(config: TrainConfig) -> Estimate:
-    """Counts parameters and tokens from file headers alone; loads no weights."""
-    cache = Cache(config.data.cache)
-    made, scale = cache.manifest, LTX_SCALE_FACTORS
-    backbone = empty_backbone(config.model.checkpoint)
-    num_parameters = sum(p.numel() for p in backbone.parameters())
-    with torch.device("meta"):
-        make_trainable(backbone, config.trainable, config.run.seed)
-    num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
-    # The reference is one latent frame more.
-    grid = LatentGrid(
-        num_frames=(made.num_frames - 1) // scale.time + 2,
-        height=made.height // scale.height,
-        width=made.width // scale.width,
-    )
-    element = getattr(torch, config.model.dtype).itemsize
-    shape = backbone.transformer.config
-    width = shape.num_attention_heads * shape.attention_head_dim
-    per_layer = grid.num_tokens * width * element * config.run.micro_batch_size
-    if config.model.gradient_checkpointing:
-        kept = shape.num_layers * _KEPT_PER_TOKEN_CHECKPOINTED + _KEPT_PER_TOKEN
-    else:
-        kept = shape.num_layers * _KEPT_PER_TOKEN
-    return Estimate(
-        num_parameters=num_parameters,
-        num_trained=num_trained,
-        tokens_per_sample=grid.num_tokens,
-        tokens_per_step=grid.num_tokens * config.run.batch_size,
-        weights_bytes=num_parameters * element,
-        training_bytes=num_trained * _BYTES_PER_TRAINED[config.optimizer.name],
-        activation_bytes=per_layer * kept,
-    )
-
-
-def describe(result: Estimate) -> str:
-    return (
-        f"parameters: {result.num_parameters:,}, trained: {result.num_trained:,}\n"
-        f"tokens: {result.tokens_per_sample:,} a sample with its reference, "
-        f"{result.tokens_per_step:,} a step\n"
-        f"memory of one process, roughly: {result.total_bytes / _GIB:.2f} GiB (weights "
-        f"{result.weights_bytes / _GIB:.2f}, training state {result.training_bytes / _GIB:.2f}, "
-        f"activations {result.activation_bytes / _GIB:.2f}; VAE and face model not counted)"
+        show=partial(show, accelerator),
+        is_main=accelerator.is_main_process,
     )

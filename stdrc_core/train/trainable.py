@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +12,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from .config import TrainableSection
 
-# diffusers' names of the video's attention and feed-forward projections.
-LORA_TARGETS = (
+# diffusers' names of the video's attention and feed-forward projections: where a LoRA sits.
+BLOCK_PROJECTIONS = (
     r".*transformer_blocks\.\d+\.(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)"
     r"|.*transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)"
 )
@@ -21,7 +23,8 @@ _ADAPTER = "default"
 def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> None:
     """Freezes `model` but for what `section` trains, in place; trained weights are float32.
 
-    A fresh LoRA changes nothing: its B is 0. `seed` draws its A.
+    A fresh LoRA changes nothing: its B is 0. `seed` draws its A. With a LoRA, the state dict of
+    `model` is the LoRA's alone, so that checkpoints hold what a run changes.
     """
     model.requires_grad_(False)
     if section.method == "full":
@@ -31,16 +34,30 @@ def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> No
         return
     from peft import LoraConfig, inject_adapter_in_model
 
-    config = LoraConfig(r=section.rank, lora_alpha=section.alpha, target_modules=LORA_TARGETS)
+    config = LoraConfig(r=section.rank, lora_alpha=section.alpha, target_modules=BLOCK_PROJECTIONS)
     # peft draws from the global generator: give it back as it was.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seed)
+        # Merging into an 8-bit base is not what it is for.
+        warnings.filterwarnings("ignore", message=".*get_apply_tensor_subclass")
         inject_adapter_in_model(config, model, adapter_name=_ADAPTER)
     for name, parameter in model.named_parameters():
         is_adapter = f".{_ADAPTER}." in name
         parameter.requires_grad_(is_adapter)
         if is_adapter:
             parameter.data = parameter.data.float()
+    model.register_state_dict_post_hook(_keep_adapter)
+    model.register_load_state_dict_post_hook(_expect_adapter)
+
+
+def _keep_adapter(model: nn.Module, state: dict[str, Tensor], prefix: str, _metadata: Any) -> None:
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            del state[prefix + name]
+
+
+def _expect_adapter(_model: nn.Module, keys: Any) -> None:
+    keys.missing_keys[:] = [key for key in keys.missing_keys if f".{_ADAPTER}." in key]
 
 
 def trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

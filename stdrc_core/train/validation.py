@@ -4,8 +4,10 @@
     validation/step_XXXXXXXX/sheet.png   a row for each item: the photo, then frames of the clip
     validation.jsonl                     a line for each validation, with FaceSim (SPEC section 7)
 
-It runs the weights in training, not their average, and leaves them and every random state as they
-were. FaceSim is measured on the frames as they were decoded, before H.264.
+It runs the weights that the model has, and leaves them and every random state as they were. Where
+they are sharded (FSDP2) each forward pass needs all processes: all sample the same items in the
+same order, and the main one alone decodes, scores and writes. FaceSim is measured on the frames as
+they were decoded, before H.264.
 """
 
 from __future__ import annotations
@@ -15,15 +17,14 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from ..faces.detector import FaceDetector
 from ..faces.recognizer import Recognizer
@@ -37,13 +38,12 @@ from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
 from .config import TrainConfig, ValidationItem, ValidationSection
-from .tracks import FaceFinder, PackFinder, largest
+from .face_sim import face_sim, largest_embeddings, spread
+from .tracks import FaceFinder, PackFinder
 
 log = logging.getLogger(__name__)
 
-NUM_SCORED_FRAMES = 16
-# A face that fills the frame is looked for once more with this share of grey on each side.
-PAD_SHARE, PAD_GREY = 0.25, 128
+SHEET_NAME = "sheet.png"
 _NUM_COLUMNS, _LABEL_LENGTH = 6, 80
 
 
@@ -72,14 +72,19 @@ def read_cases(
     for item, photo in zip(section.items, photos, strict=True):
         e_ref = None
         if faces is not None:
-            e_ref = _largest_embeddings(to_levels(photo), faces)[0]
+            e_ref = largest_embeddings(to_levels(photo), faces)[0]
             if e_ref is None:
                 raise ValueError(
                     f"validation photo {item.photo} shows no face; needs one to measure FaceSim: "
                     "take another photo."
                 )
         cases.append(
-            Case(item=item, photo=photo, context=text.encode(item.prompt).float(), e_ref=e_ref)
+            Case(
+                item=item,
+                photo=photo,
+                context=text.encode(item.prompt).float().cpu(),
+                e_ref=e_ref,
+            )
         )
     return cases
 
@@ -95,6 +100,21 @@ def open_face_pack(folder: Path) -> PackFinder:
     return PackFinder(folder.name, FaceDetector(folder), Recognizer.from_pack(folder))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Validated:
+    """A validation that was written, for whoever shows it; a score or clip for each item."""
+
+    step: int
+    face_sim: float | None
+    """Mean of `scores`; None, as they are, where no face pack is configured."""
+    scores: list[float | None]
+    clips: list[Tensor]
+    """`[F, h, w, 3]` uint8 each."""
+    fps: float
+    folder: Path
+    """With `NN.mp4` for each clip and `SHEET_NAME`."""
+
+
 class Validator:
     """Called with the number of steps done, writes one validation and returns the mean FaceSim."""
 
@@ -108,8 +128,11 @@ class Validator:
         empty_context: Tensor,
         cases: Sequence[Case],
         faces: FaceFinder | None = None,
+        show: Callable[[Validated], None] | None = None,
+        is_main: bool = True,
     ) -> None:
         """`model` takes groups as `loop.GroupedVelocity`; `manifest` is that of the run's cache.
+        A process that is not the main one only samples along.
 
         Raises ValueError where the prompts' embeddings have another width than the cache's.
         """
@@ -123,6 +146,7 @@ class Validator:
         self.section, self.out = config.validation, config.run.out
         self.model, self.vae, self.empty_context = model, vae, empty_context
         self.cases, self.faces, self.fps = cases, faces, manifest.fps
+        self.show, self.is_main = show, is_main
         self.scales = GuidanceScales(
             text=self.section.text_scale, reference=self.section.reference_scale
         )
@@ -135,9 +159,13 @@ class Validator:
         self.latent_shape = (1, vae.latent_channels, num_latent_frames, *sides)
 
     def __call__(self, step: int) -> float | None:
-        """Mean FaceSim of the items after `step` steps; None where no face pack is configured."""
+        """Mean FaceSim of the items after `step` steps; None where no face pack is configured, and
+        on other processes than the main one."""
         started = time.perf_counter()
-        clips = [self.generate(case) for case in self.cases]
+        latents = [self.sample(case) for case in self.cases]
+        if not self.is_main:
+            return None
+        clips = [self.decode(latent) for latent in latents]
         scores = [
             None if self.faces is None else face_sim(clip, case.e_ref, self.faces)
             for case, clip in zip(self.cases, clips, strict=True)
@@ -155,19 +183,30 @@ class Validator:
         }
         with (self.out / "validation.jsonl").open("a") as file:
             file.write(json.dumps(entry) + "\n")
+        if self.show is not None:
+            self.show(
+                Validated(
+                    step=step,
+                    face_sim=mean,
+                    scores=scores,
+                    clips=clips,
+                    fps=self.fps,
+                    folder=folder,
+                )
+            )
         log.info("validated after step %d: mean FaceSim %s, clips in %s", step, mean, folder)
         return mean
 
     @torch.no_grad()
-    def generate(self, case: Case) -> Tensor:
-        """The item's clip, `[F, h, w, 3]` uint8 on the CPU; the model's modes are restored."""
+    def sample(self, case: Case) -> Tensor:
+        """The item's clean latent, `[1, C, T, H, W]`; the model's modes are restored."""
         device = next(self.model.parameters()).device
         # Drawn on the CPU, so that a seed means the same noise on every machine.
         generator = torch.Generator().manual_seed(case.item.seed)
         noise = torch.randn(self.latent_shape, generator=generator)
         encode = ReferenceEncoder(self.vae, self.height, self.width, device)
         with _undisturbed(self.model, device):
-            latent = sample(
+            return sample(
                 lambda *group: self.model([group])[0].float(),
                 noise.to(device),
                 sigma_schedule(self.section.num_steps, noise[0, 0].numel()),
@@ -176,7 +215,11 @@ class Validator:
                 reference=encode(case.photo) if self.scales.runs_reference else None,
                 scales=self.scales,
             )
-            pixels = self.vae.decode(latent)[0]
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """The clip of a latent `[1, C, T, H, W]`, `[F, h, w, 3]` uint8 on the CPU."""
+        pixels = self.vae.decode(latent)[0]
         return to_levels((pixels.permute(1, 2, 3, 0) + 1) / 2)
 
     def _write(self, step: int, clips: list[Tensor], scores: list[float | None]) -> Path:
@@ -189,10 +232,10 @@ class Validator:
             for i, (case, clip, score) in enumerate(zip(self.cases, clips, scores, strict=True)):
                 write_clip(partial / f"{i:02d}.mp4", clip, self.fps)
                 photo = to_levels(fit_reference(case.photo, self.height, self.width))
-                rows.append(torch.cat((photo, clip[_spread(len(clip), _NUM_COLUMNS - 1)])))
+                rows.append(torch.cat((photo, clip[spread(len(clip), _NUM_COLUMNS - 1)])))
                 shown = "" if score is None else f"FaceSim {score:.3f}  "
                 labels.append(shown + " ".join(case.item.prompt.split())[:_LABEL_LENGTH])
-            contact_sheet(partial / "sheet.png", rows, labels=labels, num_columns=_NUM_COLUMNS)
+            contact_sheet(partial / SHEET_NAME, rows, labels=labels, num_columns=_NUM_COLUMNS)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         finally:
@@ -200,45 +243,15 @@ class Validator:
         return final
 
 
-def face_sim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
-    """FaceSim of a clip `[F, h, w, 3]` uint8 with a photo's embedding `[D]` (SPEC section 7).
-
-    The mean over 16 frames of the largest face's cosine, clamped at 0; frames without a face are
-    left out, and where none has one it is 0.0.
-    """
-    found = _largest_embeddings(frames[_spread(len(frames), NUM_SCORED_FRAMES)], faces)
-    cosines = [max(0.0, float(each @ e_ref)) for each in found if each is not None]
-    return sum(cosines) / len(cosines) if cosines else 0.0
-
-
 def to_levels(pixels: Tensor) -> Tensor:
     """Values in [0, 1] to uint8 on the CPU."""
     return (pixels.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
 
-def _largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
-    """The largest face's embedding in each frame; looked for again on the padded frame."""
-    embeddings: list[Tensor | None] = []
-    for frame, found in zip(frames, faces.find(frames), strict=True):
-        face = largest(found) or largest(faces.find(_padded(frame)[None])[0])
-        embeddings.append(None if face is None else face.embedding)
-    return embeddings
-
-
-def _padded(frame: Tensor) -> Tensor:
-    height, width, _ = frame.shape
-    top, left = int(height * PAD_SHARE), int(width * PAD_SHARE)
-    return F.pad(frame, (0, 0, left, left, top, top), value=PAD_GREY)
-
-
-def _spread(num_frames: int, count: int) -> list[int]:
-    """`count` indices evenly over a clip, rounded down; a short clip's repeat."""
-    return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
-
-
 @contextmanager
 def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model in evaluation mode; each module's mode and the random state are put back."""
+    """The model in evaluation mode; each module's mode, the random state and weights that were
+    sharded are put back."""
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -247,3 +260,6 @@ def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+            # FSDP2 keeps its root's weights gathered for a backward pass, which does not come.
+            if isinstance(module, FSDPModule):
+                module.reshard()

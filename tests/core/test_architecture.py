@@ -27,7 +27,7 @@ PROGRAMS = tuple(f"stdrc_core.{name}" for name in ("train", "evaluate", "generat
 DIFFUSERS_USERS = (
     "stdrc_core.backbone",
     "stdrc_core.checkpoint",
-    "stdrc_core.text",
+    "stdrc_core.connector",
     "stdrc_core.vae",
     *PROGRAMS,
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.prompt import encode_prompt
-from stdrc_core.train.cache import CacheWriter, Manifest, Sample
+from stdrc_core.train.cache import CacheWriter, Manifest, Sample, fingerprint
 from stdrc_core.train.config import TrainConfig
 from stdrc_core.vae import load_vae
 
@@ -35,7 +35,7 @@ def write_cache(folder: Path, checkpoint: Path, num_clips: int = 3) -> Path:
         latent_channels=128,
         context_shape=tuple(empty.shape),
         checkpoint=checkpoint.name,
-        checkpoint_fingerprint="test",
+        checkpoint_fingerprint=fingerprint(checkpoint),
         text_encoder="miniature",
         face_pack="none",
     )
@@ -71,7 +71,13 @@ def config(out: Path, checkpoint: Path, cache: Path, **sections: dict[str, Any])
     values: dict[str, dict[str, Any]] = {
         "model": {"checkpoint": checkpoint, "dtype": "float32"},
         "data": {"cache": cache},
-        "run": {"out": out, "num_steps": 2, "batch_size": 2, "micro_batch_size": 2},
+        "run": {
+            "out": out,
+            "num_steps": 2,
+            "batch_size": 2,
+            "micro_batch_size": 2,
+            "trackers": ["tensorboard"],
+        },
         "objective": {"lambda_id": 0, "lambda_tic": 0},
         "trainable": {"method": "lora", "rank": 4, "alpha": 8},
         "optimizer": {"lr": 1e-2},

@@ -6,6 +6,7 @@ set up by the configuration file that ships, on gloo.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -24,12 +25,13 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.distributed.fsdp import FSDPModule  # noqa: E402
 from torch.distributed.tensor import DTensor  # noqa: E402
-from train import mini_run  # noqa: E402
+from train import drawn, mini_run  # noqa: E402
 
 import stdrc_core.train  # noqa: E402
-from stdrc_core.train import loop  # noqa: E402
+from stdrc_core.train import loop, run  # noqa: E402
 from stdrc_core.train.assemble import assemble  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
+from stdrc_core.train.validation import Validator  # noqa: E402
 
 FSDP2 = Path(stdrc_core.train.__file__).parent / "recipes" / "accelerate_fsdp2_8gpu.yaml"
 CPU = torch.device("cpu")
@@ -92,8 +94,8 @@ def check_sharded(model: nn.Module) -> None:
     assert own < 0.52 * sum(p.numel() for p in model.parameters())
 
 
-def run(config: TrainConfig, accelerator: Accelerator) -> tuple[loop.Parts, loop.Result]:
-    parts = assemble(config, CPU)
+def train(config: TrainConfig, accelerator: Accelerator) -> tuple[loop.Parts, loop.Result]:
+    parts = assemble(config, CPU, will_shard=True)
     result = loop.train(config, parts, accelerator)
     check_sharded(parts.model)
     return parts, result
@@ -111,28 +113,31 @@ def full(out: Path, *files: Path) -> None:
     """One run of four steps; one of two steps that is gone on with in a second call."""
     with mock.patch.object(loop, "make_optimizer", descent):
         whole = config(out / "whole", *files)
-        _, result = run(whole, accelerator := sharding_accelerator())
+        _, result = train(whole, accelerator := sharding_accelerator())
         save(result, accelerator, out / "whole.safetensors")
         if accelerator.is_main_process:
             shutil.copytree(out / "whole", out / "resumed")
             shutil.rmtree(out / "resumed" / "checkpoints" / "step_00000004")
         accelerator.wait_for_everyone()
-        _, result = run(config(out / "resumed", *files), accelerator := sharding_accelerator())
+        _, result = train(config(out / "resumed", *files), accelerator := sharding_accelerator())
         save(result, accelerator, out / "resumed.safetensors")
         # Without an average, one step.
         plain = config(out / "plain", *files, optimizer={"ema_decay": 0}, run={"num_steps": 1})
-        _, result = run(plain, accelerator := sharding_accelerator())
+        _, result = train(plain, accelerator := sharding_accelerator())
         save(result, accelerator, out / "plain.safetensors")
 
 
 def lora(out: Path, *files: Path) -> None:
     """The base is sharded as well, and does not move; AdamW as it ships."""
     small = config(out / "lora", *files, **LORA)
-    parts, result = run(small, accelerator := sharding_accelerator())
+    parts, result = train(small, accelerator := sharding_accelerator())
     trained = {name for name, p in parts.model.named_parameters() if p.requires_grad}
     assert len(trained) < len(list(parts.model.parameters()))
     assert not accelerator.is_main_process or set(result.weights) == trained
     save(result, accelerator, out / "lora.safetensors")
+    longer = config(out / "lora", *files, **LORA | {"run": {"num_steps": 3}})
+    _, result = train(longer, accelerator := sharding_accelerator())
+    save(result, accelerator, out / "longer_lora.safetensors")
 
 
 def bfloat16(out: Path, *files: Path) -> None:
@@ -158,6 +163,39 @@ def bfloat16(out: Path, *files: Path) -> None:
     save(result, accelerator, out / "bfloat16.safetensors")
 
 
+def validated(out: Path, *files: Path, accelerator: Accelerator) -> None:
+    """The command as users give it, which validates the averages after each of two steps."""
+    photo = out / f"photo_{accelerator.process_index}.png"
+    drawn.photo(photo, drawn.RED)
+    items = [{"prompt": f"a man {does}", "photo": photo} for does in ("walks", "runs")]
+    section = {"every": 1, "items": items, "text_encoder": "miniature", "num_steps": 2}
+    settings = config(out / "validated", *files, validation=section, run={"num_steps": 2})
+    recipe = out / f"recipe_{accelerator.process_index}.yaml"
+    recipe.write_text(settings.to_yaml())
+    latents: list[torch.Tensor] = []
+
+    class Recording(Validator):
+        def sample(self, case):
+            assert accelerator.num_processes == 1 or all(
+                isinstance(p, DTensor) for p in self.model.parameters()
+            )
+            return super().sample(case)
+
+        def decode(self, latent):
+            latents.append(latent)
+            return super().decode(latent)
+
+    with (
+        mock.patch.object(loop, "make_optimizer", descent),
+        mock.patch.object(run, "make_accelerator", lambda _: accelerator),
+        mock.patch.object(run, "Validator", Recording),
+    ):
+        run.main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
+    assert len(latents) == (4 if accelerator.is_main_process else 0)
+    if accelerator.is_main_process:
+        save_file({f"latent_{i}": x for i, x in enumerate(latents)}, out / "latents.safetensors")
+
+
 def unsharded(out: Path, *files: Path) -> None:
     """The same runs in this process alone, for comparison."""
     lone = {
@@ -168,8 +206,9 @@ def unsharded(out: Path, *files: Path) -> None:
         for name, settings in lone.items():
             result = loop.train(settings, assemble(settings, CPU), Accelerator(cpu=True))
             save_file(result.weights, out / f"{name}.safetensors")
-    small = config(out / "lora", *files, **LORA)
+    small = config(out / "lora", *files, **LORA | {"run": {"num_steps": 3}})
     loop.train(small, assemble(small, CPU), Accelerator(cpu=True))
+    validated(out, *files, accelerator=Accelerator(cpu=True))
 
 
 def main() -> None:
@@ -178,7 +217,8 @@ def main() -> None:
     os.environ |= {k: v for k, v in launch_environment(FSDP2).items() if k.startswith("FSDP_")}
     for case in (full, lora, bfloat16):
         case(out, checkpoint, cache)
-    torch.distributed.destroy_process_group()
+    # Last: the command ends with its processes.
+    validated(out, checkpoint, cache, accelerator=sharding_accelerator())
 
 
 if __name__ == "__main__":

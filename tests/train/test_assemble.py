@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from train import mini_run
 
 from stdrc_core.backbone import load_backbone
+from stdrc_core.mini.weights import write_miniature
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.export import export
 from stdrc_core.train.loop import train
@@ -109,6 +110,56 @@ def test_exported_full_weights_are_a_whole_transformer_file(
     assert torch.equal(changed[audio], base[audio])
 
 
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A device that is not the host: weights can be put there, though nothing computes."""
+    # Where diffusers looks for a device's streams.
+    monkeypatch.setattr(torch, "meta", torch.cpu, raising=False)
+    return torch.device("meta")
+
+
+def devices_of(*modules: torch.nn.Module) -> list[set[str]]:
+    return [{p.device.type for p in module.parameters()} for module in modules]
+
+
+@pytest.mark.parametrize(
+    ("options", "shards", "devices"),
+    [
+        ({}, False, ("meta", "meta", "meta")),
+        ({}, True, ("cpu", "meta", "meta")),
+        ({"offload": True}, False, ("meta", "cpu", "cpu")),
+    ],
+    ids=["plain", "sharded", "offload"],
+)
+def test_weights_lie_where_they_are_to_wait(
+    options: dict[str, bool],
+    shards: bool,
+    devices: tuple[str, ...],
+    far: torch.device,
+    tmp_path: Path,
+    mini_checkpoint: Path,
+    mini_cache: Path,
+):
+    model = {"checkpoint": mini_checkpoint, "dtype": "float32"} | options
+    config = mini_run.config(tmp_path, mini_checkpoint, mini_cache, model=model)
+    parts = assemble(config, far, will_shard=shards)
+    vae = parts.objective.encode_reference.vae.vae
+    found = devices_of(parts.model, vae.encoder, vae.decoder)
+    assert found == [{device} for device in devices]
+
+
+def test_with_identity_losses_the_decoder_stays(
+    far: torch.device, tmp_path: Path, mini_checkpoint: Path, mini_cache: Path, pack: Path
+):
+    model = {"checkpoint": mini_checkpoint, "dtype": "float32", "offload": True}
+    objective = {"lambda_id": 0.1, "face_pack": pack}
+    config = mini_run.config(
+        tmp_path, mini_checkpoint, mini_cache, model=model, objective=objective
+    )
+    vae = assemble(config, far).objective.encode_reference.vae.vae
+    assert devices_of(vae.encoder, vae.decoder) == [{"cpu"}, {"meta"}]
+
+
 def test_a_cache_for_another_text_width_is_refused(
     tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
 ):
@@ -122,3 +173,16 @@ def test_a_cache_for_another_text_width_is_refused(
     config = mini_run.config(tmp_path / "out", mini_checkpoint, folder)
     with pytest.raises(ValueError, match=r"made for .*4096.* needs .*192"):
         assemble(config, CPU)
+
+
+def test_another_model_than_the_caches_is_told_and_the_caches_own_is_not(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path, caplog: pytest.LogCaptureFixture
+):
+    """Its weights differ, its sizes do not: nothing else would show it."""
+    assemble(mini_run.config(tmp_path, mini_checkpoint, mini_cache), CPU)
+    assert not caplog.records
+    other = write_miniature(tmp_path / "other.safetensors", seed=1)
+    assemble(mini_run.config(tmp_path, other, mini_cache), CPU)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"was made with {mini_checkpoint.name}, the run trains other" in record.getMessage()

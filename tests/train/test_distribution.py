@@ -25,6 +25,9 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from train import run_sharded
 
 from stdrc_core.train import loop
+from stdrc_core.train.checkpoint_weights import read_weights
+from stdrc_core.train.checkpoints import CheckpointFolder
+from stdrc_core.train.config import load_config
 
 FSDP2 = run_sharded.FSDP2
 DDP = FSDP2.with_name("accelerate_ddp.yaml")
@@ -160,9 +163,41 @@ def test_a_sharded_run_goes_on_from_its_checkpoint(runs: Runs):
 
 
 def test_a_lora_over_a_sharded_base_is_one_over_a_whole_base(runs: Runs):
+    """Also where it goes on, for a third step, from a checkpoint of the LoRA alone."""
     for ours, expected in zip(*runs.log("lora"), strict=True):
         assert ours["total"] == pytest.approx(expected["total"], abs=1e-5)
     assert len(load_file(runs.sharded / "lora.safetensors")) == 2 * 10 * 2
+
+
+def test_validation_of_sharded_weights_is_that_of_whole_ones(runs: Runs):
+    """Also that the averages, which are validated, leave the run as it was."""
+    ours, expected = runs.weights("latents")
+    assert len(expected) == 4
+    for key, value in expected.items():
+        torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-4, msg=key)
+    # The second step's average gives other clips than the first's, and each item its own.
+    assert min((expected["latent_0"] - expected[f"latent_{i}"]).abs().max() for i in (1, 2)) > 1e-2
+    for out in runs.folders():
+        folder = out / "validated" / "validation"
+        lines = (out / "validated" / "validation.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2]
+        assert sorted(p.name for p in folder.iterdir()) == ["step_00000001", "step_00000002"]
+    for ours, expected in zip(*runs.log("validated"), strict=True):
+        assert ours["total"] == pytest.approx(expected["total"], abs=1e-5)
+        assert ours["tokens_per_s"] * ours["step_time_s"] == pytest.approx(
+            expected["tokens_per_s"] * expected["step_time_s"], rel=1e-3
+        )
+
+
+@pytest.mark.parametrize("name", ["plain", "whole"])
+def test_a_sharded_checkpoint_holds_the_weights_that_the_run_ended_with(runs: Runs, name: str):
+    """`plain` keeps no average: its weights are put together from the shards."""
+    config = load_config(runs.sharded / name / "config.yaml")
+    stored = read_weights(CheckpointFolder.of(config.run).named("last"), config)
+    ended_with, _ = runs.weights(name)
+    assert stored.keys() == ended_with.keys()
+    for key, value in ended_with.items():
+        assert torch.equal(stored[key], value), key
 
 
 def test_bfloat16_is_near_float32(runs: Runs):

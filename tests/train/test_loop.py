@@ -20,8 +20,12 @@ from train import world
 from stdrc_core.train import loop
 from stdrc_core.train.batches import batch_indices, own_share
 from stdrc_core.train.checkpoints import CheckpointFolder
+from stdrc_core.train.exchange import exchanged
+from stdrc_core.train.trainable import AverageOfWeights
 
 RUN_WORLD = Path(__file__).with_name("run_world.py")
+# Nothing of it is read here but `every`.
+VALIDATION = {"items": [{"prompt": "unused", "photo": "unused"}], "text_encoder": "miniature"}
 
 
 def run(out: Path, *changes: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +100,94 @@ def test_two_processes_are_one_process_at_the_same_global_batch(
     for step, entry in log(whole).items():
         for name in ("total", "flow", "identity", "consistency"):
             assert log(tmp_path)[step][name] == pytest.approx(entry[name], abs=1e-4)
+    assert weights(tmp_path, 6).keys() == weights(whole, 6).keys()
+    alone = run(tmp_path, "run.num_steps=7")
+    assert alone.returncode == 0, alone.stderr
+    assert max(log(tmp_path)) == 6
+
+
+def test_a_run_that_goes_on_takes_its_step_size_from_the_configuration(tmp_path: Path):
+    """Warm-up is over three steps: the factors are 1/3, 2/3, 1, 1."""
+    for num_steps, lr in ((2, 0.03), (4, 0.0006)):
+        config = world.config(
+            tmp_path,
+            run={"num_steps": num_steps, "checkpoint_every": 1},
+            optimizer={"lr": lr, "weight_decay": 0.0},
+        )
+        loop.train(config, world.parts(config), Accelerator(cpu=True))
+    assert [log(tmp_path)[step]["lr"] for step in range(4)] == pytest.approx(
+        [0.01, 0.02, 0.0006, 0.0006]
+    )
+    after = [weights(tmp_path, step) for step in (2, 3)]
+    moved = max((after[1][name] - after[0][name]).abs().max() for name in after[0])
+    # Adam's third step is at most this many times the step size.
+    assert 0 < moved < 2 * 0.0006
+
+
+def test_validation_sees_the_averages_and_leaves_the_run_as_it_was(whole: Path, tmp_path: Path):
+    config = world.config(tmp_path, validation=VALIDATION | {"every": 2})
+    parts = world.parts(config)
+    seen = {}
+
+    def validate(step: int) -> None:
+        seen[step] = {name: p.detach().clone() for name, p in parts.model.named_parameters()}
+
+    result = loop.train(config, parts, Accelerator(cpu=True), validate)
+    assert list(seen) == [2, 4, 6]
+    for step, values in seen.items():
+        folder = tmp_path / "checkpoints" / f"step_{step:08d}"
+        averages = torch.load(folder / "custom_checkpoint_0.pkl")
+        trained = weights(tmp_path, step)
+        assert all(torch.equal(value, averages[name]) for name, value in values.items())
+        assert any(not torch.equal(value, trained[name]) for name, value in values.items())
+    expected = weights(whole, 6)
+    for name, value in weights(tmp_path, 6).items():
+        assert torch.equal(value, expected[name]), name
+        assert torch.equal(result.weights[name], seen[6][name])
+
+
+def test_weights_and_averages_get_their_own_back_from_a_validation_that_fails():
+    model = torch.nn.Linear(3, 2)
+    average = AverageOfWeights(model, decay=0.5)
+    for value in average.weights.values():
+        value.normal_()
+    before = [
+        {name: value.detach().clone() for name, value in values}
+        for values in (model.named_parameters(), average.weights.items())
+    ]
+    places = [p.data_ptr() for p in model.parameters()]
+    with pytest.raises(OSError, match="full"), exchanged(model, average.weights):
+        for name, parameter in model.named_parameters():
+            assert torch.equal(parameter, before[1][name])
+        raise OSError("full")
+    for values, kept in zip((dict(model.named_parameters()), average.weights), before, strict=True):
+        assert all(torch.equal(value, kept[name]) for name, value in values.items())
+    assert places == [p.data_ptr() for p in model.parameters()]
+
+
+@pytest.mark.parametrize(("checkpoint_every", "every"), [(1000, 2), (2, 3), (3, 2), (1, 1)])
+@pytest.mark.parametrize("best", [0.3, 0.6], ids=["first", "third"])
+def test_the_best_of_all_validations_is_kept_whatever_is_due_when(
+    tmp_path: Path, checkpoint_every: int, every: int, best: float
+):
+    """Seven steps; scores rise or fall but for the one that is `best`."""
+    due = [step for step in range(1, 8) if step % every == 0 or step == 7]
+    scores = dict.fromkeys(due, 0.2)
+    best_step = due[0] if best == 0.3 else due[2]
+    scores[best_step] = best
+    config = world.config(
+        tmp_path,
+        run={"num_steps": 7, "checkpoint_every": checkpoint_every, "keep_checkpoints": 1},
+        validation=VALIDATION | {"every": every},
+    )
+    loop.train(config, world.parts(config), Accelerator(cpu=True), scores.__getitem__)
+    folder = CheckpointFolder.of(config.run)
+    stored = json.loads((folder.path / "best.json").read_text())
+    assert (stored["step"], stored["face_sim"]) == (best_step, best)
+    assert folder.named("best") == folder.path / stored["checkpoint"]
+    assert folder.named("last").name == "step_00000007"
+    kept = {p.name for p in folder.path.iterdir() if p.is_dir()}
+    assert kept == {f"step_{best_step:08d}", "step_00000007"}
 
 
 def test_sigterm_ends_a_run_after_a_whole_step_with_a_checkpoint(tmp_path: Path):

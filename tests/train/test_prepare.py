@@ -11,26 +11,21 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, photo, write_pack
+from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, photo
 
 from stdrc_core.faces.detector import FaceDetector
 from stdrc_core.faces.recognizer import Recognizer
+from stdrc_core.mini.assets import MiniatureText
 from stdrc_core.train import prepare as prepare_module
 from stdrc_core.train.__main__ import main
-from stdrc_core.train.cache import Cache, Sample
+from stdrc_core.train.cache import Cache, Sample, fingerprint
 from stdrc_core.train.prepare import Models, PrepareConfig, Reason, prepare
-from stdrc_core.train.prepare_command import MiniatureText, fingerprint
 from stdrc_core.train.sources import read_sources
 from stdrc_core.train.tracks import PackFinder
 from stdrc_core.vae import load_vae
 from stdrc_core.video import read_clip
 
 CONFIG = PrepareConfig(num_frames=9, height=SIDE, width=SIDE, fps=24.0, shard_size=2)
-
-
-@pytest.fixture(scope="session")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pack(tmp_path_factory.mktemp("packs") / "colors")
 
 
 @pytest.fixture(scope="session")

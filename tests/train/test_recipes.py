@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
+from train.drawn import RED, photo
 
 import stdrc_core.train
 from stdrc_core.layout import Placement
 from stdrc_core.train.config import load_config
+from stdrc_core.train.estimate import estimate
 
 RECIPES = sorted(
     path
@@ -23,6 +28,62 @@ def test_recipe_loads_and_its_saved_form_is_itself(recipe: Path, tmp_path: Path)
     saved = tmp_path / "config.yaml"
     saved.write_text(config.to_yaml())
     assert load_config(saved) == config
+
+
+def test_the_24_gb_recipe_saves_memory_in_every_way_there_is():
+    (small,) = (path for path in RECIPES if path.stem == "lora_24gb")
+    config = load_config(small)
+    model = config.model
+    assert (model.quantization, model.gradient_checkpointing, model.offload) == ("int8", True, True)
+    assert (config.trainable.method, config.run.micro_batch_size) == ("lora", 1)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipe_fits_the_miniature(
+    recipe: Path, mini_checkpoint: Path, mini_cache: Path, pack: Path
+):
+    """What --dry-run does: the configuration, the checkpoint's header and the cache."""
+    places = {
+        "model.checkpoint": mini_checkpoint,
+        "data.cache": mini_cache,
+        "objective.face_pack": pack,
+    }
+    result = estimate(load_config(recipe, [f"{key}={path}" for key, path in places.items()]))
+    assert result.num_parameters >= result.num_trained > 0
+    assert result.total_bytes > result.weights_bytes > 0
+
+
+def test_the_24_gb_recipe_trains_and_validates_the_miniature(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    (small,) = (path for path in RECIPES if path.stem == "lora_24gb")
+    changes = {
+        "model.checkpoint": mini_checkpoint,
+        "data.cache": mini_cache,
+        "objective.lambda_id": 0,
+        "objective.lambda_tic": 0,
+        "objective.face_pack": "null",
+        "run.out": tmp_path,
+        "run.num_steps": 1,
+        "validation.every": 1,
+        "validation.num_steps": 2,
+        "validation.text_encoder": "miniature",
+        "validation.items": f"[{{prompt: a man, photo: {photo(tmp_path / 'red.png', RED)}}}]",
+    }
+    options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    # A process of its own: accelerate keeps a process's first mixed precision for good.
+    done = subprocess.run(
+        [sys.executable, "-m", "stdrc_core.train", "run", small, *options],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    exported = load_file(tmp_path / "stdrc_lora.safetensors")
+    moved = [value for name, value in exported.items() if "lora_B" in name]
+    assert len(moved) == 2 * 10
+    assert all(value.isfinite().all() and value.any() for value in moved)
+    assert (tmp_path / "validation" / "step_00000001" / "00.mp4").stat().st_size > 0
 
 
 def test_the_papers_recipe_has_every_number_of_its_section_4():

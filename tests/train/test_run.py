@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
-from train import mini_run
+from PIL import Image
+from train import drawn, mini_run
 
 from stdrc_core.backbone import load_backbone
-from stdrc_core.train.run import estimate
+from stdrc_core.train.estimate import estimate
+from stdrc_core.train.run import make_accelerator
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str | Path, launcher: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "stdrc_core.train", *arguments],
+        [sys.executable, *launcher, "-m", "stdrc_core.train", *arguments],
         cwd=Path(__file__).parents[2],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
         capture_output=True,
         text=True,
     )
@@ -36,10 +45,47 @@ def test_a_run_ends_with_weights_and_says_how_to_load_them(recipe: Path, tmp_pat
     assert weights.is_file()
     assert str(weights) in done.stderr
     assert "LoraLoaderModelOnly" in done.stderr
+    assert str(tmp_path / "run" / "checkpoints" / "step_00000001") in done.stderr
     assert (tmp_path / "run" / "config.yaml").is_file()
     longer = command("run", recipe, "--set", "run.num_steps=2")
     assert longer.returncode == 0, longer.stderr
     assert "going on at step 1" in longer.stderr
+
+
+def test_processes_wait_for_the_one_that_validates(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    """Two processes (DDP) by the command, and one: the clips and their lines are the same."""
+    photo = drawn.photo(tmp_path / "photo.png", drawn.RED)
+    validation = {
+        "every": 1,
+        "num_steps": 1,
+        "text_encoder": "miniature",
+        "items": [{"prompt": "a man", "photo": photo}],
+    }
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    sheets = []
+    for name, launcher in (("two", launch), ("one", ())):
+        config = mini_run.config(
+            tmp_path / name,
+            mini_checkpoint,
+            mini_cache,
+            validation=validation,
+            run={"micro_batch_size": 1},
+        )
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(config.to_yaml())
+        done = command(recipe, launcher=launcher)
+        assert done.returncode == 0, done.stderr
+        out = config.run.out
+        lines = (out / "validation.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2]
+        assert done.stderr.count(str(out / "stdrc_lora.safetensors")) == 1
+        with Image.open(out / "validation" / "step_00000002" / "sheet.png") as sheet:
+            sheets.append(np.asarray(sheet, dtype=float))
+    assert np.abs(sheets[0] - sheets[1]).mean() < 0.5
+    accelerator = make_accelerator(config)
+    assert accelerator.init_handler.timeout > timedelta(hours=1)
 
 
 def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(

@@ -41,6 +41,26 @@ def test_a_folder_with_its_captions_and_photos(tmp_path: Path):
     ]
 
 
+def test_a_caption_without_its_clip_is_told(tmp_path: Path):
+    touch(tmp_path / "a.mp4")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("a caption")
+    good, lost = read_sources(tmp_path, window_s=1)
+    assert (good.id, good.problem) == ("a.mp4", None)
+    assert (lost.id, lost.problem) == (
+        "b.txt",
+        f"caption {tmp_path / 'b.txt'} has no video beside it",
+    )
+
+
+def test_a_manifest_may_hold_bytes_that_are_no_text(tmp_path: Path):
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b'\xff\xfe\n{"video": "a.mp4", "caption": "one"}\n')
+    torn, good = read_sources(path, window_s=1)
+    assert torn.problem.startswith(f"line 1 of {path} is not JSON")
+    assert (good.caption, good.problem) == ("one", None)
+
+
 def test_a_jsonl_manifest(tmp_path: Path):
     lines = [
         {"video": "a.mp4", "caption": "one"},

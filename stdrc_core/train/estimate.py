@@ -1,0 +1,147 @@
+"""What a run takes, counted from file headers alone: parameters, tokens and memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ..backbone import VideoBackbone, empty_backbone
+from ..checkpoint import VAE_PREFIX
+from ..checkpoint_files import open_checkpoint
+from ..grid import LTX_SCALE_FACTORS, LatentGrid
+from .cache import Cache, Manifest
+from .config import TrainConfig
+from .quantization import is_quantized
+from .trainable import make_trainable, trained_parameters
+
+_GIB = 2**30
+# What one block of LTX-2.3 keeps for its backward pass under a LoRA, in activations of the width of
+# the model per token (counted on a block: 52); of a checkpointed block only the input waits.
+KEPT_PER_TOKEN, KEPT_PER_TOKEN_CHECKPOINTED = 52, 1
+# The most that LTX-2.3's decoder holds for its backward pass, in numbers per pixel decoded (counted
+# on diffusers' own): by whether it is checkpointed.
+KEPT_PER_PIXEL = {False: 560, True: 170}
+# AdamW keeps two moments beside the weight and its gradient, all in float32.
+_BYTES_PER_TRAINED = {"adamw": 16, "adamw_8bit": 10}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run takes on one process; bytes. Activations are a rule of thumb."""
+
+    num_parameters: int
+    """Of the backbone, without what a LoRA adds."""
+    num_trained: int
+    tokens_per_sample: int
+    tokens_per_step: int
+    weights_bytes: int
+    """Of the backbone, as the forward pass reads it."""
+    vae_bytes: int
+    """Of the part of the VAE that stays on the GPU."""
+    training_bytes: int
+    activation_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.vae_bytes + self.training_bytes + self.activation_bytes
+
+
+def estimate(config: TrainConfig) -> Estimate:
+    """Counts from file headers alone; loads no weights."""
+    made = Cache(config.data.cache).manifest
+    backbone = empty_backbone(config.model.checkpoint)
+    num_parameters = sum(p.numel() for p in backbone.parameters())
+    num_quantized = 0
+    if config.model.quantization == "int8":
+        state = backbone.transformer.state_dict()
+        num_quantized = sum(value.numel() for key, value in state.items() if is_quantized(key))
+    with torch.device("meta"):
+        make_trainable(backbone, config.trainable, config.run.seed)
+    num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
+    element = _element(config)
+    num_tokens = _num_tokens(made)
+    # One block at a time computes with its 8-bit weights in the dtype of the activations.
+    restored = num_quantized * element // backbone.transformer.config.num_layers
+    blocks = _waiting_bytes(config, backbone, num_tokens)
+    one_block = KEPT_PER_TOKEN * _per_token(config, backbone) * num_tokens + restored
+    return Estimate(
+        num_parameters=num_parameters,
+        num_trained=num_trained,
+        tokens_per_sample=num_tokens,
+        tokens_per_step=num_tokens * config.run.batch_size,
+        weights_bytes=(num_parameters - num_quantized) * element + num_quantized,
+        vae_bytes=_vae_bytes(config),
+        training_bytes=num_trained * _BYTES_PER_TRAINED[config.optimizer.name],
+        # The decoder's backward pass is over before that of the last block begins.
+        activation_bytes=blocks + max(one_block, _decoding_bytes(config, made)),
+    )
+
+
+def describe(result: Estimate) -> str:
+    return (
+        f"parameters: {result.num_parameters:,}, trained: {result.num_trained:,}\n"
+        f"tokens: {result.tokens_per_sample:,} a sample with its reference, "
+        f"{result.tokens_per_step:,} a step\n"
+        f"memory of one process, roughly: {result.total_bytes / _GIB:.2f} GiB (weights "
+        f"{result.weights_bytes / _GIB:.2f}, VAE {result.vae_bytes / _GIB:.2f}, training state "
+        f"{result.training_bytes / _GIB:.2f}, activations {result.activation_bytes / _GIB:.2f}; "
+        "face model and CUDA's own not counted, nothing sharded)"
+    )
+
+
+def _element(config: TrainConfig) -> int:
+    return getattr(torch, config.model.dtype).itemsize
+
+
+def _num_tokens(made: Manifest) -> int:
+    """Of a clip and its reference, which is one latent frame more."""
+    scale = LTX_SCALE_FACTORS
+    return LatentGrid(
+        num_frames=(made.num_frames - 1) // scale.time + 2,
+        height=made.height // scale.height,
+        width=made.width // scale.width,
+    ).num_tokens
+
+
+def _per_token(config: TrainConfig, backbone: VideoBackbone) -> int:
+    """Bytes of one activation of the model's width for each sample at hand."""
+    shape = backbone.transformer.config
+    width = shape.num_attention_heads * shape.attention_head_dim
+    return width * _element(config) * config.run.micro_batch_size
+
+
+def _waiting_bytes(config: TrainConfig, backbone: VideoBackbone, num_tokens: int) -> int:
+    """What all blocks but the one at work keep on the GPU."""
+    if config.model.offload:
+        return 0
+    kept = KEPT_PER_TOKEN_CHECKPOINTED if config.model.gradient_checkpointing else KEPT_PER_TOKEN
+    num_blocks = backbone.transformer.config.num_layers
+    num_waiting = num_blocks if config.model.gradient_checkpointing else num_blocks - 1
+    return num_waiting * kept * _per_token(config, backbone) * num_tokens
+
+
+def _vae_bytes(config: TrainConfig) -> int:
+    """The encoder's where nothing is offloaded; the decoder's there or for the identity losses."""
+    stays = [] if config.model.offload else ["encoder"]
+    if not config.model.offload or config.objective.has_identity_losses:
+        stays.append("decoder")
+    tensors = open_checkpoint(config.model.vae or config.model.checkpoint).tensors
+    num_weights = sum(
+        math.prod(tensor.shape)
+        for name, tensor in tensors.items()
+        if name.removeprefix(VAE_PREFIX).split(".")[0] in stays
+    )
+    return num_weights * _element(config)
+
+
+def _decoding_bytes(config: TrainConfig, made: Manifest) -> int:
+    """What the decoder keeps for the identity losses; of whole frames, which is the most."""
+    objective = config.objective
+    if not objective.has_identity_losses:
+        return 0
+    num_frames = (objective.identity_latent_frames - 1) * LTX_SCALE_FACTORS.time + 1
+    num_pixels = min(num_frames, made.num_frames) * made.height * made.width
+    per_pixel = KEPT_PER_PIXEL[config.model.gradient_checkpointing]
+    return per_pixel * num_pixels * _element(config) * config.run.micro_batch_size

@@ -1,0 +1,48 @@
+"""`python -m stdrc_core.train export RUN`: a checkpoint of a run as weights for ComfyUI."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from .checkpoint_weights import read_weights
+from .checkpoints import CheckpointFolder
+from .config import TrainConfig, load_config
+from .export import export
+from .resume import CONFIG_NAME
+
+log = logging.getLogger(__name__)
+
+_LOADERS = {"lora": "LoraLoaderModelOnly", "full": "Load Diffusion Model"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="folder of a run (its run.out)")
+    parser.add_argument(
+        "--checkpoint",
+        default="last",
+        help="last (default), best (by FaceSim), or a name in RUN/checkpoints",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="file to write; by default in RUN, named after the checkpoint",
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Raises ValueError, in one sentence, where there is no such run or checkpoint."""
+    config = load_config(args.run / CONFIG_NAME)
+    # Where the folder is now, should the run have moved.
+    section = config.run.model_copy(update={"out": args.run})
+    checkpoint = CheckpointFolder.of(section).named(args.checkpoint)
+    name = f"stdrc_{config.trainable.method}_{checkpoint.name}.safetensors"
+    path = export(config, read_weights(checkpoint, config), args.out or args.run / name)
+    log.info("%s", how_to_load(config, path))
+
+
+def how_to_load(config: TrainConfig, path: Path) -> str:
+    """What to do with exported weights."""
+    loader = _LOADERS[config.trainable.method]
+    return f"weights in {path}: load them in ComfyUI with {loader}, before Apply TASS-RoPE Patch"

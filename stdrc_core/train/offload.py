@@ -1,0 +1,46 @@
+"""Host memory for what waits on the GPU: the inputs of checkpointed blocks, and the idle VAE.
+
+Values and gradients are, bit for bit, those without. The frozen base stays where it is: in 8 bits
+it fits, and to stream it would cost more time than all that is here.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.hooks import apply_group_offloading
+from torch import Tensor, nn
+from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
+
+
+def checkpoint_on_host(block: nn.Module, hidden: Tensor, *shared: object) -> tuple[Tensor, ...]:
+    """torch's checkpoint of a block, whose input `hidden` waits in (pinned) host memory.
+
+    What all blocks share - prompt, time, positions - stays on the device, where it is once. For
+    diffusers' `enable_gradient_checkpointing`.
+    """
+    host = save_on_cpu(pin_memory=hidden.is_cuda)
+
+    def pack(saved: Tensor) -> object:
+        is_hidden = saved.data_ptr() == hidden.data_ptr() and saved.shape == hidden.shape
+        return host.pack_hook(saved) if is_hidden else saved
+
+    def unpack(packed: object) -> Tensor:
+        return packed if isinstance(packed, Tensor) else host.unpack_hook(packed)
+
+    with saved_tensors_hooks(pack, unpack):
+        return checkpoint(block, hidden, *shared, use_reentrant=False)
+
+
+def park(module: nn.Module, device: torch.device) -> None:
+    """Moves frozen `module` to host memory for good; its layers visit `device` as they compute.
+
+    Without gradients only: a layer is gone again when its backward pass would come.
+    """
+    apply_group_offloading(
+        module,
+        onload_device=device,
+        offload_device=torch.device("cpu"),
+        offload_type="leaf_level",
+        use_stream=device.type == "cuda",
+    )

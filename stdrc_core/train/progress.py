@@ -1,0 +1,99 @@
+"""What a run tells of its steps: a bar, a line in `log.jsonl`, and the trackers' curves."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import torch
+from accelerate import Accelerator
+from tqdm.auto import tqdm
+
+from .config import RunSection
+
+_GIB = 2**30
+
+
+class Progress:
+    """The steps of a run and their report, over all processes together."""
+
+    def __init__(self, section: RunSection, accelerator: Accelerator, done: int) -> None:
+        """`done` steps are behind the run already."""
+        self.section, self.accelerator, self.done = section, accelerator, done
+        self.bar = tqdm(
+            range(done, section.num_steps),
+            initial=done,
+            total=section.num_steps,
+            disable=not accelerator.is_main_process,
+            unit="step",
+        )
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers of the steps to do."""
+        self.began = time.perf_counter()
+        return iter(self.bar)
+
+    def report(
+        self,
+        step: int,
+        losses: Mapping[str, float],
+        *,
+        grad_norm: float,
+        lr: float,
+        num_tokens: int,
+        time_s: float,
+    ) -> None:
+        """Reports a step that is due; all processes call it, as they gather for it.
+
+        `num_tokens` went through the model in this process, `time_s` seconds is what the step
+        took. Time left counts what this run took so far, checkpoints and validations too.
+        """
+        assert all(math.isfinite(value) for value in losses.values())
+        if step % self.section.log_every:
+            return
+        memory_gib = peak_memory_gib(self.accelerator.device)
+        own = torch.tensor([[num_tokens, memory_gib]], device=self.accelerator.device)
+        tokens, memory = self.accelerator.gather(own).unbind(dim=1)
+        if not self.accelerator.is_main_process:
+            return
+        num_done = step + 1
+        pace_s = (time.perf_counter() - self.began) / (num_done - self.done)
+        entry = {
+            **losses,
+            "grad_norm": grad_norm,
+            "lr": lr,
+            "tokens_per_s": round(tokens.sum().item() / time_s, 2),
+            "peak_memory_gib": round(memory.max().item(), 3),
+            "step_time_s": round(time_s, 6),
+            "time_left_s": round(pace_s * (self.section.num_steps - num_done), 1),
+        }
+        with (self.section.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **entry}) + "\n")
+        self.accelerator.log(entry, step=step)
+        shown = {name: f"{value:.4f}" for name, value in losses.items()}
+        self.bar.set_postfix(
+            shown
+            | {
+                "tokens/s": f"{entry['tokens_per_s']:.0f}",
+                "GiB": f"{entry['peak_memory_gib']:.2f}",
+            }
+        )
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """The most memory so far: torch's on a GPU, else this process' resident memory.
+
+    0 where the system does not tell (a CPU under Windows).
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / _GIB
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, others KiB.
+    return peak * (1 if sys.platform == "darwin" else 2**10) / _GIB

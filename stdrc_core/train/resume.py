@@ -1,0 +1,68 @@
+"""Whether a run may go on from the checkpoints in its folder: is it the same run?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from .checkpoints import CheckpointFolder
+from .config import TrainConfig, load_config
+
+CONFIG_NAME = "config.yaml"
+# What may be another when a run goes on, keys or whole sections: it says how long a run is and what
+# is told of it, where it computes, or is the remedy for a loss that is not finite.
+_FREE = {
+    "run.out",
+    "run.num_steps",
+    "run.micro_batch_size",
+    "run.checkpoint_every",
+    "run.keep_checkpoints",
+    "run.log_every",
+    "run.trackers",
+    "model.gradient_checkpointing",
+    "model.offload",
+    "optimizer.lr",
+    "optimizer.weight_decay",
+    "optimizer.max_grad_norm",
+    "validation",
+}
+# Files that may have moved: their names alone are compared.
+_MOVABLE = {"model.checkpoint", "model.vae", "data.cache", "objective.face_pack"}
+
+
+def require_same_run(config: TrainConfig) -> None:
+    """Raises ValueError, before any weights are loaded, where the checkpoints in `run.out` belong
+    to a run of another model, adapter, data or method; nothing happens where there are none."""
+    stored_path = config.run.out / CONFIG_NAME
+    if not stored_path.is_file() or CheckpointFolder.of(config.run).newest() is None:
+        return
+    stored, wanted = (dict(_flat(c.model_dump(mode="json")))
+                      for c in (load_config(stored_path), config))  # fmt: skip
+    changes = [
+        f"{key} (was {stored.get(key)}, is {wanted.get(key)})"
+        for key in sorted(stored | wanted)
+        if not _is_free(key) and _compared(key, stored) != _compared(key, wanted)
+    ]
+    if changes:
+        raise ValueError(
+            f"{config.run.out} holds checkpoints of a run that differs in {', '.join(changes)}; "
+            "needs the same to go on: put that back, or take another run.out."
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _is_free(key: str) -> bool:
+    return key in _FREE or key.partition(".")[0] in _FREE
+
+
+def _compared(key: str, values: dict[str, Any]) -> Any:
+    value = values.get(key)
+    return PurePath(value).name if key in _MOVABLE and value is not None else value

@@ -1,0 +1,69 @@
+"""What a run tells of its steps, against counts and clocks of the test's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from train import world
+
+from stdrc_core.train import loop, progress
+from stdrc_core.train.progress import Progress, peak_memory_gib
+
+LOSSES = {"total": 0.5, "flow": 0.25}
+
+
+def entries(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_tokens_are_those_that_the_model_saw(tmp_path: Path):
+    config = world.config(tmp_path, reference={"p_drop": 0.5})
+    parts = world.parts(config)
+    seen: list[int] = []
+
+    def count(_: torch.nn.Module, arguments: tuple) -> None:
+        for video, _, _, reference in arguments[0]:
+            frames = [video] if reference is None else [video, reference]
+            seen.append(sum(each[:, 0].numel() for each in frames))
+
+    parts.model.register_forward_pre_hook(count)
+    loop.train(config, parts, Accelerator(cpu=True))
+    told = [entry["tokens_per_s"] * entry["step_time_s"] for entry in entries(tmp_path)]
+    assert sum(told) == pytest.approx(sum(seen), rel=1e-2)
+    assert len({round(tokens) for tokens in told}) > 1, "no step dropped more than another"
+
+
+def test_time_left_is_the_pace_of_this_run_over_the_steps_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Four steps were done before; each of this run's takes 3 s."""
+    section = world.config(tmp_path, run={"num_steps": 10, "log_every": 2}).run
+    clock = iter(range(100, 200, 3))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(clock)))
+    steps = Progress(section, Accelerator(cpu=True), done=4)
+    for step in steps:
+        if step % 2:
+            next(clock)
+        steps.report(step, LOSSES, grad_norm=1.0, lr=0.1, num_tokens=60, time_s=2.0)
+    told = entries(tmp_path)
+    assert [entry["step"] for entry in told] == [4, 6, 8]
+    assert [entry["time_left_s"] for entry in told] == [5 * 3, 3 * 3, 1 * 3]
+    assert all(entry["tokens_per_s"] == 30 for entry in told)
+    assert all(LOSSES.items() <= entry.items() for entry in told)
+    for part in ("total=0.5", "flow=0.25", "tokens/s=30", "GiB="):
+        assert part in steps.bar.postfix
+
+
+def test_peak_memory_of_a_cpu_process_is_the_kernels_count():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs Linux: its count is read from /proc/self/status")
+    big = torch.ones(2**26)
+    (peak_kib,) = (int(line.split()[1]) for line in status.open() if line.startswith("VmHWM"))
+    assert peak_memory_gib(torch.device("cpu")) == pytest.approx(peak_kib / 2**20, rel=2e-2)
+    assert peak_kib * 2**10 > big.numel() * 4
