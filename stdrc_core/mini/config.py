@@ -15,9 +15,11 @@ CONTEXT_DIM = VIDEO_DIM + AUDIO_DIM
 NUM_LAYERS = 2
 NUM_CONNECTOR_LAYERS = 1
 
-ENCODER_LAYERS = (0, 0, 0, 0, 1)
+# diffusers fixes the encoder's first width at the latent's, and the host cannot narrow it after.
+ENCODER_CHANNELS = 128
+ENCODER_LAYERS = (0, 0, 0, 0, 0)
 DECODER_LAYERS = (1, 1, 1, 1)
-DECODER_CHANNELS = (16, 32, 64)
+DECODER_CHANNELS = (24, 48, 96)
 
 # As the metadata of an LTX-2.3 file names them.
 TRANSFORMER_CONFIG = {
@@ -85,7 +87,7 @@ VAE_CONFIG = {
         ),
         ["res_x", {"num_layers": DECODER_LAYERS[-1], "inject_noise": False}],
     ],
-    "encoder_base_channels": 128,
+    "encoder_base_channels": ENCODER_CHANNELS,
     "decoder_base_channels": DECODER_CHANNELS[0] // 2,
     "scaling_factor": 1.0,
     "norm_layer": "pixel_norm",

@@ -11,21 +11,32 @@ from torch import Tensor
 from .config import CONTEXT_DIM
 
 NUM_TOKENS = 32
+# Shares of the word, of the word before it (so that "red shirt" is not "red wall") and of the place
+# in a token's variance.
+_SHARES = (0.5, 0.35, 0.15)
 
 
 def encode_prompt(text: str) -> Tensor:
     """`[1, NUM_TOKENS, CONTEXT_DIM]` float32 of unit variance; the same text, the same tensor.
 
-    Each word (letter case does not matter) is a fixed random vector, turned by its position so
-    that word order counts. Words beyond NUM_TOKENS are left out; unused tokens hold the vector of
-    the empty word, so that all prompts have one shape and the host can batch their streams.
+    Each word (letter case does not matter) is a fixed random vector; a word's token holds it, the
+    word before it and its place. Words beyond NUM_TOKENS are left out; unused tokens hold the
+    vector of the empty word, so that all prompts have one shape and the host can batch their
+    streams.
     """
     words = re.findall(r"\w+", text.lower())[:NUM_TOKENS]
-    words += [""] * (NUM_TOKENS - len(words))
-    return torch.stack([_word_vector(word, i) for i, word in enumerate(words)])[None]
+    tokens = []
+    for i in range(NUM_TOKENS):
+        if i < len(words):
+            before = words[i - 1] if i else ""
+            parts = (_vector("word", words[i]), _vector("before", before), _vector("place", str(i)))
+            tokens.append(sum(s**0.5 * part for s, part in zip(_SHARES, parts, strict=True)))
+        else:
+            tokens.append(_vector("word", ""))
+    return torch.stack(tokens)[None]
 
 
-def _word_vector(word: str, position: int) -> Tensor:
-    digest = hashlib.blake2b(f"{position} {word}".encode(), digest_size=7).digest()
+def _vector(role: str, name: str) -> Tensor:
+    digest = hashlib.blake2b(f"{role} {name}".encode(), digest_size=7).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
     return torch.randn(CONTEXT_DIM, generator=generator)

@@ -47,10 +47,9 @@ def build_connector(head_dim: int) -> LTX2ConnectorTransformer1d:
 
 
 def build_vae() -> AutoencoderKLLTX2Video:
-    channels = 128
     return AutoencoderKLLTX2Video(
-        latent_channels=channels,
-        block_out_channels=(channels,) * 4,
+        latent_channels=128,
+        block_out_channels=(config.ENCODER_CHANNELS,) * 4,
         layers_per_block=config.ENCODER_LAYERS,
         decoder_block_out_channels=config.DECODER_CHANNELS,
         decoder_layers_per_block=config.DECODER_LAYERS,

@@ -55,9 +55,17 @@ def test_word_order_counts_for_attention_which_sees_a_set_of_tokens():
     assert (one - other).abs().max() > 0.1
 
 
-def test_two_words_at_one_place_are_unrelated():
-    red, blue = encode_prompt("red")[0, 0], encode_prompt("blue")[0, 0]
-    assert abs(torch.cosine_similarity(red, blue, dim=0)) < 0.3
+def test_a_word_is_nearer_to_itself_elsewhere_than_to_another_word_in_its_place():
+    red, blue = encode_prompt("a red car")[0, 1], encode_prompt("a blue car")[0, 1]
+    elsewhere = encode_prompt("there goes a red car")[0, 3]
+    same, other = (torch.cosine_similarity(red, token, dim=0) for token in (elsewhere, blue))
+    assert same > other + 0.15
+
+
+def test_a_noun_tells_which_adjective_stands_before_it():
+    """Else the colours of "red shirt, blue wall" could not be told from "blue shirt, red wall"."""
+    shirt, other = encode_prompt("red shirt")[0, 1], encode_prompt("blue shirt")[0, 1]
+    assert torch.cosine_similarity(shirt, other, dim=0) < 0.85
 
 
 def test_a_prompt_is_the_same_in_another_process(tmp_path: Path):

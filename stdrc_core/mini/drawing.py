@@ -1,0 +1,127 @@
+"""Draws a person in a scene: frames, and where the face is in them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from . import scene as scenes
+from .character import Identity, shaded
+from .figure import Figure, Pose
+from .scene import Scene
+
+SIDE_PX = 128
+NUM_FRAMES = 17
+FPS = 24
+# Shapes are drawn this much larger and then scaled down, so that edges are smooth.
+_OVERSAMPLING = 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawing:
+    """`pixels` `[F, h, w, 3]` uint8; in each frame the face's `boxes` `[F, 4]` (left, top, right,
+    bottom) and `landmarks` `[F, 5, 2]` (eyes, nose, corners of the mouth, from the left), px."""
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+    landmarks: np.ndarray
+
+
+def draw_clip(
+    person: Identity, scene: Scene, num_frames: int = NUM_FRAMES, side_px: int = SIDE_PX
+) -> Drawing:
+    """The person through the scene's motion, `num_frames` frames of `side_px` squared."""
+    times = np.linspace(0, 1, num_frames) if num_frames > 1 else np.array([0.5])
+    backdrop = _draw_backdrop(scene, side_px * _OVERSAMPLING)
+    pixels, boxes, landmarks = [], [], []
+    for u in times:
+        canvas = backdrop.copy()
+        figure = Figure(person, scene, _pose(scene, u), canvas)
+        pixels.append(_finish(canvas, scene, side_px))
+        boxes.append(figure.box() / _OVERSAMPLING)
+        landmarks.append(figure.landmarks() / _OVERSAMPLING)
+    return Drawing(
+        pixels=np.stack(pixels),
+        boxes=np.stack(boxes).astype(np.float32),
+        landmarks=np.stack(landmarks).astype(np.float32),
+    )
+
+
+def draw_photo(person: Identity, scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:
+    """One picture of the person, `[h, w, 3]` uint8: the middle of the scene's motion."""
+    return draw_clip(person, scene, 1, side_px).pixels[0]
+
+
+def draw_empty(scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:
+    """The scene without a person, `[h, w, 3]` uint8."""
+    backdrop = _draw_backdrop(scene, side_px * _OVERSAMPLING)
+    return _finish(backdrop, scene, side_px)
+
+
+def _pose(scene: Scene, u: float) -> Pose:
+    """Where the head is at the time u in [0, 1] of the scene's motion."""
+    swing, wave = 2 * u - 1, math.sin(2 * math.pi * u)
+    x = scenes.PLACES[scene.place] + scene.shift[0]
+    size = scenes.SHOTS[scene.shot]
+    yaw, pitch, roll = scene.pose
+    match scene.motion:
+        case "turns left":
+            yaw -= 0.45 * swing
+        case "turns right":
+            yaw += 0.45 * swing
+        case "nods slowly":
+            pitch += 0.3 * wave
+        case "tilts sideways":
+            roll += 0.3 * wave
+        case "walks right":
+            x += 0.12 * swing
+        case "comes closer":
+            size *= 1 + 0.18 * swing
+    is_speaking = scene.motion == "speaks up"
+    return Pose(
+        x=x,
+        y=0.44 + scene.shift[1],
+        size=size,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        mouth_open=0.1 * (0.5 - 0.5 * math.cos(6 * math.pi * u)) if is_speaking else 0.0,
+    )
+
+
+def _draw_backdrop(scene: Scene, side_px: int) -> Image.Image:
+    color = scenes.COLORS[scene.background]
+    second = shaded(color, 0.74)
+    canvas = Image.new("RGB", (side_px, side_px), color)
+    draw = ImageDraw.Draw(canvas)
+    step = side_px // 8
+    match scene.pattern:
+        case "striped":
+            for x in range(0, side_px, 2 * step):
+                draw.rectangle((x, 0, x + step, side_px), fill=second)
+        case "dotted":
+            for x in range(0, side_px, 2 * step):
+                for y in range(0, side_px, 2 * step):
+                    left, top = x + step // 2, y + step // 2
+                    draw.ellipse((left, top, left + step, top + step), fill=second)
+        case "checked":
+            for x in range(0, 8, 2):
+                for y in range(8):
+                    left = (x + y % 2) * step
+                    draw.rectangle((left, y * step, left + step, (y + 1) * step), fill=second)
+        case "hilly":
+            draw.ellipse(
+                (-0.3 * side_px, 0.45 * side_px, 0.7 * side_px, 1.4 * side_px), fill=second
+            )
+            darker = shaded(color, 0.55)
+            draw.ellipse((0.4 * side_px, 0.55 * side_px, 1.4 * side_px, 1.5 * side_px), fill=darker)
+    return canvas
+
+
+def _finish(canvas: Image.Image, scene: Scene, side_px: int) -> np.ndarray:
+    small = np.asarray(canvas.resize((side_px, side_px), Image.Resampling.BOX), dtype=np.float32)
+    lit = small * np.array(scenes.LIGHTS[scene.light], dtype=np.float32)
+    return lit.round().clip(0, 255).astype(np.uint8)

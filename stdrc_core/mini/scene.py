@@ -1,0 +1,97 @@
+"""What surrounds a person of the miniature world, drawn independently of who it is.
+
+All of it is told by the caption; only small shifts of place and pose are not.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from .character import Color
+
+COLORS: dict[str, Color] = {
+    "red": (200, 48, 44),
+    "orange": (236, 138, 40),
+    "yellow": (240, 208, 72),
+    "green": (70, 158, 80),
+    "teal": (52, 164, 168),
+    "blue": (58, 98, 200),
+    "purple": (128, 74, 176),
+    "pink": (238, 150, 184),
+    "white": (238, 238, 234),
+    "grey": (128, 132, 138),
+}
+PATTERNS = ("plain", "striped", "dotted", "checked", "hilly")
+CLOTHES = ("shirt", "collar", "stripes", "hood")
+LIGHTS: dict[str, tuple[float, float, float]] = {
+    "bright": (1.0, 1.0, 1.0),
+    "dim": (0.66, 0.66, 0.68),
+    "warm": (1.0, 0.88, 0.72),
+    "cold": (0.8, 0.92, 1.0),
+}
+# Of the frame's width; the person's middle.
+PLACES: dict[str, float] = {"left": 0.37, "middle": 0.5, "right": 0.63}
+# Half-heights of the head, of the frame's height.
+SHOTS: dict[str, float] = {"near": 0.3, "far": 0.22}
+MOTIONS = (
+    "stays still",
+    "turns left",
+    "turns right",
+    "nods slowly",
+    "tilts sideways",
+    "walks right",
+    "comes closer",
+    "speaks up",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Names of the tables above; `shift` and `pose` are what the caption leaves open."""
+
+    background: str
+    pattern: str
+    clothes_color: str
+    clothes: str
+    light: str
+    place: str
+    shot: str
+    motion: str
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Of the frame's sides, right and down."""
+    pose: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Yaw (to the right of the picture), pitch (down) and roll (clockwise), radians."""
+
+    @property
+    def caption(self) -> str:
+        return (
+            f"a person with {self.clothes_color} {self.clothes}, {self.background} "
+            f"{self.pattern} wall, {self.light} light, {self.shot} {self.place}, {self.motion}"
+        )
+
+
+# What the caption tells, with its values.
+ATTRIBUTES: dict[str, tuple[Any, ...]] = {
+    "background": tuple(COLORS),
+    "pattern": PATTERNS,
+    "clothes_color": tuple(COLORS),
+    "clothes": CLOTHES,
+    "light": tuple(LIGHTS),
+    "place": tuple(PLACES),
+    "shot": tuple(SHOTS),
+    "motion": MOTIONS,
+}
+
+
+def draw_scene(rng: random.Random, *, unlike: Scene | None = None) -> Scene:
+    """A random scene; where `unlike` is given, it differs from that one in every attribute."""
+    told = {}
+    for name, values in ATTRIBUTES.items():
+        told[name] = rng.choice(
+            [value for value in values if unlike is None or value != getattr(unlike, name)]
+        )
+    shift = (rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03))
+    pose = (rng.uniform(-0.25, 0.25), rng.uniform(-0.1, 0.1), rng.uniform(-0.08, 0.08))
+    return Scene(**told, shift=shift, pose=pose)
