@@ -19,7 +19,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .files import written_aside
+from .files import failures_told, written_aside
 
 TRANSFORMER_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "vae."
@@ -86,8 +86,12 @@ def write_checkpoint(
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> Path:
-    """Writes a safetensors file, whole or not at all; returns its path."""
+    """Writes a safetensors file, whole or not at all; returns its path.
+
+    Raises OSError, in one sentence, where it cannot be written.
+    """
     contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    with written_aside(path) as partial:
+    remedy = "make room or take another place, and write it again"
+    with failures_told(f"weights {path}", remedy), written_aside(path) as partial:
         save_file(contiguous, partial, metadata=dict(metadata))
     return Path(path)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
@@ -23,3 +25,23 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def failures_told(what: str, remedy: str) -> Iterator[None]:
+    """Raises OSError, in one sentence, where `what` cannot be written: a full disk above all.
+
+    For that safetensors has an exception of its own, and torch.save RuntimeErrors, of its file
+    format and of C++ streams.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        # Other RuntimeErrors are not about files: memory, collectives, tensors that share memory.
+        of_files = ("inline_container", "iostream")
+        if isinstance(error, RuntimeError) and not any(word in str(error) for word in of_files):
+            raise
+        raise OSError(
+            f"{what} could not be written ({error}); needs a writable folder with free space: "
+            f"{remedy}."
+        ) from error

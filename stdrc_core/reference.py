@@ -88,6 +88,12 @@ def load_photo(path: str | Path) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
 
 
+def load_opaque_photo(path: str | Path) -> Tensor:
+    """`load_photo`, black where it is transparent: `[1, height, width, 3]`."""
+    photo = load_photo(path)
+    return fit_reference(photo, photo.shape[1], photo.shape[2])
+
+
 def fitted_box(
     photo_size: tuple[int, int], frame_size: tuple[int, int], fit: Fit = Fit.PAD
 ) -> FittedBox:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .checkpoint import VAE_PREFIX, vae_key
 from .grid import LTX_SCALE_FACTORS
+from .reference import fit_reference
 
 # The file's name of an up- or downsampler -> diffusers'.
 _DOWNSAMPLERS = {
@@ -72,6 +73,12 @@ class VideoVAE(nn.Module):
         ]
         mean, std = self._statistics(pixels.device)
         return (torch.cat(latents).to(pixels.device) - mean) / std
+
+    def encode_photo(self, photo: Tensor, height: int, width: int) -> Tensor:
+        """z_ref of a photo `[1, h, w, 3 or 4]` in [0, 1], fitted into a frame of `height` x `width`
+        pixels (Eq. 1): one latent frame `[1, C, 1, H/32, W/32]`, on the photo's device."""
+        frame = fit_reference(photo, height, width)
+        return self.encode(frame.movedim(-1, 1)[:, :, None] * 2 - 1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """`[B, C, T, H, W]` normalised latents to `[B, 3, 8 (T - 1) + 1, 32 H, 32 W]` float32.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..reference import MAX_OVERSHOOT
 from .pack import FaceTask, read_pack
-from .provider import Provider, check_providers, execution_providers
+from .provider import CUDA_PROVIDER, Provider, check_providers, execution_providers
 
 MIN_SCORE = 0.5
 
@@ -66,19 +66,21 @@ class FaceDetector:
         provider: Provider = Provider.AUTO,
         sizes_px: Sequence[int] | None = None,
         min_score: float = MIN_SCORE,
+        device_index: int = 0,
     ):
         """Loads the detector of the pack in `folder`.
 
         `sizes_px` are the sides of the squares that a frame is scaled into, searched one after the
         other; None leaves it to InsightFace, which takes 128 (faces that fill the frame) and 640.
-        A detector of a fixed size keeps to that. Faces below `min_score` are dropped.
+        A detector of a fixed size keeps to that. Faces below `min_score` are dropped. On CUDA
+        `device_index` is the GPU.
         Raises ValueError when the folder is missing, has no detector or one without landmarks, when
         it cannot be opened, when CUDA is asked for and not there, or for a size that is no multiple
         of 32.
         """
         sizes_px = _checked_sizes(sizes_px)
         path = read_pack(folder).model(FaceTask.DETECTION)
-        self._model = _open_detector(path, Provider(provider))
+        self._model = _open_detector(path, Provider(provider), device_index)
         self._model.prepare(0, input_size=sizes_px, det_thresh=min_score)
         self.providers: tuple[str, ...] = tuple(self._model.session.get_providers())
         check_providers(Provider(provider), self.providers)
@@ -107,7 +109,7 @@ class FaceDetector:
         )
 
 
-def _open_detector(path: Path, provider: Provider) -> Any:
+def _open_detector(path: Path, provider: Provider, device_index: int) -> Any:
     """InsightFace's `SCRFD` for the file."""
     # InsightFace first: it tells ONNX Runtime to send no telemetry.
     from insightface import model_zoo
@@ -116,7 +118,9 @@ def _open_detector(path: Path, provider: Provider) -> Any:
 
     options = SessionOptions()
     options.log_severity_level = _ERROR_LEVEL
-    providers = execution_providers(provider)
+    providers: list[Any] = execution_providers(provider)
+    if providers[0] == CUDA_PROVIDER:
+        providers[0] = (CUDA_PROVIDER, {"device_id": device_index})
     try:
         model = model_zoo.get_model(str(path), providers=providers, sess_options=options)
     except (

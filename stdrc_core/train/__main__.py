@@ -8,6 +8,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from .diverged import DivergedError
+
 # Command -> (its module, what it does). Only the module of the command asked for is imported.
 COMMANDS = {
     "prepare": (".prepare_command", "turns a dataset into the cache that training reads"),
@@ -17,10 +19,14 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a command; input that cannot be used is one sentence on stderr and exit status 2."""
+    """Runs a command.
+
+    One sentence on stderr and exit status 2 for input that cannot be used and files that cannot
+    be written; the same and 3 for a run that diverged.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv and argv[0].endswith((".yaml", ".yml")):
+    if argv and _means_run(argv[0]):
         argv.insert(0, "run")
     parser = argparse.ArgumentParser(prog="python -m stdrc_core.train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -35,6 +41,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.main(args)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog} {args.command}: {error}\n")
+    except DivergedError as error:
+        parser.exit(3, f"{parser.prog} {args.command}: {error}\n")
+
+
+def _means_run(first: str) -> bool:
+    """Whether the first argument is a recipe, or an option before one, and no command."""
+    is_option = first.startswith("-") and first not in ("-h", "--help")
+    return is_option or first.endswith((".yaml", ".yml"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..backbone import VideoBackbone
 from ..faces.recognizer import Recognizer
-from ..reference import fit_reference
 from ..vae import VideoVAE, load_vae
 from .cache import Cache, Manifest, fingerprint
 from .config import TrainConfig
@@ -52,8 +51,7 @@ class ReferenceEncoder:
         self.vae, self.height, self.width, self.device = vae, height, width, device
 
     def __call__(self, photo: Tensor) -> Tensor:
-        frame = fit_reference(photo, self.height, self.width).to(self.device)
-        return self.vae.encode(frame.movedim(-1, 1)[:, :, None] * 2 - 1)
+        return self.vae.encode_photo(photo.to(self.device), self.height, self.width)
 
 
 def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = False) -> Parts:
@@ -72,10 +70,8 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
     backbone = load_trainable_backbone(config, torch.device("cpu") if will_shard else device)
     made = cache.manifest
     cache.require(
-        num_frames=made.num_frames,
-        height=made.height,
-        width=made.width,
         context_dim=backbone.context_dim,
+        latent_channels=backbone.transformer.config.in_channels,
     )
     _warn_of_another_base(config, made)
     dtype = getattr(torch, config.model.dtype)

@@ -143,16 +143,19 @@ class Cache:
             **{name: tensors[key] for name, key in keys.items()},
         )
 
-    def require(self, *, num_frames: int, height: int, width: int, context_dim: int) -> None:
-        """Raises ValueError unless the cache was made for this size (frames, pixels, width D)."""
+    def require(self, *, context_dim: int, latent_channels: int) -> None:
+        """Raises ValueError unless the cache was made for a model of these sizes."""
         made = self.manifest
-        has = (made.num_frames, made.height, made.width, made.context_shape[1])
-        if has != (num_frames, height, width, context_dim):
-            raise ValueError(
-                f"cache {self.folder} was made for {_size(*has)}; the run needs "
-                f"{_size(num_frames, height, width, context_dim)}: prepare another cache or change "
-                "the run's configuration."
-            )
+        for name, has, needs in (
+            ("prompts", made.context_shape[1], context_dim),
+            ("latents", made.latent_channels, latent_channels),
+        ):
+            if has != needs:
+                raise ValueError(
+                    f"cache {self.folder} was made for a model of another size: its {name} have "
+                    f"{has} channels, model.checkpoint needs {needs}; prepare another cache with "
+                    "this checkpoint, or name the one that made it."
+                )
 
 
 class CacheWriter:
@@ -349,7 +352,3 @@ def _read(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
             f"cache file {path} is missing or damaged ({error}); needs the file as prepare wrote "
             "it: delete it and run prepare again, which makes only what is missing."
         ) from error
-
-
-def _size(num_frames: int, height: int, width: int, context_dim: int) -> str:
-    return f"{num_frames} frames of {height} x {width} and text of width {context_dim}"

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import written_aside
+from torch.distributed.checkpoint.api import CheckpointException
+
+from ..files import failures_told, written_aside
 from .config import RunSection
 
 log = logging.getLogger(__name__)
@@ -40,24 +42,31 @@ class CheckpointFolder:
     def write(self, step: int, save: Callable[[Path], None], *, is_main: bool = True) -> Path:
         """Lets `save` fill a folder aside, then renames it; `step` is the next one to do.
 
-        All processes call it and `save`; the main one makes, renames and clears. A failure leaves
-        the older checkpoints as they are.
+        All processes call it and `save`; the main one makes, renames and clears, what a killed
+        run left half written too. A failure leaves the older checkpoints as they are. Raises
+        OSError, in one sentence, where a file cannot be written.
         """
         partial = self.path / f"{_PARTIAL}{step:08d}"
         final = self.path / f"{_PREFIX}{step:08d}"
         if is_main:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            self._remove_partial()
         try:
-            save(partial)
-            if is_main:
-                (partial / _STATE).write_text(json.dumps({"step": step}))
-                shutil.rmtree(final, ignore_errors=True)
-                os.replace(partial, final)
-                self._clear()
+            with failures_told(
+                f"checkpoint {final}",
+                "the older checkpoints are intact, so make room and give the same command again",
+            ):
+                if is_main:
+                    partial.mkdir(parents=True)
+                _save_unwrapped(save, partial)
+                if is_main:
+                    (partial / _STATE).write_text(json.dumps({"step": step}))
+                    shutil.rmtree(final, ignore_errors=True)
+                    os.replace(partial, final)
         finally:
             if is_main:
-                shutil.rmtree(partial, ignore_errors=True)
+                self._remove_partial()
+        if is_main:
+            self._clear()
         return final
 
     def newest(self) -> tuple[Path, int] | None:
@@ -119,12 +128,24 @@ class CheckpointFolder:
             if (path / _STATE).is_file()
         ]
 
+    def _remove_partial(self) -> None:
+        for partial in self.path.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(partial, ignore_errors=True)
+
     def _clear(self) -> None:
         best = self.best()
         for step, path in self._all()[: -self.keep]:
             if best is None or step != best[1]:
                 shutil.rmtree(path)
                 log.info("removed %s: the newest %d and the best are kept", path, self.keep)
+
+
+def _save_unwrapped(save: Callable[[Path], None], path: Path) -> None:
+    """With the error itself where torch wraps it, by process (sharded weights)."""
+    try:
+        save(path)
+    except CheckpointException as error:
+        raise next(iter(error.failures.values()))[0] from error
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

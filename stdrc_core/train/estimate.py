@@ -60,6 +60,7 @@ def estimate(config: TrainConfig) -> Estimate:
     with torch.device("meta"):
         make_trainable(backbone, config.trainable, config.run.seed)
     num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
+    of_average = torch.float32.itemsize if config.optimizer.ema_decay else 0
     element = _element(config)
     num_tokens = _num_tokens(made)
     # One block at a time computes with its 8-bit weights in the dtype of the activations.
@@ -73,7 +74,7 @@ def estimate(config: TrainConfig) -> Estimate:
         tokens_per_step=num_tokens * config.run.batch_size,
         weights_bytes=(num_parameters - num_quantized) * element + num_quantized,
         vae_bytes=_vae_bytes(config),
-        training_bytes=num_trained * _BYTES_PER_TRAINED[config.optimizer.name],
+        training_bytes=num_trained * (_BYTES_PER_TRAINED[config.optimizer.name] + of_average),
         # The decoder's backward pass is over before that of the last block begins.
         activation_bytes=blocks + max(one_block, _decoding_bytes(config, made)),
     )

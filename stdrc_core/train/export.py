@@ -60,14 +60,20 @@ def lora_tensors(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tenso
     return tensors
 
 
+def require_exportable(config: TrainConfig) -> None:
+    """Raises ValueError, before a run, where its weights could not be exported after it."""
+    base = config.model.checkpoint
+    if config.trainable.method == "full" and base.is_dir():
+        raise ValueError(
+            f"model.checkpoint was the folder {base}; needs a single or split file to train full "
+            "weights, whose export takes audio tower and connectors from it."
+        )
+
+
 def _export_full(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Path:
     """The trained video branch, and from the base file what was not trained: audio, connectors."""
+    require_exportable(config)
     base = config.model.checkpoint
-    if not base.is_file():
-        raise ValueError(
-            f"model.checkpoint was {base}; needs a single or split file to export full weights, "
-            "which take audio tower and connectors from it."
-        )
     trained = {
         transformer_key(name.removeprefix(_RUN_PREFIX)): value.detach().cpu().bfloat16()
         for name, value in weights.items()

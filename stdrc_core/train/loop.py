@@ -19,9 +19,10 @@ from .batches import batch_indices, own_share
 from .checkpoint_weights import leave_out_wrapper
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig
+from .diverged import DivergedError
 from .exchange import exchanged
 from .objective import Draws, Group, Losses, Objective, TrainingSample, draw
-from .progress import Progress
+from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
 from .stopping import Stopper, in_any_process
 from .trainable import AverageOfWeights, trained_parameters, whole_weights
@@ -70,7 +71,8 @@ class Result:
     """Steps done, over all runs together."""
     weights: dict[str, Tensor]
     """What was trained, by name in `Parts.model`: averaged where the run averages. Weights
-    that were sharded (FSDP2) are whole here on the main process, and left out elsewhere."""
+    that were sharded (FSDP2) are whole here on the main process, and left out elsewhere. Empty
+    where the run was stopped before its end: whoever stops it has no time for them."""
 
 
 def train(
@@ -84,8 +86,9 @@ def train(
     The same command again goes on; on one CPU process the weights are, bit for bit, those of a run
     that was never stopped. `validate` runs after the steps that are due, once their checkpoint is
     safe, on the average of the weights where there is one; sharded weights (FSDP2) need it in all
-    processes, else the main one's is enough. Raises RuntimeError for a loss that is not finite,
-    with the last checkpoint intact.
+    processes, else the main one's is enough. Raises DivergedError for a loss or a gradient that is
+    not finite, before it changes a weight: the last checkpoint is intact. Raises OSError where a
+    checkpoint cannot be written; the older ones are intact.
     """
     run, is_main = config.run, accelerator.is_main_process
     if accelerator.is_fsdp2:
@@ -131,7 +134,8 @@ def train(
     if in_any_process(accelerator, is_owed and is_main and not folder.is_rated(done)):
         validate_now()
     stopper, progress = Stopper(), Progress(run, accelerator, done)
-    with stopper.listening():
+    # The bar ends with its line, so that an error has one of its own.
+    with stopper.listening(), progress.bar:
         for step in progress:
             started, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
             losses, norm, num_tokens = training_step(
@@ -158,8 +162,11 @@ def train(
             # Whoever stops a run waits for it: the validation is made up for when it goes on.
             if is_due and not asked:
                 validate_now()
+                reset_peak_memory(accelerator.device)
             if asked:
                 break
+    if done < run.num_steps:
+        return Result(checkpoint=last, num_steps=done, weights={})
     weights = (
         average.weights.items()
         if average
@@ -198,7 +205,8 @@ def training_step(
     step: int,
 ) -> tuple[Losses, float, int]:
     """Gradients of one global batch and the optimizer's step; the batch's mean losses, the norm of
-    its gradient, and how many tokens went through the model in this process."""
+    its gradient, and how many tokens went through the model in this process. Raises DivergedError
+    for a loss or a gradient that is not finite, with the weights as they were."""
     run = config.run
     indices = batch_indices(len(parts.samples), run.batch_size, step, run.seed)
     places = own_share(run.batch_size, accelerator.process_index, accelerator.num_processes)
@@ -220,7 +228,7 @@ def training_step(
             losses = parts.objective(model, samples, draws)
             share = len(micro_batch) / len(places)
             if not torch.isfinite(losses.total):
-                raise RuntimeError(
+                raise DivergedError(
                     f"the loss was {losses.total.item()} in step {step}; the last checkpoint is "
                     "intact: lower optimizer.lr, or look at the samples "
                     f"{[indices[place] for place in micro_batch]} of the cache."
@@ -229,11 +237,16 @@ def training_step(
         sums = _add(sums, losses, share)
         num_tokens += sum(map(_num_tokens, samples, draws))
     trained = [p for _, p in trained_parameters(model)]
-    norm = accelerator.clip_grad_norm_(trained, config.optimizer.max_grad_norm)
+    norm = float(accelerator.clip_grad_norm_(trained, config.optimizer.max_grad_norm))
+    if not math.isfinite(norm):
+        raise DivergedError(
+            f"the gradient's norm was {norm} in step {step}; the last checkpoint is intact: lower "
+            f"optimizer.lr, or look at the samples {indices} of the cache."
+        )
     optimizer.step()
     optimizer.zero_grad()
     means = {name: accelerator.reduce(value, "mean") for name, value in vars(sums).items()}
-    return Losses(**means), float(norm), num_tokens
+    return Losses(**means), norm, num_tokens
 
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ..faces.finder import FaceFinder
 from ..grid import LTX_SCALE_FACTORS
 from ..text import TextEncoder
 from ..vae import VideoVAE
@@ -27,7 +28,7 @@ from ..video import ClipTooShortError, check_num_frames, read_clip
 from .cache import CacheWriter, Manifest, Sample, append_lines, read_lines, read_samples
 from .entries import Entry
 from .references import Reference, find_references
-from .tracks import FaceFinder, Track, follow
+from .tracks import Track, follow
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import torch
 
-from ..faces.detector import FaceDetector
-from ..faces.recognizer import Recognizer
-from ..mini.assets import MINIATURE, MiniatureText
-from ..text import TextEncoder, load_gemma
+from ..device import open_device
+from ..faces.finder import open_face_pack
+from ..mini.assets import MINIATURE, open_text_encoder
 from ..vae import load_vae
 from .cache import fingerprint
 from .prepare import Models, PrepareConfig, prepare
 from .sources import check_any_usable, read_sources
-from .tracks import PackFinder
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shard-size", type=int, default=32, help="samples a file")
     add("--retry", action="store_true", help="try again what earlier runs set aside")
     add("--device", default=_default_device(), help="cpu, cuda, cuda:1, ...")
+    add("--text-device", help="for Gemma, 24 GB; by default --device")
     add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     add("--world-size", type=int, default=world_size, help="number of processes")
@@ -59,13 +58,12 @@ def main(args: argparse.Namespace) -> None:
     entries = read_sources(args.data, window_s=config.window_s, clips=args.clips)
     check_any_usable(entries, args.data)
     device = open_device(args.device)
+    text_device = open_device(args.text_device or args.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     models = Models(
         vae=load_vae(args.checkpoint, dtype).to(device),
-        text=open_text_encoder(args.text_encoder, args.checkpoint, device),
-        faces=PackFinder(
-            args.faces.name, FaceDetector(args.faces), Recognizer.from_pack(args.faces)
-        ),
+        text=open_text_encoder(args.text_encoder, args.checkpoint, text_device),
+        faces=open_face_pack(args.faces, device),
         checkpoint=args.checkpoint.name,
         fingerprint=fingerprint(args.checkpoint),
     )
@@ -77,23 +75,3 @@ def _default_device() -> str:
     # torchrun numbers the processes of a machine: one GPU each.
     local_rank = os.environ.get("LOCAL_RANK", "0")
     return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
-
-
-def open_device(name: str) -> torch.device:
-    """The device of this name; ValueError where there is none."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"device was {name!r}, which cannot be used ({reason}); needs cpu, or cuda where there "
-            "is a GPU."
-        ) from error
-    return device
-
-
-def open_text_encoder(name: str, checkpoint: Path, device: torch.device) -> TextEncoder:
-    if name == MINIATURE:
-        return MiniatureText()
-    return load_gemma(name, checkpoint, device)

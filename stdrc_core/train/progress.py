@@ -32,7 +32,8 @@ class Progress:
         )
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers of the steps to do."""
+        """The numbers of the steps to do; pace and peak memory count from here."""
+        reset_peak_memory(self.accelerator.device)
         self.began = time.perf_counter()
         return iter(self.bar)
 
@@ -86,7 +87,9 @@ class Progress:
 def peak_memory_gib(device: torch.device) -> float:
     """The most memory so far: torch's on a GPU, else this process' resident memory.
 
-    0 where the system does not tell (a CPU under Windows).
+    On a GPU it counts from the last `reset_peak_memory`. A CPU process cannot reset its peak: it
+    counts from its start, loading and validations too. 0 where the system does not tell (a CPU
+    under Windows).
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _GIB
@@ -97,3 +100,9 @@ def peak_memory_gib(device: torch.device) -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, others KiB.
     return peak * (1 if sys.platform == "darwin" else 2**10) / _GIB
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Lets a GPU's peak count from now on, so that it tells of training alone."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

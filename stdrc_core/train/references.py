@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..faces.finder import FaceFinder, largest
 from ..reference import fitted_box, load_photo
 from ..video import probe, read_frames
 from .entries import Entry
-from .tracks import FaceFinder, largest
 
 # How many other clips of a person, and how many frames of each clip, are looked at.
 MAX_OTHER_CLIPS = 3

@@ -12,18 +12,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
+from ..faces.finder import PackFinder, open_face_pack
+from ..mini.assets import open_text_encoder
 from .assemble import assemble
+from .batches import own_share
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig, load_config
 from .estimate import describe, estimate
-from .export import export
+from .export import export, require_exportable
 from .export_command import how_to_load
 from .loop import Parts, Result, train
-from .prepare_command import open_text_encoder
 from .resume import require_same_run
 from .tracking import show, trackers
-from .tracks import PackFinder
-from .validation import Case, Validator, open_face_pack, read_cases, read_photos
+from .validation import Case, Validator, read_cases, read_photos
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,13 @@ def main(args: argparse.Namespace) -> None:
     if validates:
         read_photos(config.validation)
     require_same_run(config)
+    require_exportable(config)
     if args.dry_run:
         log.info("%s\n%s", config.to_yaml(), describe(estimate(config)))
         return
     accelerator = make_accelerator(config)
+    # Before anything large is loaded: raises where the batch cannot be shared.
+    own_share(config.run.batch_size, 0, accelerator.num_processes)
     is_main, shards = accelerator.is_main_process, accelerator.is_fsdp2
     faces, cases = None, []
     if validates and is_main:
@@ -79,9 +83,11 @@ def main(args: argparse.Namespace) -> None:
         for tracker in accelerator.trackers:
             tracker.finish()
         raise
-    accelerator.end_training()
     if is_main:
         _finish(config, result)
+    # Processes end together: a launcher may end all of them with the first.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -94,7 +100,18 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 
 def _finish(config: TrainConfig, result: Result) -> None:
-    """Exports, and says what was written and how to load it."""
+    """Exports, and says what was written and how to load it; of a stopped run, how to go on."""
+    if result.num_steps < config.run.num_steps:
+        # Whoever stops a run waits for it: an export may take longer than they do.
+        log.info(
+            "stopped after %d of %d steps, with %s; the same command goes on from there. To have "
+            "it as weights: python -m stdrc_core.train export %s",
+            result.num_steps,
+            config.run.num_steps,
+            result.checkpoint,
+            config.run.out,
+        )
+        return
     path = config.run.out / f"stdrc_{config.trainable.method}.safetensors"
     export(config, result.weights, path)
     log.info("%d steps done. %s", result.num_steps, how_to_load(config, path))
@@ -113,8 +130,10 @@ def _read_validation(
     config: TrainConfig, device: torch.device
 ) -> tuple[PackFinder | None, list[Case]]:
     pack, section = config.objective.face_pack, config.validation
-    faces = None if pack is None else open_face_pack(pack)
-    text = open_text_encoder(section.text_encoder, config.model.checkpoint, device)
+    faces = None if pack is None else open_face_pack(pack, device)
+    # Gemma alone would fill the GPU that offloading is for.
+    text_device = torch.device("cpu") if config.model.offload else device
+    text = open_text_encoder(section.text_encoder, config.model.checkpoint, text_device)
     return faces, read_cases(section, text, faces)
 
 

@@ -37,7 +37,7 @@ def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> No
     config = LoraConfig(r=section.rank, lora_alpha=section.alpha, target_modules=BLOCK_PROJECTIONS)
     # peft draws from the global generator: give it back as it was.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         # Merging into an 8-bit base is not what it is for.
         warnings.filterwarnings("ignore", message=".*get_apply_tensor_subclass")
         inject_adapter_in_model(config, model, adapter_name=_ADAPTER)

@@ -26,20 +26,18 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
-from ..faces.detector import FaceDetector
-from ..faces.recognizer import Recognizer
+from ..faces.finder import FaceFinder
+from ..faces.similarity import face_sim, largest_embeddings, spread
 from ..grid import LTX_SCALE_FACTORS
 from ..guidance import GuidanceScales
-from ..reference import fit_reference, load_photo
+from ..reference import fit_reference, load_opaque_photo
 from ..sampling import sample, sigma_schedule
 from ..text import TextEncoder
 from ..vae import VideoVAE
-from ..video import contact_sheet, write_clip
+from ..video import contact_sheet, to_levels, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
 from .config import TrainConfig, ValidationItem, ValidationSection
-from .face_sim import face_sim, largest_embeddings, spread
-from .tracks import FaceFinder, PackFinder
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +89,7 @@ def read_cases(
 
 def read_photos(section: ValidationSection) -> list[Tensor]:
     """`[1, h, w, 3]` in [0, 1], black where transparent; ValueError for what cannot be read."""
-    photos = [load_photo(item.photo) for item in section.items]
-    return [fit_reference(photo, photo.shape[1], photo.shape[2]) for photo in photos]
-
-
-def open_face_pack(folder: Path) -> PackFinder:
-    """The detector and recogniser of an InsightFace pack; ValueError when it lacks one."""
-    return PackFinder(folder.name, FaceDetector(folder), Recognizer.from_pack(folder))
+    return [load_opaque_photo(item.photo) for item in section.items]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -241,11 +233,6 @@ class Validator:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return final
-
-
-def to_levels(pixels: Tensor) -> Tensor:
-    """Values in [0, 1] to uint8 on the CPU."""
-    return (pixels.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
 
 @contextmanager

@@ -223,3 +223,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # All is done and checked: on a busy machine gloo's threads, still there, sometimes abort a
+    # Python that is being taken down ("terminate called without an active exception").
+    sys.stdout.flush()
+    os._exit(0)

@@ -200,13 +200,13 @@ def test_other_settings_do_not_mix(tmp_path: Path, field: str, value: object):
         CacheWriter(tmp_path, replace(MANIFEST, **{field: value}), EMPTY)
 
 
-def test_a_cache_for_another_size_says_both_sizes(tmp_path: Path):
+def test_a_cache_for_a_model_of_another_size_says_both_sizes(tmp_path: Path):
     write(tmp_path, SAMPLES[:1])
     cache = Cache(tmp_path)
-    right = {"num_frames": 9, "height": 64, "width": 96, "context_dim": 6}
+    right = {"context_dim": 6, "latent_channels": MANIFEST.latent_channels}
     cache.require(**right)
-    for name in right:
-        with pytest.raises(ValueError, match="9 frames of 64 x 96 and text of width 6; the run"):
+    for name, what in (("context_dim", "prompts"), ("latent_channels", "latents")):
+        with pytest.raises(ValueError, match=f"its {what} have {right[name]} .* needs 160"):
             cache.require(**right | {name: 160})
 
 

@@ -24,6 +24,7 @@ from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from train import run_sharded
 
+from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train import loop
 from stdrc_core.train.checkpoint_weights import read_weights
 from stdrc_core.train.checkpoints import CheckpointFolder
@@ -166,7 +167,7 @@ def test_a_lora_over_a_sharded_base_is_one_over_a_whole_base(runs: Runs):
     """Also where it goes on, for a third step, from a checkpoint of the LoRA alone."""
     for ours, expected in zip(*runs.log("lora"), strict=True):
         assert ours["total"] == pytest.approx(expected["total"], abs=1e-5)
-    assert len(load_file(runs.sharded / "lora.safetensors")) == 2 * 10 * 2
+    assert len(load_file(runs.sharded / "lora.safetensors")) == NUM_LAYERS * 10 * 2
 
 
 def test_validation_of_sharded_weights_is_that_of_whole_ones(runs: Runs):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from train import world
 from stdrc_core.train import loop
 from stdrc_core.train.batches import batch_indices, own_share
 from stdrc_core.train.checkpoints import CheckpointFolder
+from stdrc_core.train.diverged import DivergedError
 from stdrc_core.train.exchange import exchanged
 from stdrc_core.train.trainable import AverageOfWeights
 
@@ -205,40 +209,37 @@ def test_sigterm_ends_a_run_after_a_whole_step_with_a_checkpoint(tmp_path: Path)
     assert newest[1] == done
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path):
+def with_no_loss(parts: loop.Parts) -> loop.Parts:
+    samples = [replace(sample, latent=sample.latent * math.nan) for sample in parts.samples]
+    return replace(parts, samples=samples)
+
+
+def with_no_gradient(parts: loop.Parts) -> loop.Parts:
+    """The loss stays as it is."""
+    bias = parts.model.backbone.out.bias
+    bias.register_hook(lambda gradient: gradient * math.inf)
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [(with_no_loss, "the loss was nan"), (with_no_gradient, "the gradient's norm was (inf|nan)")],
+)
+def test_what_is_not_finite_ends_the_run_and_changes_nothing(
+    tmp_path: Path, broken: Callable[[loop.Parts], loop.Parts], says: str
+):
     config = world.config(tmp_path, run={"num_steps": 2})
     loop.train(config, world.parts(config), Accelerator(cpu=True))
     kept = weights(tmp_path, 2)
-    longer = world.config(tmp_path, run={"num_steps": 4})
-    parts = world.parts(longer)
-    broken = [
-        type(sample)(**{**vars(sample), "latent": sample.latent * float("nan")})
-        for sample in parts.samples
-    ]
-    with pytest.raises(RuntimeError, match=r"the loss was nan in step 2; .*optimizer\.lr"):
-        loop.train(
-            longer,
-            loop.Parts(model=parts.model, objective=parts.objective, samples=broken),
-            Accelerator(cpu=True),
-        )
+    longer = world.config(tmp_path, run={"num_steps": 4, "checkpoint_every": 1})
+    parts = broken(world.parts(longer))
+    with pytest.raises(DivergedError, match=says + r" in step 2; .*optimizer\.lr.*samples \["):
+        loop.train(longer, parts, Accelerator(cpu=True))
+    assert CheckpointFolder.of(config.run).newest()[1] == 2
+    trained = dict(parts.model.named_parameters())
     for name, value in weights(tmp_path, 2).items():
         assert torch.equal(value, kept[name])
-
-
-def test_a_full_disk_leaves_the_older_checkpoints_and_nothing_half_written(tmp_path: Path):
-    folder = CheckpointFolder(path=tmp_path / "checkpoints", keep=2)
-    for step in (1, 2, 3):
-        folder.write(step, lambda path, step=step: (path / "w").write_text(str(step)))
-
-    def fails(path: Path) -> None:
-        (path / "w").write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        folder.write(4, fails)
-    assert sorted(p.name for p in folder.path.iterdir()) == ["step_00000002", "step_00000003"]
-    path, step = folder.newest()
-    assert (step, (path / "w").read_text()) == (3, "3")
+        assert torch.equal(trained[name], kept[name])
 
 
 def test_every_epoch_is_a_permutation_of_the_samples():

@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import save_file
 from train.drawn import RED, SIDE, caption, draw, encode, photo
 
+from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.train.__main__ import main
 from stdrc_core.train.cache import Cache, CacheWriter
 
@@ -250,7 +251,7 @@ VALIDATES = ["validation.every=1", "validation.text_encoder=miniature"]
         ),
         (
             ["model.checkpoint={here}/tiny.safetensors"],
-            ["cache", "text of width 192; the run needs", "text of width 96", "another cache"],
+            ["cache", f"its prompts have {VIDEO_DIM}", "another cache"],
         ),
         (["model.vae=none.safetensors"], ["checkpoint none.safetensors is not a file", "needs"]),
         (["data.cache=nowhere"], ["cache nowhere has no manifest.json", "prepare"]),
@@ -258,7 +259,10 @@ VALIDATES = ["validation.every=1", "validation.text_encoder=miniature"]
         (["data.cache={here}/none"], ["none holds no samples", "run prepare"]),
         (
             ["data.cache={here}/narrow"],
-            ["narrow was made for 9 frames of 96 x 96 and text of width 96", "width 192"],
+            [
+                "narrow was made for a model of another size: its prompts have 96",
+                f"needs {VIDEO_DIM}",
+            ],
         ),
         (["objective.lambda_id=1"], ["face_pack is missing", "lambda_id"]),
         (

@@ -14,14 +14,15 @@ from torch import Tensor
 from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, photo
 
 from stdrc_core.faces.detector import FaceDetector
+from stdrc_core.faces.finder import PackFinder
 from stdrc_core.faces.recognizer import Recognizer
 from stdrc_core.mini.assets import MiniatureText
+from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.train import prepare as prepare_module
 from stdrc_core.train.__main__ import main
 from stdrc_core.train.cache import Cache, Sample, fingerprint
 from stdrc_core.train.prepare import Models, PrepareConfig, Reason, prepare
 from stdrc_core.train.sources import read_sources
-from stdrc_core.train.tracks import PackFinder
 from stdrc_core.vae import load_vae
 from stdrc_core.video import read_clip
 
@@ -118,7 +119,9 @@ def test_what_is_kept_and_what_is_set_aside(whole: Path):
 
 def test_a_sample_is_what_its_clip_shows(whole: Path, folder: Path, models: Models):
     cache = Cache(whole)
-    cache.require(num_frames=9, height=SIDE, width=SIDE, context_dim=192)
+    made = cache.manifest
+    assert (made.num_frames, made.height, made.width) == (9, SIDE, SIDE)
+    cache.require(context_dim=VIDEO_DIM, latent_channels=128)
     assert torch.equal(cache.empty_context, models.text.encode("").bfloat16())
     for sample in cache:
         clip = read_clip(sample.video, num_frames=9, fps=24, height=SIDE, width=SIDE)

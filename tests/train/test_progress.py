@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from train import world
 
 from stdrc_core.train import loop, progress
-from stdrc_core.train.progress import Progress, peak_memory_gib
+from stdrc_core.train.progress import Progress, peak_memory_gib, reset_peak_memory
 
 LOSSES = {"total": 0.5, "flow": 0.25}
 
@@ -57,6 +57,41 @@ def test_time_left_is_the_pace_of_this_run_over_the_steps_left(
     assert all(LOSSES.items() <= entry.items() for entry in told)
     for part in ("total=0.5", "flow=0.25", "tokens/s=30", "GiB="):
         assert part in steps.bar.postfix
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_peak_of_a_gpu_is_that_of_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A count of the test's own stands for torch's: 9 before the loop, 1 a step, 7 to validate."""
+    validation = {"items": [{"prompt": "unused", "photo": "unused"}], "text_encoder": "miniature"}
+    config = world.config(tmp_path, validation=validation | {"every": 2})
+    parts = world.parts(config)
+    peak = [9.0]
+
+    def reach(memory: float) -> None:
+        peak[0] = max(peak[0], memory)
+
+    def reset(device: torch.device) -> None:
+        peak[0] = 0.0
+
+    for module in (progress, loop):
+        monkeypatch.setattr(module, "reset_peak_memory", reset, raising=False)
+    monkeypatch.setattr(progress, "peak_memory_gib", lambda device: peak[0])
+    parts.model.register_forward_pre_hook(lambda *_: reach(1.0))
+    loop.train(config, parts, Accelerator(cpu=True), lambda step: reach(7.0))
+    assert peak[0] == 0, "the last step was validated"
+    assert [entry["peak_memory_gib"] for entry in entries(tmp_path)] == [1.0] * 6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_gpus_peak_counts_from_its_reset():
+    device = torch.device("cuda")
+    before = torch.cuda.memory_allocated(device) / 2**30
+    torch.ones(2**26, device=device)
+    assert peak_memory_gib(device) >= before + 0.25
+    reset_peak_memory(device)
+    assert peak_memory_gib(device) == pytest.approx(before)
 
 
 def test_peak_memory_of_a_cpu_process_is_the_kernels_count():

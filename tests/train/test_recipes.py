@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 from train.drawn import RED, photo
 
 import stdrc_core.train
 from stdrc_core.layout import Placement
+from stdrc_core.mini.config import NUM_LAYERS
+from stdrc_core.train.batches import own_share
 from stdrc_core.train.config import load_config
 from stdrc_core.train.estimate import estimate
 
@@ -28,6 +31,14 @@ def test_recipe_loads_and_its_saved_form_is_itself(recipe: Path, tmp_path: Path)
     saved = tmp_path / "config.yaml"
     saved.write_text(config.to_yaml())
     assert load_config(saved) == config
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_each_batch_can_be_shared_over_the_gpus_of_the_launch_files(recipe: Path):
+    config = load_config(recipe)
+    for file in recipe.parent.glob("accelerate_*.yaml"):
+        num_processes = yaml.safe_load(file.read_text())["num_processes"]
+        assert len(own_share(config.run.batch_size, 0, num_processes)) > 0
 
 
 def test_the_24_gb_recipe_saves_memory_in_every_way_there_is():
@@ -81,7 +92,7 @@ def test_the_24_gb_recipe_trains_and_validates_the_miniature(
     assert done.returncode == 0, done.stderr
     exported = load_file(tmp_path / "stdrc_lora.safetensors")
     moved = [value for name, value in exported.items() if "lora_B" in name]
-    assert len(moved) == 2 * 10
+    assert len(moved) == NUM_LAYERS * 10
     assert all(value.isfinite().all() and value.any() for value in moved)
     assert (tmp_path / "validation" / "step_00000001" / "00.mp4").stat().st_size > 0
 

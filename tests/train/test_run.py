@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from PIL import Image
 from train import drawn, mini_run
 
 from stdrc_core.backbone import load_backbone
+from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.train.estimate import estimate
 from stdrc_core.train.run import make_accelerator
 
@@ -50,6 +54,42 @@ def test_a_run_ends_with_weights_and_says_how_to_load_them(recipe: Path, tmp_pat
     longer = command("run", recipe, "--set", "run.num_steps=2")
     assert longer.returncode == 0, longer.stderr
     assert "going on at step 1" in longer.stderr
+
+
+def test_a_stopped_run_tells_how_to_go_on_and_to_have_its_weights(recipe: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-m", "stdrc_core.train", recipe, "--set", "run.num_steps=100000"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        give_up_at = time.monotonic() + 60
+        while not (run / "log.jsonl").exists() and time.monotonic() < give_up_at:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step_"))
+    assert f"stopped after {step} of 100000 steps, with {checkpoint}" in said
+    assert "same command goes on" in said
+    assert not list(run.glob("*.safetensors"))
+    _, told = said.strip().split("python -m stdrc_core.train ")
+    done = command(*shlex.split(told))
+    assert done.returncode == 0, done.stderr
+    assert (run / f"stdrc_lora_{checkpoint.name}.safetensors").is_file()
+
+
+def test_a_run_that_diverges_is_one_sentence_and_exit_status_3(recipe: Path):
+    """The options come first, which are the recipe's all the same."""
+    done = command("--set", "optimizer.lr=1e30", "--set", "run.num_steps=9", recipe)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("python -m stdrc_core.train run: the ")
+    assert "lower optimizer.lr" in last
 
 
 def test_processes_wait_for_the_one_that_validates(
@@ -98,8 +138,8 @@ def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(
     result = estimate(config)
     backbone = load_backbone(mini_checkpoint, dtype=None)
     assert result.num_parameters == sum(p.numel() for p in backbone.parameters())
-    # Rank 4 on 8 square projections of 192 and two of 192 x 768, in two blocks.
-    assert result.num_trained == 2 * 4 * (8 * (192 + 192) + 2 * (192 + 768))
+    # Rank 4 on 8 square projections of the width d and two of d x 4 d, in each block.
+    assert result.num_trained == NUM_LAYERS * 4 * (8 * 2 + 2 * 5) * VIDEO_DIM
     # 2 latent frames of 3 x 3 and the reference; two samples a step.
     assert (result.tokens_per_sample, result.tokens_per_step) == (27, 54)
     for part in (f"{result.num_parameters:,}", f"{result.num_trained:,}", "rank: 4"):

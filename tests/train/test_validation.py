@@ -15,17 +15,18 @@ from torch import Tensor
 from train import drawn, mini_run
 
 from stdrc_core.faces.detector import Face, FaceDetector, largest_face
+from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.recognizer import Recognizer
+from stdrc_core.faces.similarity import face_sim
 from stdrc_core.mini.assets import MiniatureText
+from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.reference import load_photo
 from stdrc_core.text import TextEncoder
 from stdrc_core.train import loop
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.checkpoints import CheckpointFolder
-from stdrc_core.train.face_sim import face_sim
 from stdrc_core.train.run import main
-from stdrc_core.train.tracks import EmbeddedFace
-from stdrc_core.train.validation import Validator, open_face_pack, read_cases
+from stdrc_core.train.validation import Validator, read_cases
 from stdrc_core.video import probe, read_clip
 
 CPU, MINIATURE = torch.device("cpu"), MiniatureText()
@@ -374,5 +375,5 @@ def test_prompts_of_another_width_than_the_caches_are_refused(tmp_path: Path, ma
             return super().encode(text)[:, :64]
 
     config = make_config(tmp_path)
-    with pytest.raises(ValueError, match=r"width 64; needs 192, .* \(miniature\)"):
+    with pytest.raises(ValueError, match=rf"width 64; needs {VIDEO_DIM}, .* \(miniature\)"):
         make_validator(config, assemble(config, CPU), text=Other())

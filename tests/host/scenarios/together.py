@@ -192,9 +192,11 @@ def lora(strength: float) -> dict[str, Tensor]:
     """A LoRA before the patch, after it, and none."""
     generator = torch.Generator().manual_seed(6)
     base = "diffusion_model.transformer_blocks.0.attn1.to_q"
+    layer = world.mini_model().model.diffusion_model.transformer_blocks[0].attn1.to_q
+    width = layer.in_features
     weights = {
-        f"{base}.lora_A.weight": torch.randn((4, 192), generator=generator),
-        f"{base}.lora_B.weight": torch.randn((192, 4), generator=generator),
+        f"{base}.lora_A.weight": torch.randn((4, width), generator=generator),
+        f"{base}.lora_B.weight": torch.randn((width, 4), generator=generator),
     }
     reference, video = world.latent([1, 128, 1, H, W]), world.empty_video(T, H, W)
 

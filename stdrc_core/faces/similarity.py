@@ -1,4 +1,4 @@
-"""FaceSim: how much the faces of a clip are that of a photo (SPEC section 7)."""
+"""How much a clip is a person: cosines of ArcFace embeddings (FaceSim, SPEC section 7)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from .tracks import FaceFinder, largest
+from .finder import FaceFinder, largest
 
 NUM_SCORED_FRAMES = 16
 # A face that fills the frame is looked for once more with this share of grey on each side.
@@ -14,19 +14,25 @@ PAD_SHARE, PAD_GREY = 0.25, 128
 
 
 def face_sim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
-    """FaceSim of a clip `[F, h, w, 3]` uint8 with a photo's embedding `[D]` (SPEC section 7).
+    """FaceSim of a clip `[F, h, w, 3]` uint8 with a photo's embedding `[D]`.
 
     The mean over 16 frames of the largest face's cosine, clamped at 0; frames without a face are
     left out, and where none has one it is 0.0.
     """
-    found = largest_embeddings(frames[spread(len(frames), NUM_SCORED_FRAMES)], faces)
-    cosines = [max(0.0, float(each @ e_ref)) for each in found if each is not None]
+    scored = frames[spread(len(frames), NUM_SCORED_FRAMES)]
+    cosines = [max(0.0, each) for each in frame_cosines(scored, e_ref, faces) if each is not None]
     return sum(cosines) / len(cosines) if cosines else 0.0
 
 
+def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[float | None]:
+    """The largest face's cosine with `e_ref` `[D]` in each frame of `[F, h, w, 3]` uint8; None
+    where no face is found."""
+    found = largest_embeddings(frames, faces)
+    return [None if each is None else float(each @ e_ref) for each in found]
+
+
 def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
-    """The largest face's embedding `[D]` in each frame of `[F, h, w, 3]` uint8, None without one;
-    looked for again on the padded frame."""
+    """The largest face's embedding in each frame; looked for again on the padded frame."""
     embeddings: list[Tensor | None] = []
     for frame, found in zip(frames, faces.find(frames), strict=True):
         face = largest(found) or largest(faces.find(_padded(frame)[None])[0])
@@ -34,12 +40,12 @@ def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]
     return embeddings
 
 
+def spread(num_frames: int, count: int) -> list[int]:
+    """`count` indices evenly over a clip, rounded down; a short clip's repeat."""
+    return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
+
+
 def _padded(frame: Tensor) -> Tensor:
     height, width, _ = frame.shape
     top, left = int(height * PAD_SHARE), int(width * PAD_SHARE)
     return F.pad(frame, (0, 0, left, left, top, top), value=PAD_GREY)
-
-
-def spread(num_frames: int, count: int) -> list[int]:
-    """`count` indices evenly over a clip, rounded down; a short clip's repeat."""
-    return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
