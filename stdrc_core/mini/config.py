@@ -6,13 +6,13 @@ VAE geometry (128 channels, 8 x 32 x 32) is the real one, since the host fixes i
 from __future__ import annotations
 
 NUM_HEADS = 8
-HEAD_DIM = 24
-AUDIO_HEAD_DIM = 8
+HEAD_DIM = 20
+AUDIO_HEAD_DIM = 4
 VIDEO_DIM = NUM_HEADS * HEAD_DIM
 AUDIO_DIM = NUM_HEADS * AUDIO_HEAD_DIM
 # The host takes one context: the video's embedding and the audio's, side by side.
 CONTEXT_DIM = VIDEO_DIM + AUDIO_DIM
-NUM_LAYERS = 2
+NUM_LAYERS = 4
 NUM_CONNECTOR_LAYERS = 1
 
 # diffusers fixes the encoder's first width at the latent's, and the host cannot narrow it after.

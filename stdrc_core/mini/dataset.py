@@ -25,10 +25,12 @@ def write_dataset(folder: Path, num_clips: int, seed: int, *, unseen: bool = Fal
     The photo's scene differs from the clip's in every attribute: what a reference has in common
     with its clip is the person alone. Clips that are there already are kept.
     """
-    rng = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for number in tqdm(draw_numbers(num_clips, rng, unseen=unseen), "clips", unit="clip"):
+    numbers = draw_numbers(num_clips, random.Random(seed), unseen=unseen)
+    for number in tqdm(numbers, "clips", unit="clip"):
+        # Of its own, so that a larger data set has the same clips.
+        rng = random.Random(f"{seed} {number}")
         scene = draw_scene(rng)
         photo_scene = draw_scene(rng, unlike=scene)
         clip, photo = folder / f"{number}.mp4", folder / f"{number}.png"

@@ -1,15 +1,14 @@
-"""How good the miniature face pack is, measured on persons that no training saw.
-
-The pack is loaded as a user's is: a folder, by InsightFace's own `FaceAnalysis`.
-"""
+"""How good the miniature face pack is, measured on persons that no training saw."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ..faces.finder import open_face_pack
 from .portraits import Portraits
 
 _FALSE_ACCEPTS = 1e-3
@@ -23,20 +22,19 @@ def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
     over the face's longer side. `roc_auc` and `tar_at_far_1e-3`: cosines of two pictures of one
     person against two of different persons, over the pictures with a face.
     """
-    app = _analysis(folder)
+    finder = open_face_pack(folder)
     persons, embeddings, errors = [], [], []
-    for i, (picture, box, points) in enumerate(
-        zip(portraits.pixels, portraits.boxes.numpy(), portraits.landmarks.numpy(), strict=True)
-    ):
-        faces = app.get(_bgr(picture))
-        face = max(faces, key=lambda each: _iou(each.bbox, box), default=None)
-        if face is None or _iou(face.bbox, box) < 0.5:
+    for i, faces in enumerate(finder.find(portraits.pixels.movedim(1, -1))):
+        box, points = portraits.boxes[i], portraits.landmarks[i]
+        best = max(faces, key=lambda each: _iou(each.face.box, box), default=None)
+        if best is None or _iou(best.face.box, box) < 0.5:
             continue
-        side = max(box[2] - box[0], box[3] - box[1])
-        errors.append(np.linalg.norm(face.kps - points, axis=1).mean() / side)
+        side = (box[2:] - box[:2]).amax()
+        errors.append((best.face.landmarks - points).norm(dim=1).mean().item() / side.item())
         persons.append(i // portraits.per_person)
-        embeddings.append(face.normed_embedding)
-    matrix, owner = np.stack(embeddings), np.array(persons)
+        embeddings.append(best.embedding)
+    false = sum(map(len, finder.find(portraits.empty.movedim(1, -1))))
+    matrix, owner = torch.stack(embeddings).numpy(), np.array(persons)
     upper = np.triu(np.ones((len(owner), len(owner)), dtype=bool), k=1)
     cosines, same = (matrix @ matrix.T)[upper], (owner[:, None] == owner)[upper]
     genuine, impostor = cosines[same], np.sort(cosines[~same])
@@ -45,7 +43,7 @@ def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
         "num_persons": portraits.num_persons,
         "num_pictures": len(portraits.pixels),
         "detection_rate": len(owner) / len(portraits.pixels),
-        "false_detections": float(np.mean([len(app.get(_bgr(e))) for e in portraits.empty])),
+        "false_detections": false / max(1, len(portraits.empty)),
         "landmark_error": float(np.mean(errors)),
         # The share of pairs that are in the right order.
         "roc_auc": float(np.searchsorted(impostor, genuine).mean() / len(impostor)),
@@ -55,25 +53,8 @@ def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
     }
 
 
-def _analysis(folder: Path) -> Any:
-    from insightface.app import FaceAnalysis
-
-    # InsightFace looks for <root>/models/<name>, and takes a path for the name.
-    app = FaceAnalysis(
-        name=str(folder.resolve()),
-        allowed_modules=["detection", "recognition"],
-        providers=["CPUExecutionProvider"],
-    )
-    app.prepare(ctx_id=-1)
-    return app
-
-
-def _bgr(picture) -> np.ndarray:
-    return np.ascontiguousarray(picture.permute(1, 2, 0).numpy()[..., ::-1])
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    overlap = np.clip(high - low, 0, None).prod()
-    areas = [(box[2:4] - box[:2]).prod() for box in (one, other)]
-    return float(overlap / (sum(areas) - overlap))
+def _iou(one: Tensor, other: Tensor) -> float:
+    low, high = torch.maximum(one[:2], other[:2]), torch.minimum(one[2:], other[2:])
+    overlap = (high - low).clamp(min=0).prod()
+    areas = sum((box[2:] - box[:2]).prod() for box in (one, other))
+    return float(overlap / (areas - overlap))

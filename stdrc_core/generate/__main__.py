@@ -1,0 +1,97 @@
+"""`python -m stdrc_core.generate`: a photo and a prompt to a clip, without ComfyUI.
+
+    NAME.mp4              the clip
+    NAME.sheet.png        the reference beside frames of the clip
+    NAME.similarity.png   the face's likeness to the reference, frame by frame
+    NAME.json             what was asked, FaceSim and the likeness of each frame; written last
+
+By default it runs the miniature that is part of this package, which knows drawn characters alone.
+A batch (`--batch jobs.jsonl`) goes on where it was stopped: what has its NAME.json is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..device import open_device
+from ..guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..layout import Placement
+from ..mini.assets import CHECKPOINT, MINIATURE
+from ..reference import load_opaque_photo
+from .jobs import read_jobs
+from .models import load_pipeline, open_faces, open_text
+from .results import is_done, make
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Makes the clips; input that cannot be used is one sentence on stderr and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = make_parser().parse_args(argv)
+    try:
+        run(args)
+    except ValueError as error:
+        log.error("error: %s", error)
+        sys.exit(2)
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    """The clips' paths. Raises ValueError for input that cannot be used."""
+    jobs = read_jobs(args)
+    waiting = [job for job in jobs if not is_done(args.out, job)]
+    if len(waiting) < len(jobs):
+        log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
+    if waiting:
+        photos = {job.reference: load_opaque_photo(job.reference) for job in waiting}
+        device = open_device(args.device)
+        text = open_text(args, device)
+        prompts = {prompt: text.encode(prompt) for prompt in ("", *(job.prompt for job in waiting))}
+        del text
+        pipeline = load_pipeline(args, device, prompts[""])
+        faces = open_faces(args, device)
+        for job in waiting:
+            make(args.out, job, pipeline, faces, photos[job.reference], prompts[job.prompt])
+    return [args.out / f"{job.name}.mp4" for job in jobs]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stdrc_core.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--reference", type=Path, help="photo of the person")
+    add("--prompt", help="what the clip shows")
+    add("--batch", type=Path, help="JSON lines instead: reference, prompt, and what else differs")
+    add("--out", type=Path, default=Path("outputs"), help="folder for the clips")
+    add("--name", help="of the clip's files; by default the photo's name and the seed")
+    add("--seed", type=int, default=0)
+    add("--steps", dest="num_steps", type=int, default=30)
+    add("--text-scale", type=float, help=f"s_y; the paper's is {TEXT_SCALE}")
+    add("--reference-scale", type=float, help=f"s_r; the paper's is {REFERENCE_SCALE}")
+    add("--frames", dest="num_frames", type=int, help="8n + 1")
+    add("--height", type=int, help="pixels, a multiple of 32")
+    add("--width", type=int, help="pixels, a multiple of 32")
+    add("--fps", type=float, help="frames a second")
+    add("--checkpoint", type=Path, default=CHECKPOINT, help="LTX-2 file; else the miniature")
+    add("--lora", type=Path, help="ST-DRC LoRA for the checkpoint")
+    add("--vae", type=Path, help="file with the video VAE; by default the checkpoint")
+    add("--text-encoder", help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
+    add("--faces", type=Path, help="InsightFace pack folder that measures likeness")
+    add("--placement", type=Placement, choices=list(Placement), help="by default the weights'")
+    add("--offload", action="store_true", help="keeps the transformer's blocks in host memory")
+    default_device = "cuda" if torch.cuda.is_available() else "cpu"
+    add("--device", default=default_device, help="cpu, cuda, cuda:1, ...")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

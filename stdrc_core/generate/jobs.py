@@ -1,0 +1,100 @@
+"""What clips are asked for: one on the command line, or a batch in a file of JSON lines."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..mini.assets import CHECKPOINT
+from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
+from ..pipeline import Shot
+
+# What LTX-2.3 makes well, within reach of one large GPU.
+_LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768}
+_MINIATURE_SHOT = {"num_frames": NUM_FRAMES, "height": SIDE_PX, "width": SIDE_PX, "fps": FPS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One clip to make; `name` is that of its files."""
+
+    name: str
+    reference: Path
+    prompt: str
+    shot: Shot
+    weights: str
+    """Which ones make it."""
+
+    def asked(self) -> dict[str, Any]:
+        """All that decides what the clip is, in plain words and numbers."""
+        asked = dataclasses.asdict(self) | {"reference": str(self.reference)}
+        return asked | asked.pop("shot")
+
+
+def read_jobs(args: argparse.Namespace) -> list[Job]:
+    """The clips to make; ValueError for what is missing, unknown or out of range."""
+    given = {key: getattr(args, key) for key in (f.name for f in dataclasses.fields(Shot))}
+    defaults = _MINIATURE_SHOT if args.checkpoint == CHECKPOINT else _LTX_SHOT
+    common = defaults | {key: value for key, value in given.items() if value is not None}
+    if args.batch is None:
+        if args.reference is None or args.prompt is None:
+            raise ValueError(
+                "reference and prompt are needed: name a photo and say what the clip shows, or "
+                "give --batch."
+            )
+        name = args.name or f"{args.reference.stem}_{args.seed}"
+        shot = Shot(**common)
+        return [
+            Job(
+                name=name,
+                reference=args.reference,
+                prompt=args.prompt,
+                shot=shot,
+                weights=_weights(args),
+            )
+        ]
+    try:
+        lines = args.batch.read_text().splitlines()
+    except OSError as error:
+        raise ValueError(f"batch {args.batch} could not be read ({error.strerror}).") from error
+    jobs = [
+        _read_job(line, f"batch {args.batch}, line {i}", args, common)
+        for i, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    names = [job.name for job in jobs]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if not jobs or doubles:
+        found = f"two clips named {doubles[0]}" if doubles else "no clips"
+        raise ValueError(f"batch {args.batch} has {found}; needs clips with a name of their own.")
+    return jobs
+
+
+def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str, Any]) -> Job:
+    try:
+        values = json.loads(line)
+        reference, prompt = args.batch.parent / values.pop("reference"), values.pop("prompt")
+        shot = Shot(**common | {key: values[key] for key in values if key != "name"})
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where} could not be used ({error}); needs a JSON object with reference, prompt and "
+            "perhaps name, seed, num_steps, num_frames, height, width, fps, text_scale or "
+            "reference_scale."
+        ) from error
+    name = values.get("name", f"{reference.stem}_{shot.seed}")
+    return Job(
+        name=str(name),
+        reference=reference,
+        prompt=str(prompt),
+        shot=shot,
+        weights=_weights(args),
+    )
+
+
+def _weights(args: argparse.Namespace) -> str:
+    names = [path.name for path in (args.checkpoint, args.lora) if path is not None]
+    return " + ".join([*names, *filter(None, [args.placement])])

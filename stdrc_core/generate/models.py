@@ -1,0 +1,87 @@
+"""The models that the command line names, opened."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..backbone import load_backbone
+from ..checkpoint_files import open_checkpoint
+from ..faces.finder import FaceFinder, open_face_pack
+from ..layout import Placement
+from ..lora import merge_lora
+from ..mini.assets import CHECKPOINT, FACES, MINIATURE, open_text_encoder
+from ..pipeline import Pipeline
+from ..text import TextEncoder
+from ..trained_for import TrainedFor, from_settings
+from ..vae import load_vae
+
+log = logging.getLogger(__name__)
+
+
+def open_text(args: argparse.Namespace, device: torch.device) -> TextEncoder:
+    name = MINIATURE if args.checkpoint == CHECKPOINT else args.text_encoder
+    if name is None:
+        raise ValueError(
+            f"text-encoder is missing; {args.checkpoint} needs the folder of Gemma 3 12B: name it."
+        )
+    return open_text_encoder(name, args.checkpoint, device)
+
+
+def load_pipeline(args: argparse.Namespace, device: torch.device, empty: Tensor) -> Pipeline:
+    on_gpu = device.type == "cuda"
+    if args.offload and not on_gpu:
+        raise ValueError(f"offload was asked for on {device}; it needs a GPU: leave it out.")
+    dtype = torch.bfloat16 if on_gpu else torch.float32
+    home = torch.device("cpu") if args.offload else device
+    backbone = load_backbone(args.checkpoint, dtype=dtype, device=home).eval()
+    facts = from_settings(open_checkpoint(args.checkpoint).config.get("transformer", {}))
+    if args.lora is not None:
+        facts = merge_lora(backbone, args.lora) or facts
+    if args.offload:
+        from diffusers.hooks import apply_group_offloading
+
+        apply_group_offloading(
+            backbone.transformer,
+            onload_device=device,
+            offload_device=home,
+            offload_type="block_level",
+            num_blocks_per_group=1,
+            use_stream=True,
+        )
+    return Pipeline(
+        backbone=backbone,
+        vae=load_vae(args.vae or args.checkpoint, dtype).to(device),
+        empty_context=empty.to(device),
+        **_placing(args, facts),
+    )
+
+
+def _placing(args: argparse.Namespace, facts: TrainedFor | None) -> dict[str, Any]:
+    """Where the reference stands: what was asked, else what the weights say, else the paper's."""
+    if facts is None:
+        log.warning(
+            "the weights do not say that they were trained for ST-DRC: likeness cannot be expected"
+        )
+        return {"placement": args.placement or Placement.TASS}
+    if args.placement not in (None, facts.placement):
+        log.warning(
+            "placement was %s; the weights were trained for %s", args.placement, facts.placement
+        )
+    return {
+        "placement": args.placement or facts.placement,
+        "reference_timestep": facts.reference_timestep,
+    }
+
+
+def open_faces(args: argparse.Namespace, device: torch.device) -> FaceFinder | None:
+    """What measures likeness; none for real weights where no face pack is named."""
+    folder = args.faces or (FACES if args.checkpoint == CHECKPOINT else None)
+    if folder is None:
+        log.info("no face pack was named (--faces): likeness is not measured")
+        return None
+    return open_face_pack(folder, device)

@@ -1,0 +1,83 @@
+"""A LoRA file into the backbone's weights: W + strength * (alpha / rank) * B A.
+
+The names are those that ComfyUI's loaders read, which is how the trainer exports (train/export).
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from .backbone import VideoBackbone
+from .checkpoint import TRANSFORMER_PREFIX, transformer_key
+from .checkpoint_files import first_few
+from .trained_for import TrainedFor, from_metadata
+
+log = logging.getLogger(__name__)
+
+_DOWN, _UP, _ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
+# Other trainers' names of the two halves.
+_OTHER_NAMES = {".lora_down.weight": _DOWN, ".lora_up.weight": _UP}
+_SHORT_PREFIX = TRANSFORMER_PREFIX.removeprefix("model.")
+
+
+@torch.no_grad()
+def merge_lora(
+    backbone: VideoBackbone, path: str | Path, strength: float = 1.0
+) -> TrainedFor | None:
+    """Adds the LoRA of `path` to the backbone's weights, in place; returns what its file says.
+
+    Layers of the audio tower, which the backbone has not, are left out. Raises ValueError for a
+    file that cannot be read, holds no LoRA of this model, or whose sizes are another model's.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {_known_name(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"LoRA {path} could not be read ({error}); needs a safetensors file: check the path."
+        ) from error
+    weights = {
+        transformer_key(name).removesuffix(".weight"): parameter
+        for name, parameter in backbone.transformer.named_parameters()
+        if name.endswith(".weight")
+    }
+    modules = [key.removesuffix(_DOWN) for key in tensors if key.endswith(_DOWN)]
+    merged = [module for module in modules if module in weights]
+    if not merged:
+        raise ValueError(
+            f"LoRA {path} holds {first_few(list(tensors))}; needs layers of LTX-2's video branch: "
+            "take a LoRA that was trained for this model."
+        )
+    if len(merged) < len(modules):
+        log.info("LoRA %s: %d layers are not of the video branch", path, len(modules) - len(merged))
+    for module in merged:
+        weight, down = weights[module], tensors[module + _DOWN]
+        up = tensors.get(module + _UP)
+        if up is None or (up.shape[0], down.shape[1]) != tuple(weight.shape):
+            found = None if up is None else [up.shape[0], down.shape[1]]
+            raise ValueError(
+                f"LoRA {path} has a change of shape {found} for {module}; this model's is "
+                f"{list(weight.shape)}: take a LoRA that was trained for this model."
+            )
+    for module in merged:
+        weight, down, up = weights[module], tensors[module + _DOWN], tensors[module + _UP]
+        rank = down.shape[0]
+        alpha = float(tensors.get(module + _ALPHA, torch.tensor(float(rank))))
+        change = strength * alpha / rank * (up.float() @ down.float())
+        weight.copy_(weight.float() + change.to(weight.device))
+    return from_metadata(metadata)
+
+
+def _known_name(key: str) -> str:
+    """A LoRA file's key with the single file's prefix and our names of the halves."""
+    for other, ours in _OTHER_NAMES.items():
+        if key.endswith(other):
+            key = key.removesuffix(other) + ours
+    if key.startswith(_SHORT_PREFIX):
+        return TRANSFORMER_PREFIX + key.removeprefix(_SHORT_PREFIX)
+    return key

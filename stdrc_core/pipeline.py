@@ -1,0 +1,116 @@
+"""The main job without a host: one photo and a prompt to a clip, by the three-stream sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .backbone import VideoBackbone
+from .grid import LTX_SCALE_FACTORS
+from .guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales
+from .layout import Placement
+from .reference import ReferenceTimestep
+from .sampling import sample, sigma_schedule
+from .vae import VideoVAE
+from .video import check_num_frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """What is asked of a clip, but for photo and prompt; sides in pixels."""
+
+    num_frames: int
+    height: int
+    width: int
+    fps: float = 24.0
+    seed: int = 0
+    num_steps: int = 30
+    text_scale: float = TEXT_SCALE
+    reference_scale: float = REFERENCE_SCALE
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes that the VAE cannot make, or a frame rate not above 0."""
+        check_num_frames(self.num_frames)
+        for name in ("height", "width"):
+            side, step = getattr(self, name), getattr(LTX_SCALE_FACTORS, name)
+            if side < step or side % step:
+                raise ValueError(f"{name} was {side}; needs a multiple of {step} pixels.")
+        if not 0 < self.fps < float("inf"):
+            raise ValueError(f"fps was {self.fps}; needs a frame rate above 0.")
+
+    @property
+    def latent_size(self) -> tuple[int, int, int]:
+        """T, H, W."""
+        scale = LTX_SCALE_FACTORS
+        return (
+            (self.num_frames - 1) // scale.time + 1,
+            self.height // scale.height,
+            self.width // scale.width,
+        )
+
+    @property
+    def scales(self) -> GuidanceScales:
+        return GuidanceScales(text=self.text_scale, reference=self.reference_scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """The models, ready to sample; the reference stands where the weights learned it."""
+
+    backbone: VideoBackbone
+    vae: VideoVAE
+    empty_context: Tensor
+    """Embedding of the empty prompt, `[L, D]`, where the models are."""
+    placement: Placement = Placement.TASS
+    reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+
+    @property
+    def device(self) -> torch.device:
+        return self.empty_context.device
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        photo: Tensor,
+        context: Tensor,
+        shot: Shot,
+        on_step: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:
+        """The clip, `[F, h, w, 3]` in [0, 1] on the CPU; `context` `[L, D]` embeds the prompt.
+
+        The noise is drawn on the CPU, as ComfyUI does: a seed means the same clip everywhere.
+        """
+        reference = None
+        if shot.scales.runs_reference:
+            reference = self.vae.encode_photo(photo.to(self.device), shot.height, shot.width)
+        shape = (1, self.vae.latent_channels, *shot.latent_size)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(shot.seed))
+        latent = sample(
+            partial(self._velocity, shot.fps),
+            noise.to(self.device),
+            sigma_schedule(shot.num_steps, noise[0, 0].numel()),
+            text=context[None].to(self.device),
+            empty=self.empty_context[None],
+            reference=reference,
+            scales=shot.scales,
+            on_step=on_step,
+        )
+        pixels = self.vae.decode(latent)[0].permute(1, 2, 3, 0)
+        return ((pixels + 1) / 2).clamp(0, 1).cpu()
+
+    def _velocity(
+        self, fps: float, video: Tensor, t: Tensor, context: Tensor, reference: Tensor | None
+    ) -> Tensor:
+        return self.backbone(
+            video,
+            t,
+            context,
+            frame_rate=fps,
+            reference=reference,
+            placement=self.placement,
+            reference_timestep=self.reference_timestep,
+        )

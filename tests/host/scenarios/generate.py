@@ -1,0 +1,43 @@
+"""The miniature workflow's way from photo and prompt to frames, node by node."""
+
+from __future__ import annotations
+
+import nodes
+from scenarios import world
+from torch import Tensor
+
+
+def clip(
+    photo: Tensor,
+    prompt: str,
+    num_frames: int,
+    side_px: int,
+    num_steps: int,
+    seed: int,
+    text_scale: float,
+    reference_scale: float,
+) -> Tensor:
+    """`[F, h, w, 3]` in [0, 1]."""
+    video = world.node(
+        "EmptyLTXVLatentVideo", width=side_px, height=side_px, length=num_frames, batch_size=1
+    )[0]
+    (reference,) = world.node(
+        "STDRCEncodeReference", image=photo, vae=world.mini_vae(), latent=video
+    )[:1]
+    guider = world.three_streams(
+        world.patched(),
+        reference["samples"],
+        positive=world.conditioning(prompt),
+        negative=world.conditioning(""),
+        text_scale=text_scale,
+        reference_scale=reference_scale,
+    )
+    output, _ = world.node(
+        "SamplerCustomAdvanced",
+        noise=world.node("RandomNoise", noise_seed=seed)[0],
+        guider=guider,
+        sampler=world.sampler("euler"),
+        sigmas=world.node("LTXVScheduler", steps=num_steps, latent=video)[0],
+        latent_image=video,
+    )
+    return nodes.VAEDecode().decode(world.mini_vae(), output)[0]
