@@ -33,7 +33,9 @@ def encode_prompt(text: str) -> Tensor:
             tokens.append(sum(s**0.5 * part for s, part in zip(_SHARES, parts, strict=True)))
         else:
             tokens.append(_vector("word", ""))
-    return torch.stack(tokens)[None]
+    embedding = torch.stack(tokens)[None]
+    centred = embedding - embedding.mean(dim=2, keepdim=True)
+    return centred / centred.std(dim=2, keepdim=True)
 
 
 def _vector(role: str, name: str) -> Tensor:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from stdrc_core import checkpoint
 from stdrc_core.checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
 from stdrc_core.mini.__main__ import DEFAULT_NAME, main
+from stdrc_core.mini.config import AUDIO_HEAD_DIM, HEAD_DIM
 from stdrc_core.mini.weights import (
     build_connector,
     build_transformer,
@@ -137,7 +138,7 @@ def test_connectors_are_in_the_file_under_the_names_that_diffusers_drops(
     kept = diffusers_transformer(tensors)
     connectors = [key for key in own if key.startswith(CONNECTORS)]
     assert len(own) - len(kept) == len(connectors)
-    for head_dim, modality in ((24, "video"), (8, "audio")):
+    for head_dim, modality in ((HEAD_DIM, "video"), (AUDIO_HEAD_DIM, "audio")):
         state = build_connector(head_dim).state_dict()
         prefix = f"{TRANSFORMER}{modality}_embeddings_connector."
         named = {connector_key(key, modality): key for key in state}

@@ -17,6 +17,7 @@ from train import mini_run, run_quantized
 from train.run_quantized import config, run
 
 from stdrc_core.backbone import VideoBackbone, load_backbone
+from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.config import ModelSection, TrainConfig
 from stdrc_core.train.loop import Parts, Result
@@ -126,7 +127,7 @@ def test_a_lora_on_an_8_bit_base_learns(whole: tuple[TrainConfig, Parts, Result]
     assert type(layer).__name__ == "TorchaoLoraLinear"
     assert layer.base_layer.weight.qdata.dtype == torch.int8
     assert {p.dtype for p in parts.model.parameters() if p.requires_grad} == {torch.float32}
-    assert len(result.weights) == 2 * 10 * 2
+    assert len(result.weights) == NUM_LAYERS * 10 * 2
 
 
 def test_its_checkpoints_hold_the_lora_alone(whole: tuple[TrainConfig, Parts, Result]):
