@@ -86,7 +86,7 @@ class Pipeline:
         """
         reference = None
         if shot.scales.runs_reference:
-            reference = self.vae.encode_photo(photo.to(self.device), shot.height, shot.width)
+            reference = self.vae.encode_photo(photo, shot.height, shot.width, self.device)
         shape = (1, self.vae.latent_channels, *shot.latent_size)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(shot.seed))
         latent = sample(

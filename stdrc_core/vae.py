@@ -74,10 +74,10 @@ class VideoVAE(nn.Module):
         mean, std = self._statistics(pixels.device)
         return (torch.cat(latents).to(pixels.device) - mean) / std
 
-    def encode_photo(self, photo: Tensor, height: int, width: int) -> Tensor:
+    def encode_photo(self, photo: Tensor, height: int, width: int, device: torch.device) -> Tensor:
         """z_ref of a photo `[1, h, w, 3 or 4]` in [0, 1], fitted into a frame of `height` x `width`
-        pixels (Eq. 1): one latent frame `[1, C, 1, H/32, W/32]`, on the photo's device."""
-        frame = fit_reference(photo, height, width)
+        pixels (Eq. 1): one latent frame `[1, C, 1, H/32, W/32]`, made on `device`."""
+        frame = fit_reference(photo, height, width).to(device)
         return self.encode(frame.movedim(-1, 1)[:, :, None] * 2 - 1)
 
     def decode(self, latents: Tensor) -> Tensor:

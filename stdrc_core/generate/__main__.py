@@ -5,7 +5,7 @@
     NAME.similarity.png   the face's likeness to the reference, frame by frame
     NAME.json             what was asked, FaceSim and the likeness of each frame; written last
 
-By default it runs the miniature that is part of this package, which knows drawn characters alone.
+The miniature (`python -m stdrc_core.mini`, `--text-encoder miniature`) brings its own face pack.
 A batch (`--batch jobs.jsonl`) goes on where it was stopped: what has its NAME.json is done.
 """
 
@@ -22,10 +22,10 @@ import torch
 from ..device import open_device
 from ..guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..layout import Placement
-from ..mini.assets import CHECKPOINT, MINIATURE
+from ..mini.assets import MINIATURE, open_text_encoder
 from ..reference import load_opaque_photo
 from .jobs import read_jobs
-from .models import load_pipeline, open_faces, open_text
+from .models import load_pipeline, open_faces
 from .results import is_done, make
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> list[Path]:
     if waiting:
         photos = {job.reference: load_opaque_photo(job.reference) for job in waiting}
         device = open_device(args.device)
-        text = open_text(args, device)
+        text = open_text_encoder(args.text_encoder, args.checkpoint, device)
         prompts = {prompt: text.encode(prompt) for prompt in ("", *(job.prompt for job in waiting))}
         del text
         pipeline = load_pipeline(args, device, prompts[""])
@@ -81,10 +81,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--height", type=int, help="pixels, a multiple of 32")
     add("--width", type=int, help="pixels, a multiple of 32")
     add("--fps", type=float, help="frames a second")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="LTX-2 file; else the miniature")
+    add("--checkpoint", type=Path, required=True, help="LTX-2 single file, or the miniature")
     add("--lora", type=Path, help="ST-DRC LoRA for the checkpoint")
     add("--vae", type=Path, help="file with the video VAE; by default the checkpoint")
-    add("--text-encoder", help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
+    add("--text-encoder", required=True, help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
     add("--faces", type=Path, help="InsightFace pack folder that measures likeness")
     add("--placement", type=Placement, choices=list(Placement), help="by default the weights'")
     add("--offload", action="store_true", help="keeps the transformer's blocks in host memory")

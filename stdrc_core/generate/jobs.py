@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mini.assets import CHECKPOINT
+from ..mini.assets import MINIATURE
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..pipeline import Shot
 
@@ -38,7 +38,7 @@ class Job:
 def read_jobs(args: argparse.Namespace) -> list[Job]:
     """The clips to make; ValueError for what is missing, unknown or out of range."""
     given = {key: getattr(args, key) for key in (f.name for f in dataclasses.fields(Shot))}
-    defaults = _MINIATURE_SHOT if args.checkpoint == CHECKPOINT else _LTX_SHOT
+    defaults = _MINIATURE_SHOT if args.text_encoder == MINIATURE else _LTX_SHOT
     common = defaults | {key: value for key, value in given.items() if value is not None}
     if args.batch is None:
         if args.reference is None or args.prompt is None:

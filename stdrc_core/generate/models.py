@@ -14,22 +14,12 @@ from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
 from ..layout import Placement
 from ..lora import merge_lora
-from ..mini.assets import CHECKPOINT, FACES, MINIATURE, open_text_encoder
+from ..mini.assets import FACES, MINIATURE
 from ..pipeline import Pipeline
-from ..text import TextEncoder
 from ..trained_for import TrainedFor, from_settings
 from ..vae import load_vae
 
 log = logging.getLogger(__name__)
-
-
-def open_text(args: argparse.Namespace, device: torch.device) -> TextEncoder:
-    name = MINIATURE if args.checkpoint == CHECKPOINT else args.text_encoder
-    if name is None:
-        raise ValueError(
-            f"text-encoder is missing; {args.checkpoint} needs the folder of Gemma 3 12B: name it."
-        )
-    return open_text_encoder(name, args.checkpoint, device)
 
 
 def load_pipeline(args: argparse.Namespace, device: torch.device, empty: Tensor) -> Pipeline:
@@ -80,7 +70,7 @@ def _placing(args: argparse.Namespace, facts: TrainedFor | None) -> dict[str, An
 
 def open_faces(args: argparse.Namespace, device: torch.device) -> FaceFinder | None:
     """What measures likeness; none for real weights where no face pack is named."""
-    folder = args.faces or (FACES if args.checkpoint == CHECKPOINT else None)
+    folder = args.faces or (FACES if args.text_encoder == MINIATURE else None)
     if folder is None:
         log.info("no face pack was named (--faces): likeness is not measured")
         return None

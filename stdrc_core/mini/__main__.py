@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini`: writes the miniature with random weights; `build` trains one."""
+"""`python -m stdrc_core.mini`: writes the miniature, random weights; `build` trains its faces."""
 
 from __future__ import annotations
 

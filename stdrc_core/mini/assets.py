@@ -1,4 +1,4 @@
-"""The shipped miniature: its files beside this one, and what embeds its prompts."""
+"""What ships of the miniature: its face pack, and what embeds its prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from .config import VIDEO_DIM
 from .prompt import encode_prompt
 
 _FOLDER = Path(__file__).parent / "weights"
-CHECKPOINT = _FOLDER / "stdrc_mini.safetensors"
 FACES = _FOLDER / "faces"
 # What is named where a folder of Gemma would be.
 MINIATURE = "miniature"

@@ -20,7 +20,8 @@ def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
     `detection_rate`: pictures with a face whose box overlaps the true one by half or more (IoU).
     `false_detections`: faces found in an empty scene, on average. `landmark_error`: mean distance
     over the face's longer side. `roc_auc` and `tar_at_far_1e-3`: cosines of two pictures of one
-    person against two of different persons, over the pictures with a face.
+    person against two of different persons, over the pictures with a face; they are left out where
+    the detector finds none.
     """
     finder = open_face_pack(folder)
     persons, embeddings, errors = [], [], []
@@ -34,16 +35,20 @@ def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
         persons.append(i // portraits.per_person)
         embeddings.append(best.embedding)
     false = sum(map(len, finder.find(portraits.empty.movedim(1, -1))))
+    report: dict[str, float] = {
+        "num_persons": portraits.num_persons,
+        "num_pictures": len(portraits.pixels),
+        "detection_rate": len(persons) / len(portraits.pixels),
+        "false_detections": false / max(1, len(portraits.empty)),
+    }
+    if not persons:
+        return report
     matrix, owner = torch.stack(embeddings).numpy(), np.array(persons)
     upper = np.triu(np.ones((len(owner), len(owner)), dtype=bool), k=1)
     cosines, same = (matrix @ matrix.T)[upper], (owner[:, None] == owner)[upper]
     genuine, impostor = cosines[same], np.sort(cosines[~same])
     threshold = np.quantile(impostor, 1 - _FALSE_ACCEPTS)
-    return {
-        "num_persons": portraits.num_persons,
-        "num_pictures": len(portraits.pixels),
-        "detection_rate": len(owner) / len(portraits.pixels),
-        "false_detections": false / max(1, len(portraits.empty)),
+    return report | {
         "landmark_error": float(np.mean(errors)),
         # The share of pairs that are in the right order.
         "roc_auc": float(np.searchsorted(impostor, genuine).mean() / len(impostor)),

@@ -51,7 +51,7 @@ class ReferenceEncoder:
         self.vae, self.height, self.width, self.device = vae, height, width, device
 
     def __call__(self, photo: Tensor) -> Tensor:
-        return self.vae.encode_photo(photo.to(self.device), self.height, self.width)
+        return self.vae.encode_photo(photo, self.height, self.width, self.device)
 
 
 def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = False) -> Parts:

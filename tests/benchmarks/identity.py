@@ -1,6 +1,7 @@
-"""Cost of the identity losses: `python tests/benchmarks/identity.py [--preset full --gpu]`.
+"""Cost of a training step: `python tests/benchmarks/identity.py [--preset full --gpu]`.
 
-A LoRA training step on one clip with L_id and L_tic over one without (aim: at most 1.30): time,
+A LoRA step (or `--method full`) on one clip with L_id and L_tic over one without (aim: at most
+1.30), tokens a second, operations a second and on a GPU the peak of memory. Time,
 steps of all kinds by turns in one run (on a CPU the time of one thread, which other programs do
 not lengthen), and floating-point operations, which are counted without running and hold for any
 machine (`--preset full --flops` needs none). All weights are random.
@@ -84,21 +85,31 @@ def main() -> None:
     parser.add_argument("--flops", action="store_true", help="count operations, run nothing")
     parser.add_argument("--rounds", type=int, help="instead of the preset's")
     parser.add_argument("--latent", type=int, nargs=3, metavar=("T", "H", "W"))
-    options = vars(parser.parse_args())
-    preset, gpu, flops = PRESETS[options.pop("preset")], options.pop("gpu"), options.pop("flops")
-    chosen = preset | {name: value for name, value in options.items() if value is not None}
+    parser.add_argument("--layers", type=int, help="blocks of the transformer, where not all fit")
+    parser.add_argument("--method", choices=("lora", "full"), default="lora")
+    parser.add_argument("--peak-tflops", type=float, help="of the machine: gives its use")
+    args = parser.parse_args()
+    preset = PRESETS[args.preset]
+    given = {"rounds": args.rounds, "latent": args.latent}
+    if args.layers:
+        given["layers_heads_dim"] = (args.layers, *preset["layers_heads_dim"][1:])
+    chosen = preset | {name: value for name, value in given.items() if value is not None}
+    chosen["method"] = args.method
     counted = World(chosen, torch.device("meta"))
     sys.stdout.write(f"{counted.size}, {chosen['dtype']}\n")
     operations = {name: counted.flops(changes) for name, changes in KINDS.items()}
     for name, count in operations.items():
         over = count / operations["plain"]
         report(f"{name:>16}: {count / 1e12:9.4f} TFLOP a step, {over:.3f} of plain")
-    if not flops:
+    if not args.flops:
         torch.set_num_threads(1)
-        report_run(World(chosen, torch.device("cuda" if gpu else "cpu")), chosen["rounds"])
+        world = World(chosen, torch.device("cuda" if args.gpu else "cpu"))
+        report_run(world, chosen["rounds"], operations, args.peak_tflops)
 
 
-def report_run(world: World, rounds: int) -> None:
+def report_run(
+    world: World, rounds: int, operations: dict[str, int], peak_tflops: float | None
+) -> None:
     on_gpu = world.device.type == "cuda"
     name = torch.cuda.get_device_name() if on_gpu else f"{platform.machine()}, one thread"
     report(f"{name}, torch {torch.__version__}, {rounds} rounds")
@@ -113,12 +124,18 @@ def report_run(world: World, rounds: int) -> None:
             # The first round warms up.
             if number >= 0:
                 times_s[kind].append(now_s(on_gpu) - started)
-            elif on_gpu:
+            # From here on the optimizer has its moments.
+            if on_gpu and number == 0:
                 report(f"{kind:>16}: peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
     for kind, values in times_s.items():
         ratios = [a / b for a, b in zip(values, times_s["plain"], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
-        line = f"{kind:>16}: {statistics.median(values) * 1e3:9.1f} ms a step (median)"
+        median_s = statistics.median(values)
+        tflops = operations[kind] / median_s / 1e12
+        line = f"{kind:>16}: {median_s * 1e3:9.1f} ms a step (median), "
+        line += f"{world.num_tokens / median_s:.0f} tokens/s, {tflops:.4g} TFLOP/s"
+        if peak_tflops:
+            line += f" ({tflops / peak_tflops:.1%} of the machine's)"
         if kind != "plain":
             line += f", {middle:.3f} of plain (quartiles {low:.3f} to {high:.3f}"
             line += f", aim at most {AIM:.2f})"
@@ -175,7 +192,9 @@ class World:
             self.recognizer = preset["recognizer"]().eval().requires_grad_(False)
             backbone.transformer.enable_gradient_checkpointing()
             self.vae.enable_gradient_checkpointing()
-            make_trainable(backbone, configuration().trainable, 0)
+            make_trainable(backbone, configuration(preset["method"]).trainable, 0)
+        # The reference is one latent frame more.
+        self.num_tokens = (frames + 1) * rows * columns
         num_parameters = sum(p.numel() for p in backbone.parameters())
         self.model = GroupedVelocity(backbone, configuration(), frame_rate=24.0)
         self.optimizer = make_optimizer(configuration(), self.model)
@@ -258,8 +277,8 @@ class World:
         return ((cropped - whole).abs().mean() / whole.std()).item()
 
 
-def configuration(**objective: Any) -> TrainConfig:
-    """A LoRA run as the recipes have it; every sample has its reference, so that all cost alike."""
+def configuration(method: str = "lora", **objective: Any) -> TrainConfig:
+    """A run as the recipes have it; every sample has its reference, so that all cost alike."""
     return TrainConfig.model_validate(
         {
             "model": {"checkpoint": "random"},
@@ -267,6 +286,7 @@ def configuration(**objective: Any) -> TrainConfig:
             "run": {"out": "none"},
             "reference": {"p_drop": 0},
             "objective": {"face_pack": "random"} | objective,
+            "trainable": {"method": method},
         }
     )
 
