@@ -48,6 +48,17 @@ class LatentGrid:
         return self.num_frames * self.tokens_per_frame
 
 
+def latent_grid(
+    num_frames: int, height: int, width: int, scale: ScaleFactors = LTX_SCALE_FACTORS
+) -> LatentGrid:
+    """The latent's size of a clip of 8n + 1 frames of `height` x `width` pixels."""
+    return LatentGrid(
+        num_frames=(num_frames - 1) // scale.time + 1,
+        height=height // scale.height,
+        width=width // scale.width,
+    )
+
+
 def latent_bounds(grid: LatentGrid, origin: tuple[int, int, int] = (0, 0, 0)) -> Tensor:
     """Boxes of all tokens of `grid`, its first token standing at `origin` = (t, i, j).
 

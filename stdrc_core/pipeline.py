@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .backbone import VideoBackbone
-from .grid import LTX_SCALE_FACTORS
+from .grid import LTX_SCALE_FACTORS, latent_grid
 from .guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales
 from .layout import Placement
 from .reference import ReferenceTimestep
@@ -41,16 +41,6 @@ class Shot:
                 raise ValueError(f"{name} was {side}; needs a multiple of {step} pixels.")
         if not 0 < self.fps < float("inf"):
             raise ValueError(f"fps was {self.fps}; needs a frame rate above 0.")
-
-    @property
-    def latent_size(self) -> tuple[int, int, int]:
-        """T, H, W."""
-        scale = LTX_SCALE_FACTORS
-        return (
-            (self.num_frames - 1) // scale.time + 1,
-            self.height // scale.height,
-            self.width // scale.width,
-        )
 
     @property
     def scales(self) -> GuidanceScales:
@@ -87,7 +77,8 @@ class Pipeline:
         reference = None
         if shot.scales.runs_reference:
             reference = self.vae.encode_photo(photo, shot.height, shot.width, self.device)
-        shape = (1, self.vae.latent_channels, *shot.latent_size)
+        grid = latent_grid(shot.num_frames, shot.height, shot.width)
+        shape = (1, self.vae.latent_channels, grid.num_frames, grid.height, grid.width)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(shot.seed))
         latent = sample(
             partial(self._velocity, shot.fps),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,8 +22,13 @@ def face_sim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
     left out, and where none has one it is 0.0.
     """
     scored = frames[spread(len(frames), NUM_SCORED_FRAMES)]
-    cosines = [max(0.0, each) for each in frame_cosines(scored, e_ref, faces) if each is not None]
-    return sum(cosines) / len(cosines) if cosines else 0.0
+    return clip_score(frame_cosines(scored, e_ref, faces))
+
+
+def clip_score(cosines: Sequence[float | None]) -> float:
+    """FaceSim of the scored frames' cosines, None where a frame has no face."""
+    found = [max(0.0, each) for each in cosines if each is not None]
+    return sum(found) / len(found) if found else 0.0
 
 
 def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[float | None]:

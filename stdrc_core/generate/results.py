@@ -14,7 +14,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..faces.finder import FaceFinder
-from ..faces.similarity import face_sim, frame_cosines, largest_embeddings, spread
+from ..faces.similarity import (
+    NUM_SCORED_FRAMES,
+    clip_score,
+    frame_cosines,
+    largest_embeddings,
+    spread,
+)
 from ..files import written_aside
 from ..pipeline import Pipeline
 from ..reference import fit_reference
@@ -55,7 +61,8 @@ def make(
     write_clip(out / f"{job.name}.mp4", frames, job.shot.fps)
     if e_ref is not None:
         similarity = frame_cosines(frames, e_ref, faces)
-        result |= {"face_sim": face_sim(frames, e_ref, faces), "similarity": similarity}
+        scored = [similarity[i] for i in spread(len(frames), NUM_SCORED_FRAMES)]
+        result |= {"face_sim": clip_score(scored), "similarity": similarity}
         label = f"FaceSim {result['face_sim']:.3f}  {label}"
         _plot(out / f"{job.name}.similarity.png", similarity, job)
     fitted = to_levels(fit_reference(photo, job.shot.height, job.shot.width))

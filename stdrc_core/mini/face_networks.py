@@ -17,7 +17,7 @@ NUM_ANCHORS = 2
 _WIDTHS = (16, 32, 48, 64)
 
 
-class _Residual(nn.Module):
+class IRBlock(nn.Module):
     """ArcFace's improved residual block: BN, conv, BN, PReLU, conv of stride s, BN, shortcut."""
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
@@ -48,7 +48,7 @@ class RecognitionNet(nn.Sequential):
             nn.BatchNorm2d(first),
             nn.PReLU(first),
             *(
-                _Residual(width_in, width, 2)  # 28, 14, 7
+                IRBlock(width_in, width, 2)  # 28, 14, 7
                 for width_in, width in itertools.pairwise(_WIDTHS)
             ),
             nn.Conv2d(last, 32, 1, bias=False),

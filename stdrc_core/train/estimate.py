@@ -10,7 +10,7 @@ import torch
 from ..backbone import VideoBackbone, empty_backbone
 from ..checkpoint import VAE_PREFIX
 from ..checkpoint_files import open_checkpoint
-from ..grid import LTX_SCALE_FACTORS, LatentGrid
+from ..grid import LTX_SCALE_FACTORS, latent_grid
 from .cache import Cache, Manifest
 from .config import TrainConfig
 from .quantization import is_quantized
@@ -98,12 +98,8 @@ def _element(config: TrainConfig) -> int:
 
 def _num_tokens(made: Manifest) -> int:
     """Of a clip and its reference, which is one latent frame more."""
-    scale = LTX_SCALE_FACTORS
-    return LatentGrid(
-        num_frames=(made.num_frames - 1) // scale.time + 2,
-        height=made.height // scale.height,
-        width=made.width // scale.width,
-    ).num_tokens
+    grid = latent_grid(made.num_frames, made.height, made.width)
+    return grid.num_tokens + grid.tokens_per_frame
 
 
 def _per_token(config: TrainConfig, backbone: VideoBackbone) -> int:

@@ -28,7 +28,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from ..faces.finder import FaceFinder
 from ..faces.similarity import face_sim, largest_embeddings, spread
-from ..grid import LTX_SCALE_FACTORS
+from ..grid import latent_grid
 from ..guidance import GuidanceScales
 from ..reference import fit_reference, load_opaque_photo
 from ..sampling import sample, sigma_schedule
@@ -145,10 +145,9 @@ class Validator:
         self.num_frames = self.section.num_frames or manifest.num_frames
         self.height = self.section.height or manifest.height
         self.width = self.section.width or manifest.width
-        scale = LTX_SCALE_FACTORS
-        num_latent_frames = (self.num_frames - 1) // scale.time + 1
-        sides = (self.height // scale.height, self.width // scale.width)
-        self.latent_shape = (1, vae.latent_channels, num_latent_frames, *sides)
+        grid = latent_grid(self.num_frames, self.height, self.width)
+        sides = (grid.num_frames, grid.height, grid.width)
+        self.latent_shape = (1, vae.latent_channels, *sides)
 
     def __call__(self, step: int) -> float | None:
         """Mean FaceSim of the items after `step` steps; None where no face pack is configured, and

@@ -32,10 +32,17 @@ def draw(
     return frames
 
 
-def encode(path: Path, frames: Tensor, fps: Fraction = Fraction(24), rotation: int = 0) -> Path:
+def encode(
+    path: Path,
+    frames: Tensor,
+    fps: Fraction = Fraction(24),
+    rotation: int = 0,
+    **options: str,
+) -> Path:
+    """A clip written by PyAV alone; `options` are x264's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"})
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"} | options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         if rotation:
             stream.set_display_rotation(rotation)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from train import drawn
 
 from stdrc_core.video import contact_sheet, probe, read_clip, read_frames, write_clip
 
@@ -36,16 +37,7 @@ def psnr(one: Tensor, other: Tensor) -> float:
 
 
 def encode(path: Path, frames: Tensor, fps: Fraction, *, rotation: int = 0, gop: int = 12) -> Path:
-    """A clip written by PyAV alone, with what `write_clip` does not offer."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "8", "g": str(gop)})
-        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for pixels in frames.numpy():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    return drawn.encode(path, frames, fps, rotation, crf="8", g=str(gop))
 
 
 def test_a_clip_comes_back_as_it_was_drawn(tmp_path: Path):

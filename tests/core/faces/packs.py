@@ -10,6 +10,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from stdrc_core.mini.face_networks import IRBlock
+
 STRIDES = (8, 16, 32)
 NUM_ANCHORS = 2
 
@@ -30,27 +32,6 @@ def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
             if each.bias is not None:
                 nn.init.normal_(each.bias, 0, 0.3, generator=generator)
     return module.eval()
-
-
-class IRBlock(nn.Module):
-    """ArcFace's improved residual block: BN, conv, BN, PReLU, conv of stride s, BN, shortcut."""
-
-    def __init__(self, width_in: int, width: int, stride: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(width_in),
-            nn.Conv2d(width_in, width, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.PReLU(width),
-            nn.Conv2d(width, width, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(width),
-        )
-        self.shortcut = nn.Sequential(
-            nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x) + self.shortcut(x)
 
 
 def ir_net(num_features: int = 32, width: int = 8) -> nn.Sequential:
