@@ -19,6 +19,9 @@ from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, Scene
 
+# The same seed is the same clip bit for bit at one number of threads.
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = ["--frames", "9", "--height", "64", "--width", "96", "--steps", "2"]
 
 
