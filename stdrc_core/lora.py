@@ -6,6 +6,8 @@ The names are those that ComfyUI's loaders read, which is how the trainer export
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -25,22 +27,14 @@ _SHORT_PREFIX = TRANSFORMER_PREFIX.removeprefix("model.")
 
 
 @torch.no_grad()
-def merge_lora(
-    backbone: VideoBackbone, path: str | Path, strength: float = 1.0
-) -> TrainedFor | None:
-    """Adds the LoRA of `path` to the backbone's weights, in place; returns what its file says.
+def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0) -> None:
+    """Adds the LoRA of `path` to the backbone's weights, in place.
 
     Layers of the audio tower, which the backbone has not, are left out. Raises ValueError for a
     file that cannot be read, holds no LoRA of this model, or whose sizes are another model's.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {_known_name(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"LoRA {path} could not be read ({error}); needs a safetensors file: check the path."
-        ) from error
+    with _opened(path) as file:
+        tensors = {_known_name(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     weights = {
         transformer_key(name).removesuffix(".weight"): parameter
         for name, parameter in backbone.transformer.named_parameters()
@@ -70,7 +64,23 @@ def merge_lora(
         alpha = float(tensors.get(module + _ALPHA, torch.tensor(float(rank))))
         change = strength * alpha / rank * (up.float() @ down.float())
         weight.copy_(weight.float() + change.to(weight.device))
-    return from_metadata(metadata)
+
+
+def lora_facts(path: str | Path) -> TrainedFor | None:
+    """What the file of a LoRA says that it was trained for; ValueError where it cannot be read."""
+    with _opened(path) as file:
+        return from_metadata(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[safe_open]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"LoRA {path} could not be read ({error}); needs a safetensors file: check the path."
+        ) from error
 
 
 def _known_name(key: str) -> str:

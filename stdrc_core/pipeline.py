@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,7 +62,6 @@ class Pipeline:
     def device(self) -> torch.device:
         return self.empty_context.device
 
-    @torch.no_grad()
     def __call__(
         self,
         photo: Tensor,
@@ -74,24 +73,42 @@ class Pipeline:
 
         The noise is drawn on the CPU, as ComfyUI does: a seed means the same clip everywhere.
         """
+        return self.many([photo], context[None], shot, [shot.seed], on_step)[0]
+
+    @torch.no_grad()
+    def many(
+        self,
+        photos: Sequence[Tensor],
+        contexts: Tensor,
+        shot: Shot,
+        seeds: Sequence[int],
+        on_step: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:
+        """Clips `[B, F, h, w, 3]` of as many photos, `contexts` `[B, L, D]` and `seeds`, sampled
+        side by side; but for these, all are `shot`."""
         reference = None
         if shot.scales.runs_reference:
-            reference = self.vae.encode_photo(photo, shot.height, shot.width, self.device)
+            encode = partial(
+                self.vae.encode_photo, height=shot.height, width=shot.width, device=self.device
+            )
+            reference = torch.cat([encode(photo) for photo in photos])
         grid = latent_grid(shot.num_frames, shot.height, shot.width)
         shape = (1, self.vae.latent_channels, grid.num_frames, grid.height, grid.width)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(shot.seed))
-        latent = sample(
+        noise = torch.cat(
+            [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        )
+        latents = sample(
             partial(self._velocity, shot.fps),
             noise.to(self.device),
             sigma_schedule(shot.num_steps, noise[0, 0].numel()),
-            text=context[None].to(self.device),
-            empty=self.empty_context[None],
+            text=contexts.to(self.device),
+            empty=self.empty_context.expand(len(seeds), -1, -1),
             reference=reference,
             scales=shot.scales,
             on_step=on_step,
         )
-        pixels = self.vae.decode(latent)[0].permute(1, 2, 3, 0)
-        return ((pixels + 1) / 2).clamp(0, 1).cpu()
+        pixels = self.vae.decode(latents)
+        return ((pixels.movedim(1, -1) + 1) / 2).clamp(0, 1).cpu()
 
     def _velocity(
         self, fps: float, video: Tensor, t: Tensor, context: Tensor, reference: Tensor | None

@@ -5,7 +5,8 @@
     NAME.similarity.png   the face's likeness to the reference, frame by frame
     NAME.json             what was asked, FaceSim and the likeness of each frame; written last
 
-The miniature (`python -m stdrc_core.mini`, `--text-encoder miniature`) brings its own face pack.
+With no --checkpoint it is the miniature that ships with this project, which knows drawn characters
+alone (`python -m stdrc_core.mini draw` draws the photo of one) and brings its own face pack.
 A batch (`--batch jobs.jsonl`) goes on where it was stopped: what has its NAME.json is done.
 """
 
@@ -22,10 +23,10 @@ import torch
 from ..device import open_device
 from ..guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..layout import Placement
-from ..mini.assets import MINIATURE, open_text_encoder
+from ..mini.text import MINIATURE, open_text_encoder
 from ..reference import load_opaque_photo
 from .jobs import read_jobs
-from .models import load_pipeline, open_faces
+from .models import load_pipeline, name_models, open_faces, read_facts
 from .results import is_done, make
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace) -> list[Path]:
     """The clips' paths. Raises ValueError for input that cannot be used."""
-    jobs = read_jobs(args)
+    name_models(args)
+    facts = read_facts(args)
+    jobs = read_jobs(args, facts)
     waiting = [job for job in jobs if not is_done(args.out, job)]
     if len(waiting) < len(jobs):
         log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace) -> list[Path]:
         text = open_text_encoder(args.text_encoder, args.checkpoint, device)
         prompts = {prompt: text.encode(prompt) for prompt in ("", *(job.prompt for job in waiting))}
         del text
-        pipeline = load_pipeline(args, device, prompts[""])
+        pipeline = load_pipeline(args, facts, device, prompts[""])
         faces = open_faces(args, device)
         for job in waiting:
             make(args.out, job, pipeline, faces, photos[job.reference], prompts[job.prompt])
@@ -75,16 +78,17 @@ def make_parser() -> argparse.ArgumentParser:
     add("--name", help="of the clip's files; by default the photo's name and the seed")
     add("--seed", type=int, default=0)
     add("--steps", dest="num_steps", type=int, default=30)
-    add("--text-scale", type=float, help=f"s_y; the paper's is {TEXT_SCALE}")
-    add("--reference-scale", type=float, help=f"s_r; the paper's is {REFERENCE_SCALE}")
+    paper = "by default what the weights say, else the paper's"
+    add("--text-scale", type=float, help=f"s_y; {paper} {TEXT_SCALE}")
+    add("--reference-scale", type=float, help=f"s_r; {paper} {REFERENCE_SCALE}")
     add("--frames", dest="num_frames", type=int, help="8n + 1")
     add("--height", type=int, help="pixels, a multiple of 32")
     add("--width", type=int, help="pixels, a multiple of 32")
     add("--fps", type=float, help="frames a second")
-    add("--checkpoint", type=Path, required=True, help="LTX-2 single file, or the miniature")
+    add("--checkpoint", type=Path, help="LTX-2 single file; by default the shipped miniature")
     add("--lora", type=Path, help="ST-DRC LoRA for the checkpoint")
     add("--vae", type=Path, help="file with the video VAE; by default the checkpoint")
-    add("--text-encoder", required=True, help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
+    add("--text-encoder", help=f"folder of Gemma 3 12B, or {MINIATURE!r} for the miniature's")
     add("--faces", type=Path, help="InsightFace pack folder that measures likeness")
     add("--placement", type=Placement, choices=list(Placement), help="by default the weights'")
     add("--offload", action="store_true", help="keeps the transformer's blocks in host memory")

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mini.assets import MINIATURE
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
+from ..mini.text import MINIATURE
 from ..pipeline import Shot
+from ..trained_for import TrainedFor
 
 # What LTX-2.3 makes well, within reach of one large GPU.
 _LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768}
@@ -35,10 +36,16 @@ class Job:
         return asked | asked.pop("shot")
 
 
-def read_jobs(args: argparse.Namespace) -> list[Job]:
-    """The clips to make; ValueError for what is missing, unknown or out of range."""
+def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
+    """The clips to make; ValueError for what is missing, unknown or out of range.
+
+    Scales that are not given are those that `facts` name, what the weights were trained for.
+    """
     given = {key: getattr(args, key) for key in (f.name for f in dataclasses.fields(Shot))}
     defaults = _MINIATURE_SHOT if args.text_encoder == MINIATURE else _LTX_SHOT
+    if facts is not None:
+        scales = {"text_scale": facts.text_scale, "reference_scale": facts.reference_scale}
+        defaults = defaults | scales
     common = defaults | {key: value for key, value in given.items() if value is not None}
     if args.batch is None:
         if args.reference is None or args.prompt is None:

@@ -13,8 +13,9 @@ from ..backbone import load_backbone
 from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
 from ..layout import Placement
-from ..lora import merge_lora
-from ..mini.assets import FACES, MINIATURE
+from ..lora import lora_facts, merge_lora
+from ..mini.shipped import CHECKPOINT, FACES
+from ..mini.text import MINIATURE
 from ..pipeline import Pipeline
 from ..trained_for import TrainedFor, from_settings
 from ..vae import load_vae
@@ -22,16 +23,40 @@ from ..vae import load_vae
 log = logging.getLogger(__name__)
 
 
-def load_pipeline(args: argparse.Namespace, device: torch.device, empty: Tensor) -> Pipeline:
+def name_models(args: argparse.Namespace) -> None:
+    """Fills in what was not named: the shipped miniature, with its own prompts.
+
+    Raises ValueError for a checkpoint without a text encoder.
+    """
+    if args.checkpoint is None:
+        args.checkpoint, args.text_encoder = CHECKPOINT, args.text_encoder or MINIATURE
+        log.info(
+            "the shipped miniature: it knows its own drawn characters only, and no real person"
+        )
+    if args.text_encoder is None:
+        raise ValueError(
+            f"text encoder for {args.checkpoint} is missing; needs what embeds its prompts: give "
+            f"--text-encoder, the folder of Gemma 3 12B (or {MINIATURE!r} for a miniature)."
+        )
+
+
+def read_facts(args: argparse.Namespace) -> TrainedFor | None:
+    """What the weights say that they were trained for: the LoRA's word before the checkpoint's."""
+    facts = None if args.lora is None else lora_facts(args.lora)
+    return facts or from_settings(open_checkpoint(args.checkpoint).config.get("transformer", {}))
+
+
+def load_pipeline(
+    args: argparse.Namespace, facts: TrainedFor | None, device: torch.device, empty: Tensor
+) -> Pipeline:
     on_gpu = device.type == "cuda"
     if args.offload and not on_gpu:
         raise ValueError(f"offload was asked for on {device}; it needs a GPU: leave it out.")
     dtype = torch.bfloat16 if on_gpu else torch.float32
     home = torch.device("cpu") if args.offload else device
     backbone = load_backbone(args.checkpoint, dtype=dtype, device=home).eval()
-    facts = from_settings(open_checkpoint(args.checkpoint).config.get("transformer", {}))
     if args.lora is not None:
-        facts = merge_lora(backbone, args.lora) or facts
+        merge_lora(backbone, args.lora)
     if args.offload:
         from diffusers.hooks import apply_group_offloading
 

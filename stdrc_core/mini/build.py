@@ -1,9 +1,15 @@
-"""`python -m stdrc_core.mini build`: makes the miniature's face pack, from nothing but a seed.
+"""`python -m stdrc_core.mini build`: makes the miniature's weights, from nothing but a seed.
 
-    OUT/faces/         the pack, trained on drawn portraits of persons whose `is_unseen` is false
-    OUT/report.json    how good it is on persons that are unseen, and how long it took
+Each stage writes its result below OUT and is skipped when that is there, so that a build that was
+stopped goes on. Persons whose `is_unseen` is true take part in none of them.
 
-The trained VAE and transformer are to follow.
+    faces/                    the face pack, trained on portraits
+    vae.safetensors           the VAE, trained on clips
+    start.safetensors         a miniature with that VAE and a random transformer
+    data/, cache/             drawn clips as files, and what `prepare` makes of them
+    base.safetensors          after the trainer's run of mini_base.yaml: text alone
+    stdrc_mini.safetensors    and of mini.yaml: with the reference in context
+    report.json               what each stage was measured at, and how long it took
 """
 
 from __future__ import annotations
@@ -13,54 +19,166 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..checkpoint import vae_key, write_checkpoint
+from ..checkpoint_files import open_checkpoint
 from ..files import written_aside
+from ..train.__main__ import main as train
+from . import config
+from .dataset import write_dataset
+from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .face_pack import train_detector, train_recognizer, write_face_pack
 from .face_report import face_report
 from .portraits import draw_portraits
+from .shipped import CHECKPOINT_NAME
+from .text import MINIATURE
+from .vae_training import draw_clips, psnr, train_vae
+from .weights import build_vae, random_tensors
 
 log = logging.getLogger(__name__)
 
-_NUM_PORTRAITS, _PORTRAITS_EACH, _NUM_EMPTY = 4000, 4, 3000
+RECIPES = Path(__file__).parents[1] / "train" / "recipes"
+REPORT = "report.json"
+_PORTRAITS_EACH, _NUM_EMPTY, _NUM_VAE_CLIPS = 4, 3000, 2400
 # Persons that the face pack is measured on, their pictures, and scenes without a person.
 _MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200}
+_NUM_MEASURED_CLIPS = 60
 
 
-def build(argv: Sequence[str]) -> Path:
-    """Trains, measures and writes the pack; returns its folder. A pack that is there is replaced
-    once the new one is whole."""
-    args = _parser().parse_args(argv)
-    started = time.perf_counter()
+def main(args: argparse.Namespace) -> None:
+    """Runs the stages that are not done, up to `--until`."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    last = args.until or list(STAGES)[-1]
+    for name, stage in STAGES.items():
+        # A cache goes on by itself; everything else is there whole or not at all.
+        if name == "cache" or not (args.out / name).exists():
+            started = time.perf_counter()
+            stage(args)
+            _note(args.out, f"{name}: time_s", round(time.perf_counter() - started))
+        if name == last:
+            break
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for all that is made")
+    add("--until", choices=list(STAGES), help="the last stage to run; by default all of them")
+    add("--seed", type=int, default=0)
+    add("--num-persons", type=int, default=4000, help="of the face pack's portraits")
+    add("--recognizer-steps", type=int, default=900)
+    add("--detector-steps", type=int, default=1500)
+    add("--vae-steps", type=int, default=6000)
+    add("--num-clips", type=int, default=5000, help="that the transformer learns from")
+
+
+def train_recipe(recipe: Path, out: Path, base: Path, work: Path, seed: int = 0) -> None:
+    """The trainer's run of `recipe` from `base` on the cache of `work`; `out` is one file with its
+    weights and all else of `base`. Goes on where it was stopped."""
+    changes: dict[str, Any] = {
+        "model.checkpoint": base,
+        "data.cache": work / "cache",
+        "run.out": work / "runs" / recipe.stem,
+        "run.seed": seed,
+        "objective.face_pack": work / "faces",
+    }
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    train(["run", str(recipe), *words])
+    whole, trained = map(
+        open_checkpoint, (base, work / "runs" / recipe.stem / "stdrc_full.safetensors")
+    )
+    tensors: dict[str, Tensor] = {}
+    for source in (whole, trained):
+        tensors |= dict(source.read(source.tensors, dtype=torch.bfloat16, device="cpu"))
+    write_checkpoint(out, tensors, dict(whole.config) | dict(trained.config))
+
+
+def _build_faces(args: argparse.Namespace) -> None:
     portraits = draw_portraits(
         args.num_persons, _PORTRAITS_EACH, args.seed, unseen=False, num_empty=_NUM_EMPTY
     )
     detector = train_detector(portraits, num_steps=args.detector_steps, seed=args.seed)
     recognizer = train_recognizer(portraits, num_steps=args.recognizer_steps, seed=args.seed)
-    partial, folder = args.out / ".faces.partial", args.out / "faces"
+    partial = args.out / ".faces.partial"
     shutil.rmtree(partial, ignore_errors=True)
     write_face_pack(partial, detector, recognizer)
-    report = face_report(partial, draw_portraits(**_MEASURED, seed=args.seed + 1, unseen=True))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    report["build_time_s"] = round(time.perf_counter() - started)
-    with written_aside(args.out / "report.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
-    log.info("%s: %s", folder, json.dumps(report))
-    return folder
+    unseen = draw_portraits(**_MEASURED, seed=args.seed + 1, unseen=True)
+    _note(args.out, "faces: on unseen persons", face_report(partial, unseen))
+    partial.rename(args.out / "faces")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m stdrc_core.mini build",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for what is made")
-    add("--seed", type=int, default=0)
-    add("--num-persons", type=int, default=_NUM_PORTRAITS)
-    add("--recognizer-steps", type=int, default=900)
-    add("--detector-steps", type=int, default=1500)
-    return parser
+def _build_vae(args: argparse.Namespace) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(args.seed)
+        vae = build_vae()
+    clips, boxes = draw_clips(_NUM_VAE_CLIPS, args.seed, unseen=False)
+    train_vae(vae, clips, boxes, num_steps=args.vae_steps, seed=args.seed)
+    unseen, _ = draw_clips(_NUM_MEASURED_CLIPS, args.seed + 1, unseen=True)
+    _note(args.out, "vae: PSNR on unseen persons, dB", round(psnr(vae, unseen), 2))
+    with written_aside(args.out / "vae.safetensors") as partial:
+        save_file({key: value.contiguous() for key, value in vae.state_dict().items()}, partial)
+
+
+def _build_start(args: argparse.Namespace) -> None:
+    vae = load_file(args.out / "vae.safetensors")
+    last_block = len(config.ENCODER_LAYERS) - 1
+    named = {vae_key(key, last_block): value.bfloat16() for key, value in vae.items()}
+    metadata = {"transformer": config.TRANSFORMER_CONFIG, "vae": config.VAE_CONFIG}
+    tensors = random_tensors(args.seed) | named
+    write_checkpoint(args.out / "start.safetensors", tensors, metadata)
+
+
+def _build_cache(args: argparse.Namespace) -> None:
+    manifest = write_dataset(args.out / "data", args.num_clips, args.seed)
+    options = {
+        "data": manifest,
+        "out": args.out / "cache",
+        "checkpoint": args.out / "start.safetensors",
+        "faces": args.out / "faces",
+        "text-encoder": MINIATURE,
+        "num-frames": NUM_FRAMES,
+        "height": SIDE_PX,
+        "width": SIDE_PX,
+        "fps": FPS,
+        "shard-size": 256,
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    train(["prepare", *words])
+
+
+def _build_base(args: argparse.Namespace) -> None:
+    out = args.out
+    recipe = RECIPES / "mini_base.yaml"
+    train_recipe(recipe, out / "base.safetensors", out / "start.safetensors", out, args.seed)
+
+
+def _build_stdrc(args: argparse.Namespace) -> None:
+    out = args.out
+    recipe = RECIPES / "mini.yaml"
+    train_recipe(recipe, out / CHECKPOINT_NAME, out / "base.safetensors", out, args.seed)
+
+
+# What each stage makes below OUT.
+STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
+    "faces": _build_faces,
+    "vae.safetensors": _build_vae,
+    "start.safetensors": _build_start,
+    "cache": _build_cache,
+    "base.safetensors": _build_base,
+    CHECKPOINT_NAME: _build_stdrc,
+}
+
+
+def _note(out: Path, what: str, value: object) -> None:
+    """Adds a line to the build's report."""
+    path = out / REPORT
+    notes = json.loads(path.read_text()) if path.is_file() else {}
+    with written_aside(path) as partial:
+        partial.write_text(json.dumps(notes | {what: value}, indent=1) + "\n")
+    log.info("%s: %s", what, value)

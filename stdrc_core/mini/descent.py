@@ -10,12 +10,23 @@ from tqdm.auto import tqdm
 
 
 def descend(
-    network: nn.Module, loss: Callable[[], Tensor], *, num_steps: int, lr: float, name: str
+    network: nn.Module,
+    loss: Callable[[], Tensor],
+    *,
+    num_steps: int,
+    lr: float,
+    name: str,
+    warm_up: float = 0.3,
 ) -> None:
-    """Moves `network` down `loss`, a new batch's at each call; leaves it in evaluation mode."""
+    """Moves `network` down `loss`, a new batch's at each call; leaves it in evaluation mode.
+
+    `warm_up` is the share of the steps in which the learning rate rises to `lr`.
+    """
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=num_steps, pct_start=warm_up
+    )
     average = 0.0
     with tqdm(range(num_steps), name, unit="step") as progress:
         for step in progress:

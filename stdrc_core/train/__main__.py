@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import logging
 import sys
 from collections.abc import Sequence
 
+from ..commands import make_parser
 from .diverged import DivergedError
 
-# Command -> (its module, what it does). Only the module of the command asked for is imported.
+# Command -> (its module, what it does).
 COMMANDS = {
     "prepare": (".prepare_command", "turns a dataset into the cache that training reads"),
     "run": (".run", "trains on a cache; `python -m stdrc_core.train CONFIG.yaml` is the same"),
@@ -28,14 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and _means_run(argv[0]):
         argv.insert(0, "run")
-    parser = argparse.ArgumentParser(prog="python -m stdrc_core.train", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (module_name, summary) in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary)
-        if name in argv[:1]:
-            module = importlib.import_module(module_name, __package__)
-            module.add_arguments(command)
-            command.set_defaults(main=module.main)
+    parser = make_parser(__package__, __doc__, COMMANDS, argv)
     args = parser.parse_args(argv)
     try:
         args.main(args)

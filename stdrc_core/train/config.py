@@ -172,9 +172,9 @@ class ValidationSection(Section):
     num_steps: int = Field(30, ge=1)
     """Of the sampler."""
     text_scale: float = TEXT_SCALE
-    """s_y, Eq. 13."""
+    """s_y, Eq. 13; the exported weights name it as theirs."""
     reference_scale: float = REFERENCE_SCALE
-    """s_r, Eq. 13."""
+    """s_r, Eq. 13; the exported weights name it as theirs."""
     num_frames: int | None = Field(None, ge=1)
     """8n + 1; this and the sides, in pixels, are by default the cache's."""
     height: int | None = Field(None, ge=1, multiple_of=LTX_SCALE_FACTORS.height)

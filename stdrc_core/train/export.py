@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
 from ..checkpoint_files import open_checkpoint
-from ..guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..trained_for import TrainedFor
 from .config import TrainConfig
 
@@ -37,12 +36,12 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Pa
 
 
 def trained_for(config: TrainConfig) -> TrainedFor:
-    """What a run trains its weights for; the scales are the paper's."""
+    """What a run trains its weights for; the scales are those that it validates with."""
     return TrainedFor(
         placement=config.reference.placement,
         reference_timestep=config.reference.timestep,
-        text_scale=TEXT_SCALE,
-        reference_scale=REFERENCE_SCALE,
+        text_scale=config.validation.text_scale,
+        reference_scale=config.validation.reference_scale,
         base_model=config.model.checkpoint.name,
         config_sha256=hashlib.sha256(config.to_yaml().encode()).hexdigest(),
     )

@@ -11,7 +11,7 @@ import torch
 
 from ..device import open_device
 from ..faces.finder import open_face_pack
-from ..mini.assets import MINIATURE, open_text_encoder
+from ..mini.text import MINIATURE, open_text_encoder
 from ..vae import load_vae
 from .cache import fingerprint
 from .prepare import Models, PrepareConfig, prepare

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from ..faces.finder import PackFinder, open_face_pack
-from ..mini.assets import open_text_encoder
+from ..mini.text import open_text_encoder
 from .assemble import assemble
 from .batches import own_share
 from .checkpoints import CheckpointFolder

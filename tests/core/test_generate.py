@@ -14,10 +14,10 @@ from PIL import Image
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.generate.__main__ import main, make_parser, run
-from stdrc_core.mini.assets import FACES
 from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, Scene
+from stdrc_core.mini.shipped import FACES
 
 # The same seed is the same clip bit for bit at one number of threads.
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from torch import Tensor, nn
 
 from stdrc_core import checkpoint
 from stdrc_core.checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
-from stdrc_core.mini.__main__ import DEFAULT_NAME, main
 from stdrc_core.mini.config import AUDIO_HEAD_DIM, HEAD_DIM
 from stdrc_core.mini.weights import (
     build_connector,
@@ -34,7 +31,6 @@ from stdrc_core.mini.weights import (
     write_miniature,
 )
 
-PROJECT = Path(__file__).parents[2]
 TRANSFORMER, VAE = "model.diffusion_model.", "vae."
 CONNECTORS = (
     f"{TRANSFORMER}video_embeddings_connector.",
@@ -329,33 +325,6 @@ def test_writing_replaces_an_old_file_and_makes_missing_folders(tmp_path: Path):
     assert torch.equal(load_file(path)["a"], torch.full((3, 2), 2))
     with safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["config"]) == {"version": 2}
-
-
-# The command
-
-
-def test_the_command_writes_the_seeds_file_where_it_is_told(tmp_path: Path):
-    out = tmp_path / "new" / "tiny.safetensors"
-    done = subprocess.run(
-        [sys.executable, "-m", "stdrc_core.mini", "--out", str(out), "--seed", "3"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert str(out) in done.stderr
-    assert out.read_bytes() == write_miniature(tmp_path / "same", seed=3).read_bytes()
-
-
-def test_the_command_takes_a_folder_and_names_the_file_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_checkpoint: Path
-):
-    monkeypatch.setattr(sys, "argv", ["mini", "--out", str(tmp_path)])
-    main()
-    assert [path.name for path in tmp_path.iterdir()] == [DEFAULT_NAME]
-    assert (tmp_path / DEFAULT_NAME).read_bytes() == mini_checkpoint.read_bytes()
 
 
 def _block_numbers(tensors: dict[str, Tensor], prefix: str) -> set[str]:

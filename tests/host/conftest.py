@@ -11,28 +11,22 @@ from comfyui import ComfyUI, Worker
 from comfyui_server import Server
 
 
-def make_base(
-    comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A base directory with this pack and the miniature in it."""
-    base = comfyui.make_base(tmp_path_factory.mktemp("comfyui") / "base")
-    shutil.copy(mini_checkpoint, base / "models" / "checkpoints")
-    return base
-
-
 @pytest.fixture(scope="session")
 def host(
     comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
-    worker = Worker(comfyui, make_base(comfyui, mini_checkpoint, tmp_path_factory))
+    """Its `stdrc_mini.safetensors` has random weights, which no test can mistake for trained."""
+    base = comfyui.make_base(tmp_path_factory.mktemp("comfyui") / "base")
+    shutil.copy(mini_checkpoint, base / "models" / "checkpoints")
+    worker = Worker(comfyui, base)
     yield worker
     worker.close()
 
 
 @pytest.fixture(scope="session")
-def server(
-    comfyui: ComfyUI, mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    server = Server(comfyui, make_base(comfyui, mini_checkpoint, tmp_path_factory))
+def server(comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """On nothing but this pack: the miniature is the one that ships with it."""
+    base = comfyui.make_base(tmp_path_factory.mktemp("comfyui") / "base")
+    server = Server(comfyui, base)
     yield server
     server.close()

@@ -143,10 +143,10 @@ def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> N
         "app.graph.nodes.find((n) => n.type === 'STDRCEncodeReference').imgs?.length === 1",
         timeout=30_000,
     )
-    # So does what Apply TASS-RoPE Patch read off the weights: here, nothing.
+    # So does what Apply TASS-RoPE Patch read off the weights.
     page.wait_for_function(
         "app.graph.nodes.find((n) => n.type === 'STDRCApplyTASSRoPE')"
-        ".widgets.some((w) => String(w.value).includes('layout tass, clean: the weights do not'))",
+        ".widgets.some((w) => String(w.value).includes('tass, clean, which the weights'))",
         timeout=30_000,
     )
     assert page.evaluate(INSPECT)["red"] == []

@@ -17,7 +17,7 @@ from train.overfit import (
 )
 
 from stdrc_core.guidance import GuidanceScales
-from stdrc_core.mini.assets import MiniatureText
+from stdrc_core.mini.text import MiniatureText
 from stdrc_core.sampling import sample
 
 pytestmark = pytest.mark.host

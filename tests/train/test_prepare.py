@@ -16,8 +16,8 @@ from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, ph
 from stdrc_core.faces.detector import FaceDetector
 from stdrc_core.faces.finder import PackFinder
 from stdrc_core.faces.recognizer import Recognizer
-from stdrc_core.mini.assets import MiniatureText
 from stdrc_core.mini.config import VIDEO_DIM
+from stdrc_core.mini.text import MiniatureText
 from stdrc_core.train import prepare as prepare_module
 from stdrc_core.train.__main__ import main
 from stdrc_core.train.cache import Cache, Sample, fingerprint

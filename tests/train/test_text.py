@@ -17,7 +17,7 @@ from torch import Tensor
 from stdrc_core.checkpoint import write_checkpoint
 from stdrc_core.connector import load_connector
 from stdrc_core.mini import config
-from stdrc_core.mini.assets import MiniatureText
+from stdrc_core.mini.text import MiniatureText
 from stdrc_core.text import NUM_TOKENS, load_gemma
 
 pytest.importorskip("transformers", reason="reads Gemma with transformers: pip install it")

@@ -1,4 +1,4 @@
-"""What ships of the miniature: its face pack, and what embeds its prompts."""
+"""What embeds prompts: the miniature's own encoder, or Gemma."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from ..text import TextEncoder, load_gemma
 from .config import VIDEO_DIM
 from .prompt import encode_prompt
 
-_FOLDER = Path(__file__).parent / "weights"
-FACES = _FOLDER / "faces"
 # What is named where a folder of Gemma would be.
 MINIATURE = "miniature"
 

@@ -1,0 +1,37 @@
+"""`python -m stdrc_core.mini draw`: the photo of a person whom the miniature has never seen."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..files import written_aside
+from .character import draw_numbers, identity
+from .drawing import draw_photo
+from .scene import draw_scene
+
+log = logging.getLogger(__name__)
+
+
+def unseen_photo(seed: int) -> np.ndarray:
+    """`[h, w, 3]` uint8: the seed's person, none of those in any training, in a random scene."""
+    rng = random.Random(seed)
+    (number,) = draw_numbers(1, rng, unseen=True)
+    return draw_photo(identity(number), draw_scene(rng))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("person.png"), help="PNG to write")
+    parser.add_argument("--seed", type=int, default=0, help="whom to draw")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Writes the photo."""
+    with written_aside(args.out) as partial:
+        Image.fromarray(unseen_photo(args.seed)).save(partial, format="png")
+    log.info("%s", args.out)

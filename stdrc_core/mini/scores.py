@@ -1,0 +1,129 @@
+"""Scores of sampled clips of unseen persons: likeness, its constancy, leaks, and the caption."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from ..faces.finder import FaceFinder
+from ..faces.similarity import clip_score, largest_embeddings, spread
+from ..pipeline import Pipeline, Shot
+from ..video import to_levels
+from .character import Identity, draw_numbers, identity
+from .drawing import draw_clip, draw_photo
+from .reader import CaptionReader
+from .scene import ATTRIBUTES, Scene, draw_scene
+from .text import MiniatureText
+
+# Frames that are searched for faces: FaceSim's 16 of 17 would be hardly better and twice as slow.
+_NUM_FRAMES = 8
+_BATCH_SIZE = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A person, the scene of the photo, and the scene that the prompt asks for: unlike the photo's
+    in every attribute."""
+
+    person: Identity
+    photo_scene: Scene
+    scene: Scene
+
+    @property
+    def photo(self) -> Tensor:
+        """`[1, h, w, 3]` in [0, 1]."""
+        return torch.from_numpy(draw_photo(self.person, self.photo_scene))[None].float() / 255
+
+    def true_clip(self) -> Tensor:
+        """What a perfect generator might make, `[F, h, w, 3]` uint8."""
+        return torch.from_numpy(draw_clip(self.person, self.scene).pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Of one clip; shares and cosines."""
+
+    identity: float
+    """FaceSim with the photo."""
+    constancy: float | None
+    """Mean cosine of the frames' faces with their mean (Eq. 10); None without a face."""
+    leak: float
+    """Share of the background's attributes that are read as the photo's."""
+    caption: float
+    """Share of the caption's attributes that are read back."""
+
+
+# Name -> how it reads in a table.
+COLUMNS = {
+    "identity": "identity similarity",
+    "constancy": "temporal consistency",
+    "leak": "background leak",
+    "caption": "caption adherence",
+}
+_BACKGROUND = ("background", "pattern")
+
+
+def draw_cases(count: int, seed: int) -> list[Case]:
+    """`count` unseen persons with a photo and a prompt each."""
+    rng = random.Random(seed)
+    cases = []
+    for number in draw_numbers(count, rng, unseen=True):
+        scene = draw_scene(rng)
+        photo_scene = draw_scene(rng, unlike=scene)
+        cases.append(Case(person=identity(number), photo_scene=photo_scene, scene=scene))
+    return cases
+
+
+def sample_cases(
+    pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int, name: str = "clips"
+) -> list[Tensor]:
+    """A clip `[F, h, w, 3]` uint8 for each case; its noise is that of `seed` and its place."""
+    text = MiniatureText()
+    clips: list[Tensor] = []
+    for start in tqdm(range(0, len(cases), _BATCH_SIZE), name, unit="batch"):
+        chosen = cases[start : start + _BATCH_SIZE]
+        contexts = torch.stack([text.encode(case.scene.caption) for case in chosen])
+        seeds = [seed * len(cases) + start + i for i in range(len(chosen))]
+        sampled = pipeline.many([case.photo for case in chosen], contexts, shot, seeds)
+        clips += to_levels(sampled).unbind()
+    return clips
+
+
+def score_clips(
+    clips: Sequence[Tensor], cases: Sequence[Case], faces: FaceFinder, reader: CaptionReader
+) -> list[Score]:
+    """The score of each clip `[F, h, w, 3]` uint8 against its case."""
+    scores = []
+    for clip, case in zip(clips, cases, strict=True):
+        (e_ref,) = largest_embeddings(to_levels(case.photo), faces)
+        found = largest_embeddings(clip[spread(len(clip), _NUM_FRAMES)], faces)
+        (read,) = reader.read(clip[None])
+        scores.append(
+            Score(
+                identity=clip_score(
+                    [None if each is None else float(each @ e_ref) for each in found]
+                ),
+                constancy=_constancy([each for each in found if each is not None]),
+                leak=_share(read, case.photo_scene, _BACKGROUND),
+                caption=_share(read, case.scene, tuple(ATTRIBUTES)),
+            )
+        )
+    return scores
+
+
+def _constancy(embeddings: list[Tensor]) -> float | None:
+    if not embeddings:
+        return None
+    stacked = torch.stack(embeddings)
+    return float((stacked @ F.normalize(stacked.mean(dim=0), dim=0)).mean())
+
+
+def _share(read: dict[str, str], scene: Scene, names: Sequence[str]) -> float:
+    return float(np.mean([read[name] == getattr(scene, name) for name in names]))

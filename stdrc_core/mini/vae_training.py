@@ -1,0 +1,148 @@
+"""Trains the miniature's video VAE on drawn clips: LTX-2.3's architecture in small."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLLTX2Video
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from .character import draw_numbers, identity
+from .descent import descend
+from .drawing import draw_clip
+from .scene import draw_scene
+from .vae_start import layer_inputs, start_from_components
+
+# Noise on the latents, in their standard deviations: what decodes well although a little wrong is
+# what a generator can hit.
+_LATENT_NOISE = 0.1
+_EDGE_WEIGHT = 1.0
+_FACE_WEIGHT = 2.0
+_NUM_START_CLIPS = 240
+
+
+def draw_clips(count: int, seed: int, *, unseen: bool) -> tuple[Tensor, Tensor]:
+    """Clips `[N, F, 3, h, w]` uint8 of as many persons, and the face's boxes `[N, F, 4]` px."""
+    rng = random.Random(seed)
+    pixels, boxes = [], []
+    for number in tqdm(draw_numbers(count, rng, unseen=unseen), "clips", unit="clip"):
+        drawn = draw_clip(identity(number), draw_scene(rng))
+        pixels.append(drawn.pixels)
+        boxes.append(drawn.boxes)
+    clips = torch.from_numpy(np.stack(pixels)).movedim(-1, 2).contiguous()
+    return clips, torch.from_numpy(np.stack(boxes))
+
+
+def train_vae(
+    vae: AutoencoderKLLTX2Video,
+    clips: Tensor,
+    boxes: Tensor,
+    *,
+    num_steps: int,
+    batch_size: int = 4,
+    num_photos: int = 4,
+    lr: float = 6e-4,
+    seed: int = 0,
+) -> None:
+    """Trains `vae` in place on whole clips and, as references are encoded, single frames.
+
+    `clips` `[N, F, 3, h, w]` uint8 with the faces' `boxes` `[N, F, 4]` px. The encoder's pyramid
+    stays as `start_from_components` sets it; its last convolution and the decoder learn. Ends by
+    measuring the latents' mean and standard deviation per channel.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start_from_components(vae, signed(clips[:_NUM_START_CLIPS]))
+    frames = torch.randint(clips.shape[1], (len(clips),), generator=generator)
+    every = torch.arange(len(clips))
+    stills, still_boxes = clips[every, frames, None], boxes[every, frames, None]
+    sets = [
+        (pixels, _face_weights(where, clips.shape[-1]), _features(vae, pixels), count)
+        for pixels, where, count in (
+            (clips, boxes, batch_size),
+            (stills, still_boxes, num_photos),
+        )
+    ]
+
+    def loss() -> Tensor:
+        total = torch.zeros(())
+        for pixels, weights, features, count in sets:
+            chosen = torch.randint(len(pixels), (count,), generator=generator)
+            share = pixels.shape[1] / clips.shape[1]
+            latents = vae.encoder.conv_out(features[chosen], causal=True)[:, :-1]
+            error = _error(vae, latents, signed(pixels[chosen]), weights(chosen), generator)
+            total = total + max(share, 0.2) * error
+        return total
+
+    learning = nn.ModuleList([vae.encoder.conv_out, vae.decoder])
+    descend(learning, loss, num_steps=num_steps, lr=lr, warm_up=0.05, name="VAE")
+    vae.eval()
+    measure_latents(vae, clips[:: max(1, len(clips) // 256)])
+
+
+@torch.no_grad()
+def measure_latents(vae: AutoencoderKLLTX2Video, clips: Tensor) -> None:
+    """Sets the VAE's per-channel statistics, by which latents are normalised."""
+    latents = torch.cat([vae.encode(signed(clip[None])).latent_dist.mode() for clip in clips])
+    vae.latents_mean.copy_(latents.mean(dim=(0, 2, 3, 4)))
+    vae.latents_std.copy_(latents.std(dim=(0, 2, 3, 4)))
+
+
+@torch.no_grad()
+def psnr(vae: AutoencoderKLLTX2Video, clips: Tensor) -> float:
+    """Of what `vae` makes of `clips` `[N, F, 3, h, w]` uint8: their mean, in dB."""
+    errors = []
+    for clip in clips:
+        pixels = signed(clip[None])
+        decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample
+        errors.append((decoded.clamp(-1, 1) - pixels).square().mean())
+    return float((10 * (4 / torch.stack(errors)).log10()).mean())
+
+
+def signed(clips: Tensor) -> Tensor:
+    """`[B, F, 3, h, w]` uint8 to `[B, 3, F, h, w]` in [-1, 1]."""
+    return clips.movedim(1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def _features(vae: AutoencoderKLLTX2Video, clips: Tensor) -> Tensor:
+    """What the encoder's last convolution is given for `clips`."""
+    parts = tqdm(clips.split(8), "features", unit="batch")
+    return torch.cat(
+        [
+            layer_inputs(vae.encoder.conv_out, lambda one: vae.encode(one), signed(part))
+            for part in parts
+        ]
+    )
+
+
+def _error(
+    vae: AutoencoderKLLTX2Video,
+    latents: Tensor,
+    pixels: Tensor,
+    weights: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Weighted L1 of pixels, and of the differences of neighbours: edges."""
+    spread = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
+    noise = torch.randn(latents.shape, generator=generator) * _LATENT_NOISE
+    error = vae.decoder(latents + noise * spread) - pixels
+    edges = sum((error.diff(dim=dim).abs()).mean() for dim in (3, 4))
+    return (error.abs() * weights).mean() + _EDGE_WEIGHT * edges
+
+
+def _face_weights(boxes: Tensor, side_px: int) -> Callable[[Tensor], Tensor]:
+    """Pixels of the face weigh more: that is what this world is about."""
+    line = torch.arange(side_px) + 0.5
+
+    def weights(chosen: Tensor) -> Tensor:
+        left, top, right, bottom = boxes[chosen][..., None].unbind(dim=2)  # [B, F, 1] each
+        inside_x = (line > left) & (line < right)
+        inside_y = (line > top) & (line < bottom)
+        inside = inside_y[..., :, None] & inside_x[..., None, :]
+        return 1 + _FACE_WEIGHT * inside[:, None].float()  # [B, 1, F, h, w]
+
+    return weights
