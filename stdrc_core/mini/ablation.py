@@ -7,6 +7,8 @@ build; samples the same prompts, photos and seeds of persons that none has seen;
     ablation.md     the same as a table
     ablation.png    photos beside each row's clips
     sweeps.json, sweeps.png   the last row's scores over s_r and over s_y
+
+Run again, it goes on: a row that is scored (row_N.json) stays as it is.
 """
 
 from __future__ import annotations
@@ -43,7 +45,15 @@ from .text import MiniatureText
 log = logging.getLogger(__name__)
 
 TEXT_SCALE, REFERENCE_SCALE = 3.0, 5.0
-_SHOT = Shot(num_frames=NUM_FRAMES, height=SIDE_PX, width=SIDE_PX, fps=FPS, num_steps=20)
+SHOT = Shot(
+    num_frames=NUM_FRAMES,
+    height=SIDE_PX,
+    width=SIDE_PX,
+    fps=FPS,
+    num_steps=20,
+    text_scale=TEXT_SCALE,
+    reference_scale=REFERENCE_SCALE,
+)
 _READER = {"num_clips": 4000, "num_steps": 1200}
 _SWEPT = (0.0, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0)
 # Rows and columns of the contact sheet: persons, and frames of each row's clip.
@@ -79,25 +89,27 @@ def main(args: argparse.Namespace) -> None:
     faces = open_face_pack(args.build / "faces")
     reader = _read_or_train_reader(args.build, args.seed)
     results: dict[str, dict[str, Any]] = {}
-    sheets: dict[str, list[Tensor]] = {}
-    for row in ROWS:
+    shown: dict[str, list[Tensor]] = {}
+    for number, row in enumerate(ROWS):
         pipeline = open_row(row, args.build)
-        shot = replace(_SHOT, text_scale=row.text_scale, reference_scale=row.reference_scale)
-        clips, scores = [], []
-        for seed in range(args.num_seeds):
-            clips = sample_cases(pipeline, cases, shot, seed, row.name)
-            scores.append(score_clips(clips, cases, faces, reader))
-        results[row.name] = summary(scores)
-        sheets[row.name] = clips[:_SHEET_PERSONS]
-        log.info("%s: %s", row.name, results[row.name])
+        shot = replace(SHOT, text_scale=row.text_scale, reference_scale=row.reference_scale)
+        done = args.out / f"row_{number}.json"
+        if not done.is_file():
+            scores = []
+            for seed in range(args.num_seeds):
+                clips = sample_cases(pipeline, cases, shot, seed, row.name)
+                scores.append(score_clips(clips, cases, faces, reader))
+            _write_json(done, summary(scores))
+        results[row.name] = json.loads(done.read_text())
+        shown[row.name] = sample_cases(pipeline, cases[:_SHEET_PERSONS], shot, 0, "sheet")
     truth = [case.true_clip() for case in cases]
-    results[TRUE_CLIPS] = summary([score_clips(truth, cases, faces, reader)])
     decoded = _round_trip(pipeline, truth)
-    results[DECODED_CLIPS] = summary([score_clips(decoded, cases, faces, reader)])
+    for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
+        results[name] = summary([score_clips(clips, cases, faces, reader)])
     _write_json(args.out / "ablation.json", results)
     with written_aside(args.out / "ablation.md") as partial:
         partial.write_text(table(results))
-    _draw_sheet(args.out / "ablation.png", cases, sheets)
+    _draw_sheet(args.out / "ablation.png", cases, shown)
     sweeps = sweep(pipeline, cases[: args.num_swept], faces, reader)
     _write_json(args.out / "sweeps.json", sweeps)
     plot_sweeps(args.out / "sweeps.png", sweeps)
@@ -178,7 +190,7 @@ def sweep(
         sweeps[name] = []
         for scale in _SWEPT:
             scales = {"text_scale": TEXT_SCALE, "reference_scale": REFERENCE_SCALE, name: scale}
-            clips = sample_cases(pipeline, cases, replace(_SHOT, **scales), 0, f"{name} {scale}")
+            clips = sample_cases(pipeline, cases, replace(SHOT, **scales), 0, f"{name} {scale}")
             scores = summary([score_clips(clips, cases, faces, reader)])
             sweeps[name].append({"scale": scale, **scores})
     return sweeps

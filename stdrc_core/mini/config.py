@@ -18,8 +18,22 @@ NUM_CONNECTOR_LAYERS = 1
 # diffusers fixes the encoder's first width at the latent's, and the host cannot narrow it after.
 ENCODER_CHANNELS = 128
 ENCODER_LAYERS = (0, 0, 0, 0, 0)
-DECODER_LAYERS = (1, 1, 1, 1)
+# Large blocks last: what is kept of them decides how sharp so small a VAE is.
+DOWNSAMPLERS = {
+    "compress_all_res": "spatiotemporal",
+    "compress_space_res": "spatial",
+    "compress_time_res": "temporal",
+}
+ENCODER_ORDER = (
+    "compress_all_res",
+    "compress_all_res",
+    "compress_space_res",
+    "compress_time_res",
+)
+# From the last block to the first, as files list them; the last upsampler keeps its width.
+DECODER_LAYERS = (0, 1, 1, 1)
 DECODER_CHANNELS = (24, 48, 96)
+UPSAMPLE_FACTORS = (1, 2, 2)
 
 # As the metadata of an LTX-2.3 file names them.
 TRANSFORMER_CONFIG = {
@@ -55,13 +69,6 @@ TRANSFORMER_CONFIG = {
     "av_ca_timestep_scale_multiplier": 1,
 }
 
-_DOWNSAMPLERS = (
-    "compress_space_res",
-    "compress_time_res",
-    "compress_all_res",
-    "compress_all_res",
-)
-
 VAE_CONFIG = {
     "_class_name": "CausalVideoAutoencoder",
     "dims": 3,
@@ -71,7 +78,7 @@ VAE_CONFIG = {
     "encoder_blocks": [
         *(
             block
-            for layers, name in zip(ENCODER_LAYERS, _DOWNSAMPLERS, strict=False)
+            for layers, name in zip(ENCODER_LAYERS[:-1], ENCODER_ORDER, strict=True)
             for block in (["res_x", {"num_layers": layers}], [name, {"multiplier": 1}])
         ),
         ["res_x", {"num_layers": ENCODER_LAYERS[-1]}],
@@ -79,16 +86,16 @@ VAE_CONFIG = {
     "decoder_blocks": [
         *(
             block
-            for layers in DECODER_LAYERS[:-1]
+            for layers, factor in zip(DECODER_LAYERS[:-1], UPSAMPLE_FACTORS, strict=True)
             for block in (
                 ["res_x", {"num_layers": layers, "inject_noise": False}],
-                ["compress_all", {"residual": True, "multiplier": 2}],
+                ["compress_all", {"residual": True, "multiplier": factor}],
             )
         ),
         ["res_x", {"num_layers": DECODER_LAYERS[-1], "inject_noise": False}],
     ],
     "encoder_base_channels": ENCODER_CHANNELS,
-    "decoder_base_channels": DECODER_CHANNELS[0] // 2,
+    "decoder_base_channels": DECODER_CHANNELS[0] // UPSAMPLE_FACTORS[0],
     "scaling_factor": 1.0,
     "norm_layer": "pixel_norm",
     "patch_size": 4,

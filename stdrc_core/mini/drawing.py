@@ -69,17 +69,17 @@ def _pose(scene: Scene, u: float) -> Pose:
     yaw, pitch, roll = scene.pose
     match scene.motion:
         case "turns left":
-            yaw -= 0.45 * swing
+            yaw -= 0.25 * swing
         case "turns right":
-            yaw += 0.45 * swing
+            yaw += 0.25 * swing
         case "nods slowly":
-            pitch += 0.3 * wave
+            pitch += 0.2 * wave
         case "tilts sideways":
-            roll += 0.3 * wave
+            roll += 0.2 * wave
         case "walks right":
-            x += 0.12 * swing
+            x += 0.06 * swing
         case "comes closer":
-            size *= 1 + 0.18 * swing
+            size *= 1 + 0.09 * swing
     is_speaking = scene.motion == "speaks up"
     return Pose(
         x=x,
@@ -88,7 +88,7 @@ def _pose(scene: Scene, u: float) -> Pose:
         yaw=yaw,
         pitch=pitch,
         roll=roll,
-        mouth_open=0.1 * (0.5 - 0.5 * math.cos(6 * math.pi * u)) if is_speaking else 0.0,
+        mouth_open=0.1 * (0.5 - 0.5 * math.cos(2 * math.pi * u)) if is_speaking else 0.0,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ from .vae_start import layer_inputs, start_from_components
 
 # Noise on the latents, in their standard deviations: what decodes well although a little wrong is
 # what a generator can hit.
-_LATENT_NOISE = 0.1
+_LATENT_NOISE = 0.03
 _EDGE_WEIGHT = 1.0
 _FACE_WEIGHT = 2.0
+# The encoder's downsamplers that learn, the last ones; those before them are cheap to keep.
+_NUM_LEARNED_DOWNSAMPLERS = 2
 _NUM_START_CLIPS = 240
 
 
@@ -45,22 +47,24 @@ def train_vae(
     num_steps: int,
     batch_size: int = 4,
     num_photos: int = 4,
-    lr: float = 6e-4,
+    lr: float = 5e-4,
     seed: int = 0,
 ) -> None:
     """Trains `vae` in place on whole clips and, as references are encoded, single frames.
 
-    `clips` `[N, F, 3, h, w]` uint8 with the faces' `boxes` `[N, F, 4]` px. The encoder's pyramid
-    stays as `start_from_components` sets it; its last convolution and the decoder learn. Ends by
-    measuring the latents' mean and standard deviation per channel.
+    `clips` `[N, F, 3, h, w]` uint8 with the faces' `boxes` `[N, F, 4]` px. What the encoder does
+    first stays as `start_from_components` sets it; its end and the decoder learn. Ends by measuring
+    the latents' mean and standard deviation per channel.
     """
     generator = torch.Generator().manual_seed(seed)
     start_from_components(vae, signed(clips[:_NUM_START_CLIPS]))
     frames = torch.randint(clips.shape[1], (len(clips),), generator=generator)
     every = torch.arange(len(clips))
     stills, still_boxes = clips[every, frames, None], boxes[every, frames, None]
+    downsamplers = [block.downsamplers[0] for block in vae.encoder.down_blocks]
+    learned = downsamplers[-_NUM_LEARNED_DOWNSAMPLERS:]
     sets = [
-        (pixels, _face_weights(where, clips.shape[-1]), _features(vae, pixels), count)
+        (pixels, _face_weights(where, clips.shape[-1]), _features(vae, learned[0], pixels), count)
         for pixels, where, count in (
             (clips, boxes, batch_size),
             (stills, still_boxes, num_photos),
@@ -72,12 +76,12 @@ def train_vae(
         for pixels, weights, features, count in sets:
             chosen = torch.randint(len(pixels), (count,), generator=generator)
             share = pixels.shape[1] / clips.shape[1]
-            latents = vae.encoder.conv_out(features[chosen], causal=True)[:, :-1]
+            latents = _encode_end(vae, learned, features[chosen].float())
             error = _error(vae, latents, signed(pixels[chosen]), weights(chosen), generator)
             total = total + max(share, 0.2) * error
         return total
 
-    learning = nn.ModuleList([vae.encoder.conv_out, vae.decoder])
+    learning = nn.ModuleList([*learned, vae.encoder.conv_out, vae.decoder])
     descend(learning, loss, num_steps=num_steps, lr=lr, warm_up=0.05, name="VAE")
     vae.eval()
     measure_latents(vae, clips[:: max(1, len(clips) // 256)])
@@ -108,15 +112,22 @@ def signed(clips: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _features(vae: AutoencoderKLLTX2Video, clips: Tensor) -> Tensor:
-    """What the encoder's last convolution is given for `clips`."""
+def _features(vae: AutoencoderKLLTX2Video, layer: nn.Module, clips: Tensor) -> Tensor:
+    """What the encoder's `layer` is given for `clips`; in float16, since there are many."""
     parts = tqdm(clips.split(8), "features", unit="batch")
     return torch.cat(
-        [
-            layer_inputs(vae.encoder.conv_out, lambda one: vae.encode(one), signed(part))
-            for part in parts
-        ]
+        [layer_inputs(layer, lambda one: vae.encode(one), signed(part)).half() for part in parts]
     )
+
+
+def _encode_end(
+    vae: AutoencoderKLLTX2Video, downsamplers: Sequence[nn.Module], features: Tensor
+) -> Tensor:
+    """The encoder from its last `downsamplers` on, to latents."""
+    encoder = vae.encoder
+    for downsampler in downsamplers:
+        features = downsampler(features, causal=True)
+    return encoder.conv_out(encoder.conv_act(encoder.norm_out(features)), causal=True)[:, :-1]
 
 
 def _error(
@@ -126,12 +137,12 @@ def _error(
     weights: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """Weighted L1 of pixels, and of the differences of neighbours: edges."""
+    """Weighted squared error of pixels, and of the differences of neighbours: edges."""
     spread = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
     noise = torch.randn(latents.shape, generator=generator) * _LATENT_NOISE
     error = vae.decoder(latents + noise * spread) - pixels
-    edges = sum((error.diff(dim=dim).abs()).mean() for dim in (3, 4))
-    return (error.abs() * weights).mean() + _EDGE_WEIGHT * edges
+    edges = sum(error.diff(dim=dim).square().mean() for dim in (3, 4))
+    return (error.square() * weights).mean() + _EDGE_WEIGHT * edges
 
 
 def _face_weights(boxes: Tensor, side_px: int) -> Callable[[Tensor], Tensor]:

@@ -1,0 +1,69 @@
+"""The miniature that ships: what a new user's first command makes, measured on unseen persons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from stdrc_core.faces.finder import open_face_pack
+from stdrc_core.generate.__main__ import main
+from stdrc_core.layout import Placement
+from stdrc_core.mini.ablation import SHOT, open_pipeline
+from stdrc_core.mini.reader import train_reader
+from stdrc_core.mini.scores import draw_cases, sample_cases, score_clips
+from stdrc_core.mini.shipped import CHECKPOINT, FACES
+
+PROMPT = "a person with red stripes, blue checked wall, bright light, near middle, turns left"
+MAX_SHIPPED_BYTES = 16e6
+
+
+def test_all_weights_together_are_16_mb_at_the_most():
+    files = [path for path in CHECKPOINT.parent.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MAX_SHIPPED_BYTES
+
+
+def test_generate_needs_nothing_but_a_photo_and_a_prompt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    from stdrc_core.mini.__main__ import main as mini
+
+    photo = tmp_path / "person.png"
+    mini(["draw", "--out", str(photo), "--seed", "3"])
+    main(["--reference", str(photo), "--prompt", PROMPT, "--out", str(tmp_path), "--steps", "8"])
+    result = json.loads((tmp_path / "person_0.json").read_text())
+    assert result["face_sim"] > 0.3
+    assert len(result["similarity"]) == 17
+    assert sum("drawn characters only" in line for line in caplog.messages) == 1
+
+
+def test_a_real_photo_runs_and_is_told_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    photo = tmp_path / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(photo)
+    main(["--reference", str(photo), "--prompt", PROMPT, "--out", str(tmp_path), "--steps", "2"])
+    assert (tmp_path / "astronaut_0.mp4").stat().st_size > 0
+    assert sum("no real person" in line for line in caplog.messages) == 1
+
+
+def test_the_reference_decides_who_is_shown_and_the_prompt_all_else():
+    cases = draw_cases(10, seed=77)
+    faces = open_face_pack(FACES)
+    reader = train_reader(num_clips=600, num_steps=250)
+    pipeline = open_pipeline(CHECKPOINT)
+    assert pipeline.placement is Placement.TASS
+    scores = {}
+    for name, shot in (("reference", SHOT), ("no reference", replace(SHOT, reference_scale=0))):
+        clips = sample_cases(pipeline, cases, replace(shot, num_steps=10), seed=0)
+        scores[name] = score_clips(clips, cases, faces, reader)
+    identity = {k: np.mean([each.identity for each in v]) for k, v in scores.items()}
+    assert identity["reference"] > identity["no reference"] + 0.2
+    caption = {k: np.mean([each.caption for each in v]) for k, v in scores.items()}
+    assert min(caption.values()) > 0.6
+    assert np.mean([each.leak for each in scores["reference"]]) < 0.3
