@@ -4,7 +4,29 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 from collections.abc import Mapping, Sequence
+
+# What may go wrong by the user's input and disks -> the exit status.
+FAILURES: dict[type[Exception], int] = {ValueError: 2, OSError: 2}
+
+
+def run_command(
+    package: str,
+    doc: str | None,
+    commands: Mapping[str, tuple[str, str]],
+    argv: Sequence[str],
+    failures: Mapping[type[Exception], int] = FAILURES,
+) -> None:
+    """Runs the command that `argv` names; of a failure one sentence on stderr and its status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = make_parser(package, doc, commands, argv)
+    args = parser.parse_args(argv)
+    try:
+        args.main(args)
+    except tuple(failures) as error:
+        status = next(failures[kind] for kind in failures if isinstance(error, kind))
+        parser.exit(status, f"{parser.prog} {args.command}: {error}\n")
 
 
 def make_parser(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -25,6 +27,12 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """`value` as JSON that a person can read, `written_aside`."""
+    with written_aside(path) as partial:
+        partial.write_text(json.dumps(value, indent=1) + "\n")
 
 
 @contextmanager

@@ -88,10 +88,7 @@ class Pipeline:
         side by side; but for these, all are `shot`."""
         reference = None
         if shot.scales.runs_reference:
-            encode = partial(
-                self.vae.encode_photo, height=shot.height, width=shot.width, device=self.device
-            )
-            reference = torch.cat([encode(photo) for photo in photos])
+            reference = self.vae.encode_photos(photos, shot.height, shot.width, self.device)
         grid = latent_grid(shot.num_frames, shot.height, shot.width)
         shape = (1, self.vae.latent_channels, grid.num_frames, grid.height, grid.width)
         noise = torch.cat(

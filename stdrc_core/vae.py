@@ -8,7 +8,8 @@ before its keys) is read as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 from .checkpoint import VAE_PREFIX, vae_key
 from .grid import LTX_SCALE_FACTORS
 from .reference import fit_reference
+
+# Clips go through together up to so many pixels: 8 photos of 512 x 512.
+_PIXELS_TOGETHER = 2**21
 
 # The file's name of an up- or downsampler -> diffusers'.
 _DOWNSAMPLERS = {
@@ -37,8 +41,9 @@ _UPSAMPLERS = {
 class VideoVAE(nn.Module):
     """Encodes and decodes clips with normalised latents; its weights take no gradient.
 
-    Clips go through one at a time, so that memory does not grow with the batch. Gradients flow
-    through `decode` to the latents, which is what the identity losses need.
+    Small clips go through together, large ones one at a time, so that memory does not grow with
+    the batch. Gradients flow through `decode` to the latents, which is what the identity losses
+    need.
     """
 
     def __init__(self, vae: AutoencoderKLLTX2Video) -> None:
@@ -69,16 +74,18 @@ class VideoVAE(nn.Module):
         parameters = self.vae.encoder.conv_in.conv.weight
         latents = [
             self.vae.encode(clip.to(parameters)).latent_dist.mode().float()
-            for clip in pixels.split(1)
+            for clip in pixels.split(_num_together(pixels.shape[2:]))
         ]
         mean, std = self._statistics(pixels.device)
         return (torch.cat(latents).to(pixels.device) - mean) / std
 
-    def encode_photo(self, photo: Tensor, height: int, width: int, device: torch.device) -> Tensor:
-        """z_ref of a photo `[1, h, w, 3 or 4]` in [0, 1], fitted into a frame of `height` x `width`
-        pixels (Eq. 1): one latent frame `[1, C, 1, H/32, W/32]`, made on `device`."""
-        frame = fit_reference(photo, height, width).to(device)
-        return self.encode(frame.movedim(-1, 1)[:, :, None] * 2 - 1)
+    def encode_photos(
+        self, photos: Sequence[Tensor], height: int, width: int, device: torch.device
+    ) -> Tensor:
+        """z_ref of photos `[1, h, w, 3 or 4]` in [0, 1], of any sizes, each fitted into a frame of
+        `height` x `width` pixels (Eq. 1): `[B, C, 1, H/32, W/32]`, made on `device`."""
+        frames = torch.cat([fit_reference(photo, height, width) for photo in photos]).to(device)
+        return self.encode(frames.movedim(-1, 1)[:, :, None] * 2 - 1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """`[B, C, T, H, W]` normalised latents to `[B, 3, 8 (T - 1) + 1, 32 H, 32 W]` float32.
@@ -89,13 +96,21 @@ class VideoVAE(nn.Module):
         parameters = self.vae.decoder.conv_in.conv.weight
         mean, std = self._statistics(latents.device)
         dtype = torch.promote_types(latents.dtype, torch.float32)
-        clips = (latents.to(dtype) * std + mean).split(1)
+        num_frames, height, width = latents.shape[2:]
+        scale = LTX_SCALE_FACTORS
+        size = ((num_frames - 1) * scale.time + 1, height * scale.height, width * scale.width)
+        clips = (latents.to(dtype) * std + mean).split(_num_together(size))
         return torch.cat([self.vae.decode(clip.to(parameters)).sample.to(dtype) for clip in clips])
 
     def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
         shape = (1, -1, 1, 1, 1)
         mean, std = self.vae.latents_mean, self.vae.latents_std
         return mean.float().to(device).view(shape), std.float().to(device).view(shape)
+
+
+def _num_together(size: Sequence[int]) -> int:
+    """How many clips of `size` (frames, height, width) in pixels go through at once."""
+    return max(1, _PIXELS_TOGETHER // math.prod(size))
 
 
 def load_vae(path: str | Path, dtype: torch.dtype = torch.float32) -> VideoVAE:

@@ -21,7 +21,7 @@ from ..faces.similarity import (
     largest_embeddings,
     spread,
 )
-from ..files import written_aside
+from ..files import write_json, written_aside
 from ..pipeline import Pipeline
 from ..reference import fit_reference
 from ..video import contact_sheet, to_levels, write_clip
@@ -69,8 +69,7 @@ def make(
     row = torch.cat((fitted, frames[spread(len(frames), _NUM_COLUMNS - 1)]))
     contact_sheet(out / f"{job.name}.sheet.png", [row], labels=[label], num_columns=_NUM_COLUMNS)
     result["time_s"] = round(time.perf_counter() - started, 2)
-    with written_aside(out / f"{job.name}.json") as partial:
-        partial.write_text(json.dumps(result, indent=1))
+    write_json(out / f"{job.name}.json", result)
     log.info("%s  %s  %.1f s", out / f"{job.name}.mp4", label, result["time_s"])
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from ..commands import make_parser
+from ..commands import run_command
 
 # Command -> (its module, what it does).
 COMMANDS = {
@@ -18,14 +17,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command; input that cannot be used is one sentence on stderr and exit status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    argv = list(sys.argv[1:] if argv is None else argv)
-    parser = make_parser(__package__, __doc__, COMMANDS, argv)
-    args = parser.parse_args(argv)
-    try:
-        args.main(args)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog} {args.command}: {error}\n")
+    run_command(__package__, __doc__, COMMANDS, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

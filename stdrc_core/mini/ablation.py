@@ -29,7 +29,7 @@ from torch import Tensor
 from ..backbone import load_backbone
 from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
-from ..files import written_aside
+from ..files import write_json, written_aside
 from ..pipeline import Pipeline, Shot
 from ..reference import fit_reference
 from ..trained_for import from_settings
@@ -41,6 +41,7 @@ from .reader import CaptionReader, train_reader
 from .scores import COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
 from .shipped import CHECKPOINT_NAME
 from .text import MiniatureText
+from .vae_training import signed
 
 log = logging.getLogger(__name__)
 
@@ -99,19 +100,19 @@ def main(args: argparse.Namespace) -> None:
             for seed in range(args.num_seeds):
                 clips = sample_cases(pipeline, cases, shot, seed, row.name)
                 scores.append(score_clips(clips, cases, faces, reader))
-            _write_json(done, summary(scores))
+            write_json(done, summary(scores))
         results[row.name] = json.loads(done.read_text())
         shown[row.name] = sample_cases(pipeline, cases[:_SHEET_PERSONS], shot, 0, "sheet")
     truth = [case.true_clip() for case in cases]
     decoded = _round_trip(pipeline, truth)
     for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
         results[name] = summary([score_clips(clips, cases, faces, reader)])
-    _write_json(args.out / "ablation.json", results)
+    write_json(args.out / "ablation.json", results)
     with written_aside(args.out / "ablation.md") as partial:
         partial.write_text(table(results))
     _draw_sheet(args.out / "ablation.png", cases, shown)
     sweeps = sweep(pipeline, cases[: args.num_swept], faces, reader)
-    _write_json(args.out / "sweeps.json", sweeps)
+    write_json(args.out / "sweeps.json", sweeps)
     plot_sweeps(args.out / "sweeps.png", sweeps)
 
 
@@ -142,15 +143,10 @@ def open_pipeline(path: Path) -> Pipeline:
     backbone = load_backbone(path, dtype=torch.float32).eval()
     vae, empty = load_vae(path, torch.float32), MiniatureText().encode("")
     facts = from_settings(open_checkpoint(path).config["transformer"])
-    if facts is None:
-        return Pipeline(backbone=backbone, vae=vae, empty_context=empty)
-    return Pipeline(
-        backbone=backbone,
-        vae=vae,
-        empty_context=empty,
-        placement=facts.placement,
-        reference_timestep=facts.reference_timestep,
-    )
+    placing = {}
+    if facts is not None:
+        placing = {"placement": facts.placement, "reference_timestep": facts.reference_timestep}
+    return Pipeline(backbone=backbone, vae=vae, empty_context=empty, **placing)
 
 
 def summary(by_seed: Sequence[Sequence[Score]]) -> dict[str, dict[str, float]]:
@@ -233,9 +229,9 @@ def _read_or_train_reader(build: Path, seed: int) -> CaptionReader:
 def _round_trip(pipeline: Pipeline, clips: Sequence[Tensor]) -> list[Tensor]:
     decoded = []
     for clip in clips:
-        pixels = clip.movedim(-1, 0)[None].float() / 127.5 - 1
+        pixels = signed(clip.movedim(-1, 1)[None])
         back = pipeline.vae.decode(pipeline.vae.encode(pixels))
-        decoded.append(to_levels(((back[0].movedim(0, -1) + 1) / 2).clamp(0, 1)))
+        decoded.append(to_levels((back[0].movedim(0, -1) + 1) / 2))
     return decoded
 
 
@@ -250,8 +246,3 @@ def _draw_sheet(path: Path, cases: Sequence[Case], rows: dict[str, list[Tensor]]
     labels = [f"photo, {', '.join(rows)}: {case.scene.caption}" for case in cases]
     columns = 1 + _SHEET_FRAMES * len(rows)
     contact_sheet(path, lines, labels=labels, num_columns=columns, tile_height=SIDE_PX)
-
-
-def _write_json(path: Path, value: object) -> None:
-    with written_aside(path) as partial:
-        partial.write_text(json.dumps(value, indent=1) + "\n")

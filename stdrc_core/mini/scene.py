@@ -1,6 +1,6 @@
 """What surrounds a person of the miniature world, drawn independently of who it is.
 
-All of it is told by the caption; only small shifts of place and pose are not.
+All of it is told by the caption, but for shifts of place and pose: in clips they are tiny.
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ class Scene:
         )
 
 
+# How far place and pose may be off what the caption tells: in a photo, as it comes, and in a clip.
+PHOTO_FREEDOM, CLIP_FREEDOM = 1.0, 0.2
+
 # What the caption tells, with its values.
 ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     "background": tuple(COLORS),
@@ -85,13 +88,16 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def draw_scene(rng: random.Random, *, unlike: Scene | None = None) -> Scene:
+def draw_scene(
+    rng: random.Random, *, unlike: Scene | None = None, freedom: float = PHOTO_FREEDOM
+) -> Scene:
     """A random scene; where `unlike` is given, it differs from that one in every attribute."""
     told = {}
     for name, values in ATTRIBUTES.items():
         told[name] = rng.choice(
             [value for value in values if unlike is None or value != getattr(unlike, name)]
         )
-    shift = (rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03))
-    pose = (rng.uniform(-0.25, 0.25), rng.uniform(-0.1, 0.1), rng.uniform(-0.08, 0.08))
-    return Scene(**told, shift=shift, pose=pose)
+    *shift, yaw, pitch, roll = (
+        freedom * rng.uniform(-most, most) for most in (0.03, 0.03, 0.25, 0.1, 0.08)
+    )
+    return Scene(**told, shift=tuple(shift), pose=(yaw, pitch, roll))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from ..video import to_levels
 from .character import Identity, draw_numbers, identity
 from .drawing import draw_clip, draw_photo
 from .reader import CaptionReader
-from .scene import ATTRIBUTES, Scene, draw_scene
+from .scene import ATTRIBUTES, CLIP_FREEDOM, Scene, draw_scene
 from .text import MiniatureText
 
 # Frames that are searched for faces: FaceSim's 16 of 17 would be hardly better and twice as slow.
@@ -36,7 +37,7 @@ class Case:
     photo_scene: Scene
     scene: Scene
 
-    @property
+    @cached_property
     def photo(self) -> Tensor:
         """`[1, h, w, 3]` in [0, 1]."""
         return torch.from_numpy(draw_photo(self.person, self.photo_scene))[None].float() / 255
@@ -75,7 +76,7 @@ def draw_cases(count: int, seed: int) -> list[Case]:
     rng = random.Random(seed)
     cases = []
     for number in draw_numbers(count, rng, unseen=True):
-        scene = draw_scene(rng)
+        scene = draw_scene(rng, freedom=CLIP_FREEDOM)
         photo_scene = draw_scene(rng, unlike=scene)
         cases.append(Case(person=identity(number), photo_scene=photo_scene, scene=scene))
     return cases

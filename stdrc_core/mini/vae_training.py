@@ -14,12 +14,13 @@ from tqdm.auto import tqdm
 from .character import draw_numbers, identity
 from .descent import descend
 from .drawing import draw_clip
-from .scene import draw_scene
+from .portraits import Portraits
+from .scene import CLIP_FREEDOM, draw_scene
 from .vae_start import layer_inputs, start_from_components
 
 # Noise on the latents, in their standard deviations: what decodes well although a little wrong is
 # what a generator can hit.
-_LATENT_NOISE = 0.03
+_LATENT_NOISE = 0.1
 _EDGE_WEIGHT = 1.0
 _FACE_WEIGHT = 2.0
 # The encoder's downsamplers that learn, the last ones; those before them are cheap to keep.
@@ -32,7 +33,7 @@ def draw_clips(count: int, seed: int, *, unseen: bool) -> tuple[Tensor, Tensor]:
     rng = random.Random(seed)
     pixels, boxes = [], []
     for number in tqdm(draw_numbers(count, rng, unseen=unseen), "clips", unit="clip"):
-        drawn = draw_clip(identity(number), draw_scene(rng))
+        drawn = draw_clip(identity(number), draw_scene(rng, freedom=CLIP_FREEDOM))
         pixels.append(drawn.pixels)
         boxes.append(drawn.boxes)
     clips = torch.from_numpy(np.stack(pixels)).movedim(-1, 2).contiguous()
@@ -43,31 +44,30 @@ def train_vae(
     vae: AutoencoderKLLTX2Video,
     clips: Tensor,
     boxes: Tensor,
+    photos: Portraits,
     *,
     num_steps: int,
     batch_size: int = 4,
     num_photos: int = 4,
     lr: float = 5e-4,
     seed: int = 0,
+    in_bfloat16: bool = False,
 ) -> None:
-    """Trains `vae` in place on whole clips and, as references are encoded, single frames.
+    """Trains `vae` in place on whole clips and, as references are encoded, on `photos`.
 
     `clips` `[N, F, 3, h, w]` uint8 with the faces' `boxes` `[N, F, 4]` px. What the encoder does
-    first stays as `start_from_components` sets it; its end and the decoder learn. Ends by measuring
-    the latents' mean and standard deviation per channel.
+    first stays as `start_from_components` sets it; its end and the decoder learn, `in_bfloat16` by
+    mixed precision. Ends by measuring the latents (`measure_latents`).
     """
     generator = torch.Generator().manual_seed(seed)
     start_from_components(vae, signed(clips[:_NUM_START_CLIPS]))
-    frames = torch.randint(clips.shape[1], (len(clips),), generator=generator)
-    every = torch.arange(len(clips))
-    stills, still_boxes = clips[every, frames, None], boxes[every, frames, None]
     downsamplers = [block.downsamplers[0] for block in vae.encoder.down_blocks]
     learned = downsamplers[-_NUM_LEARNED_DOWNSAMPLERS:]
     sets = [
         (pixels, _face_weights(where, clips.shape[-1]), _features(vae, learned[0], pixels), count)
         for pixels, where, count in (
             (clips, boxes, batch_size),
-            (stills, still_boxes, num_photos),
+            (photos.pixels[:, None], photos.boxes[:, None], num_photos),
         )
     ]
 
@@ -76,8 +76,10 @@ def train_vae(
         for pixels, weights, features, count in sets:
             chosen = torch.randint(len(pixels), (count,), generator=generator)
             share = pixels.shape[1] / clips.shape[1]
-            latents = _encode_end(vae, learned, features[chosen].float())
-            error = _error(vae, latents, signed(pixels[chosen]), weights(chosen), generator)
+            with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+                latents = _encode_end(vae, learned, features[chosen].float())
+                decoded = vae.decoder(_with_noise(latents, generator))
+            error = _error(decoded.float() - signed(pixels[chosen]), weights(chosen))
             total = total + max(share, 0.2) * error
         return total
 
@@ -89,10 +91,16 @@ def train_vae(
 
 @torch.no_grad()
 def measure_latents(vae: AutoencoderKLLTX2Video, clips: Tensor) -> None:
-    """Sets the VAE's per-channel statistics, by which latents are normalised."""
+    """Sets the VAE's statistics, by which latents are normalised: each channel's mean, and one
+    standard deviation for all of them.
+
+    A channel that moves little moves the picture little. Scaled up to the others, its errors would
+    weigh as much as theirs where the transformer learns.
+    """
     latents = torch.cat([vae.encode(signed(clip[None])).latent_dist.mode() for clip in clips])
     vae.latents_mean.copy_(latents.mean(dim=(0, 2, 3, 4)))
-    vae.latents_std.copy_(latents.std(dim=(0, 2, 3, 4)))
+    variances = latents.var(dim=(0, 2, 3, 4))
+    vae.latents_std.fill_(variances.mean().sqrt())
 
 
 @torch.no_grad()
@@ -130,17 +138,14 @@ def _encode_end(
     return encoder.conv_out(encoder.conv_act(encoder.norm_out(features)), causal=True)[:, :-1]
 
 
-def _error(
-    vae: AutoencoderKLLTX2Video,
-    latents: Tensor,
-    pixels: Tensor,
-    weights: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    """Weighted squared error of pixels, and of the differences of neighbours: edges."""
-    spread = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
+def _with_noise(latents: Tensor, generator: torch.Generator) -> Tensor:
+    spread = latents.detach().float().var(dim=(0, 2, 3, 4)).mean().sqrt()
     noise = torch.randn(latents.shape, generator=generator) * _LATENT_NOISE
-    error = vae.decoder(latents + noise * spread) - pixels
+    return latents + noise * spread
+
+
+def _error(error: Tensor, weights: Tensor) -> Tensor:
+    """Weighted squares of the pixels' `error`, and of its neighbours' differences: edges."""
     edges = sum(error.diff(dim=dim).square().mean() for dim in (3, 4))
     return (error.square() * weights).mean() + _EDGE_WEIGHT * edges
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from ..commands import make_parser
+from ..commands import FAILURES, run_command
 from .diverged import DivergedError
 
 # Command -> (its module, what it does).
@@ -23,18 +22,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     One sentence on stderr and exit status 2 for input that cannot be used and files that cannot
     be written; the same and 3 for a run that diverged.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and _means_run(argv[0]):
         argv.insert(0, "run")
-    parser = make_parser(__package__, __doc__, COMMANDS, argv)
-    args = parser.parse_args(argv)
-    try:
-        args.main(args)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog} {args.command}: {error}\n")
-    except DivergedError as error:
-        parser.exit(3, f"{parser.prog} {args.command}: {error}\n")
+    run_command(__package__, __doc__, COMMANDS, argv, FAILURES | {DivergedError: 3})
 
 
 def _means_run(first: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -45,13 +46,13 @@ class CachedSamples:
 
 
 class ReferenceEncoder:
-    """E_vae of a photo fitted into the clip's frame (Eq. 1): `[1, C, 1, H, W]`."""
+    """E_vae of photos, each fitted into the clips' frame (Eq. 1): `[B, C, 1, H, W]`."""
 
     def __init__(self, vae: VideoVAE, height: int, width: int, device: torch.device) -> None:
         self.vae, self.height, self.width, self.device = vae, height, width, device
 
-    def __call__(self, photo: Tensor) -> Tensor:
-        return self.vae.encode_photo(photo, self.height, self.width, self.device)
+    def __call__(self, photos: Sequence[Tensor]) -> Tensor:
+        return self.vae.encode_photos(photos, self.height, self.width, self.device)
 
 
 def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = False) -> Parts:
@@ -93,7 +94,7 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
     objective = Objective(
         config.objective,
         config.reference,
-        encode_reference=ReferenceEncoder(vae, made.height, made.width, device),
+        encode_references=ReferenceEncoder(vae, made.height, made.width, device),
         empty_context=cache.empty_context.float(),
         face_losses=face_losses,
     )

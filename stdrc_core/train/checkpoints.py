@@ -17,7 +17,7 @@ from typing import Any
 
 from torch.distributed.checkpoint.api import CheckpointException
 
-from ..files import failures_told, written_aside
+from ..files import failures_told, write_json
 from .config import RunSection
 
 log = logging.getLogger(__name__)
@@ -86,11 +86,11 @@ class CheckpointFolder:
         path = self.path / f"{_PREFIX}{step:08d}"
         if not (path / _STATE).is_file():
             return
-        _write_json(path / _STATE, {"step": step, "face_sim": face_sim})
+        write_json(path / _STATE, {"step": step, "face_sim": face_sim})
         best = self.best()
         if best is not None and best[1] == step:
             best_entry = {"checkpoint": path.name, "step": step, "face_sim": face_sim}
-            _write_json(self.path / _BEST, best_entry)
+            write_json(self.path / _BEST, best_entry)
         self._clear()
 
     def is_rated(self, step: int) -> bool:
@@ -146,8 +146,3 @@ def _save_unwrapped(save: Callable[[Path], None], path: Path) -> None:
         save(path)
     except CheckpointException as error:
         raise next(iter(error.failures.values()))[0] from error
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    with written_aside(path) as partial:
-        partial.write_text(json.dumps(values))

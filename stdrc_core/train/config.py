@@ -79,6 +79,9 @@ class ObjectiveSection(Section):
     """Weight of L_tic, Eq. 11."""
     gamma: float = Field(1.0, ge=0)
     """Exponent of w(t), Eq. 12."""
+    identity_share: float = Field(1.0, gt=0, le=1)
+    """Share of samples, drawn at random, that the identity losses look at; each counts 1 / share.
+    Less time for noisier losses of the same mean."""
     identity_latent_frames: int = Field(2, ge=1)
     """Consecutive latent frames that are decoded for the identity losses."""
     identity_frames: int = Field(4, ge=1)

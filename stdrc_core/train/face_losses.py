@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,8 +15,20 @@ from ..identity import identity_loss, temporal_consistency_loss
 from .objective import TrainingSample
 
 
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """The part of a clip that is decoded, and where faces are in it."""
+
+    window: Tensor
+    """Latent frames, `[C, t, h, w]`."""
+    frames: Tensor
+    """Of the window's pixel frames those to embed, `[N]`."""
+    landmarks: Tensor
+    """In the window's pixels, `[N, 5, 2]`."""
+
+
 class FaceLosses:
-    """Decodes a part of the clean estimate and embeds the faces in it.
+    """Decodes a part of each clip's clean estimate and embeds the faces in it.
 
     The decode is what costs. Only `num_latent_frames` consecutive latent frames are decoded, and of
     their pixel frames at most `num_frames` are embedded; nothing where none of them has a face.
@@ -39,7 +52,7 @@ class FaceLosses:
         face_size_px: int = ARCFACE_SIZE_PX,
         scale: ScaleFactors = LTX_SCALE_FACTORS,
     ) -> None:
-        """`decode` maps `[1,C,T,H,W]` latents to `[1,3,F,h,w]` pixels in [-1, 1], each cell to
+        """`decode` maps `[B,C,T,H,W]` latents to `[B,3,F,h,w]` pixels in [-1, 1], each cell to
         `scale`; `embed` maps `[N,3,h,w]` pixels in [0, 1] and `[N,5,2]` landmarks, faces that it
         aligns to `face_size_px`, to `[N,E]` embeddings."""
         self.decode, self.embed = decode, embed
@@ -47,9 +60,34 @@ class FaceLosses:
         self.crop_margin, self.face_size_px, self.scale = crop_margin, face_size_px, scale
 
     def __call__(
-        self, clean: Tensor, sample: TrainingSample, generator: torch.Generator
+        self,
+        clean: Tensor,
+        samples: Sequence[TrainingSample],
+        generators: Sequence[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """L_id and L_tic of one clip's clean estimate `[C, T, H, W]`; scalars, 0 without a face."""
+        """L_id and L_tic of clips' clean estimates `[B, C, T, H, W]`: `[B]` each, 0 without a face.
+
+        A clip's window and frames are drawn from its generator.
+        """
+        views = [self._view(*each) for each in zip(clean, samples, generators, strict=True)]
+        ids, tics = clean.new_zeros(len(views)), clean.new_zeros(len(views))
+        groups: dict[torch.Size, list[int]] = {}
+        for i, view in enumerate(views):
+            if view is not None:
+                groups.setdefault(view.window.shape, []).append(i)
+        for group in groups.values():
+            embeddings = self._embed_views([views[i] for i in group])
+            for i, own in zip(group, embeddings, strict=True):
+                has_face = own.new_ones(1, len(own))
+                e_ref = samples[i].e_ref[None].to(own)
+                ids[i] = identity_loss(own[None], e_ref, has_face)[0]
+                tics[i] = temporal_consistency_loss(own[None], has_face)[0]
+        return ids, tics
+
+    def _view(
+        self, clean: Tensor, sample: TrainingSample, generator: torch.Generator
+    ) -> _View | None:
+        """What to look at in one clip `[C, T, H, W]`; None where that shows no face."""
         num_latent_frames = min(self.num_latent_frames, clean.shape[1])
         num_starts = clean.shape[1] - num_latent_frames + 1
         start = int(torch.randint(num_starts, (), generator=generator))
@@ -61,20 +99,21 @@ class FaceLosses:
         order = torch.randperm(len(shown), generator=generator)[: self.num_frames]
         chosen = shown[order].sort().values
         if len(chosen) == 0:
-            return clean.new_zeros(()), clean.new_zeros(())
+            return None
         window = clean[:, start : start + num_latent_frames]
         landmarks = sample.landmarks[first_frame + chosen]
         if self.crop_margin is not None:
             window, landmarks = self._cropped(window, landmarks, self.crop_margin)
-        pixels = (self.decode(window[None])[0].movedim(1, 0) + 1) / 2
-        faces = pixels[chosen.to(pixels.device)]
-        embeddings = self.embed(faces, landmarks.to(pixels))[None]
-        has_face = torch.ones(embeddings.shape[:2], device=embeddings.device)
-        e_ref = sample.e_ref[None].to(embeddings)
-        return (
-            identity_loss(embeddings, e_ref, has_face)[0],
-            temporal_consistency_loss(embeddings, has_face)[0],
-        )
+        return _View(window=window, frames=chosen, landmarks=landmarks)
+
+    def _embed_views(self, views: Sequence[_View]) -> Sequence[Tensor]:
+        """The faces' embeddings `[N, E]` of each view; all windows have one shape."""
+        pixels = (self.decode(torch.stack([view.window for view in views])).movedim(1, 2) + 1) / 2
+        faces = [
+            clip[view.frames.to(clip.device)] for clip, view in zip(pixels, views, strict=True)
+        ]
+        landmarks = torch.cat([view.landmarks for view in views]).to(pixels)
+        return self.embed(torch.cat(faces), landmarks).split([len(view.frames) for view in views])
 
     def _cropped(self, window: Tensor, landmarks: Tensor, margin: int) -> tuple[Tensor, Tensor]:
         """The cells of `[C, T, H, W]` around the faces, and the landmarks in their pixels."""

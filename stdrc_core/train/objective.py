@@ -31,8 +31,8 @@ from .config import ObjectiveSection, ReferenceSection
 # None. The model takes all groups of a batch in one call, so that a wrapper (DDP) sees one forward.
 Group = tuple[Tensor, Tensor, Tensor, Tensor | None]
 Velocity = Callable[[list[Group]], list[Tensor]]
-# One photo [1,h,w,3] in [0,1] -> clean reference latent [1,C,1,H,W]
-EncodeReference = Callable[[Tensor], Tensor]
+# Photos [1,h,w,3] in [0,1], of any sizes -> clean reference latents [B,C,1,H,W]
+EncodeReferences = Callable[[Sequence[Tensor]], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,8 @@ class Draws:
     noise: Tensor
     drops_text: bool
     drops_reference: bool
+    shows_face: bool
+    """Whether the identity losses look at the sample."""
     augmentation: torch.Generator
 
 
@@ -74,8 +76,10 @@ class Losses:
     consistency: Tensor
 
 
-# A sample's clean estimate [C,T,H,W], its generator -> L_id and L_tic: scalars, 0 without a face
-FaceTerms = Callable[[Tensor, TrainingSample, torch.Generator], tuple[Tensor, Tensor]]
+# Samples' clean estimates [B,C,T,H,W], their generators -> L_id and L_tic [B], 0 without a face
+FaceTerms = Callable[
+    [Tensor, Sequence[TrainingSample], Sequence[torch.Generator]], tuple[Tensor, Tensor]
+]
 
 
 def draw(
@@ -91,12 +95,13 @@ def draw(
         t = sample_uniform(1, generator)
     else:
         t = sample_logit_normal(1, num_tokens, generator)
-    drop_text, drop_reference = torch.rand(2, generator=generator).tolist()
+    drop_text, drop_reference, show_face = torch.rand(3, generator=generator).tolist()
     return Draws(
         t=t.item(),
         noise=torch.randn(sample.latent.shape, generator=generator),
         drops_text=drop_text < objective.text_p_drop,
         drops_reference=drop_reference < reference.p_drop,
+        shows_face=show_face < objective.identity_share,
         augmentation=generator,
     )
 
@@ -115,7 +120,7 @@ class Objective:
         objective: ObjectiveSection,
         reference: ReferenceSection,
         *,
-        encode_reference: EncodeReference,
+        encode_references: EncodeReferences,
         empty_context: Tensor,
         face_losses: FaceTerms | None = None,
     ) -> None:
@@ -127,7 +132,7 @@ class Objective:
                 "objective.lambda_id or objective.lambda_tic is above 0."
             )
         self.objective, self.reference = objective, reference
-        self.encode_reference, self.empty_context = encode_reference, empty_context
+        self.encode_references, self.empty_context = encode_references, empty_context
         self.face_losses = face_losses if objective.has_identity_losses else None
         self.augment = reference.augmentation
 
@@ -146,14 +151,18 @@ class Objective:
         identity = consistency = weighted = zero
         if self.face_losses is not None:
             estimate = clean_estimate(noisy, predicted, t)
-            terms = [
-                self.face_losses(estimate[i], samples[i], draws[i].augmentation)
-                for i in range(len(samples))
-            ]
-            ids, tics = (torch.stack(column) for column in zip(*terms, strict=True))
-            weights = identity_weight(t, self.objective.gamma)
+            shown = [i for i, choice in enumerate(draws) if choice.shows_face]
+            ids, tics = self.face_losses(
+                estimate[shown],
+                [samples[i] for i in shown],
+                [draws[i].augmentation for i in shown],
+            )
+            weights = identity_weight(t[shown], self.objective.gamma)
             mix = self.objective.lambda_id * ids + self.objective.lambda_tic * tics
-            identity, consistency, weighted = ids.mean(), tics.mean(), (weights * mix).mean()
+            count = len(samples) * self.objective.identity_share
+            identity, consistency, weighted = (
+                each.sum() / count for each in (ids, tics, weights * mix)
+            )
         return Losses(
             total=flow + weighted,
             flow=flow.detach(),
@@ -186,14 +195,19 @@ class Objective:
             if group:
                 references = None
                 if not dropped:
-                    references = torch.cat([self._encode(samples[i], draws[i]) for i in group])
+                    references = self._encode(
+                        [samples[i] for i in group], [draws[i] for i in group]
+                    )
                 groups.append((noisy[group], t[group], contexts[group], references))
         outputs = torch.cat([output.float() for output in velocity(groups)])
         # Back into the batch's order.
         return outputs[torch.tensor(members[0] + members[1]).argsort().to(outputs.device)]
 
-    def _encode(self, sample: TrainingSample, choice: Draws) -> Tensor:
-        """z_ref = E_vae(A(I_ref)) (Eq. 5), `[1, C, 1, H, W]`."""
-        photo = self.augment(sample.photo, choice.augmentation)
+    def _encode(self, samples: Sequence[TrainingSample], draws: Sequence[Draws]) -> Tensor:
+        """z_ref = E_vae(A(I_ref)) (Eq. 5), `[B, C, 1, H, W]`."""
+        photos = [
+            self.augment(sample.photo, choice.augmentation)
+            for sample, choice in zip(samples, draws, strict=True)
+        ]
         with torch.no_grad():
-            return self.encode_reference(photo).to(sample.latent.device, torch.float32)
+            return self.encode_references(photos).to(samples[0].latent.device, torch.float32)

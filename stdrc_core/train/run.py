@@ -147,7 +147,7 @@ def _make_validator(
     return Validator(
         config,
         model=parts.model,
-        vae=parts.objective.encode_reference.vae,
+        vae=parts.objective.encode_references.vae,
         manifest=parts.samples.cache.manifest,
         empty_context=parts.objective.empty_context,
         cases=cases,

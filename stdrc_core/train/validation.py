@@ -203,7 +203,7 @@ class Validator:
                 sigma_schedule(self.section.num_steps, noise[0, 0].numel()),
                 text=case.context[None].to(device),
                 empty=self.empty_context[None].to(device),
-                reference=encode(case.photo) if self.scales.runs_reference else None,
+                reference=encode([case.photo]) if self.scales.runs_reference else None,
                 scales=self.scales,
             )
 

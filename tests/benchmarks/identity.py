@@ -233,7 +233,7 @@ class World:
         objective = Objective(
             config.objective,
             config.reference,
-            encode_reference=self.encode,
+            encode_references=self.encode,
             empty_context=self.sample.context,
             face_losses=self.face_losses(config.objective.identity_crop_margin, self.embed),
         )
@@ -272,7 +272,7 @@ class World:
         for chosen in (None, margin):
             sample = replace(self.sample, e_ref=torch.ones(3 * 112 * 112))
             generator = torch.Generator().manual_seed(0)
-            self.face_losses(chosen, keep)(sample.latent, sample, generator)
+            self.face_losses(chosen, keep)(sample.latent[None], [sample], [generator])
         whole, cropped = seen
         return ((cropped - whole).abs().mean() / whole.std()).item()
 

@@ -18,7 +18,14 @@ from stdrc_core.mini.character import (
     is_unseen,
 )
 from stdrc_core.mini.drawing import NUM_FRAMES, SIDE_PX, draw_clip, draw_empty, draw_photo
-from stdrc_core.mini.scene import ATTRIBUTES, MOTIONS, Scene, draw_scene
+from stdrc_core.mini.scene import (
+    ATTRIBUTES,
+    CLIP_FREEDOM,
+    MOTIONS,
+    PHOTO_FREEDOM,
+    Scene,
+    draw_scene,
+)
 
 numbers = st.integers(0, NUM_IDENTITIES - 1)
 seeds = st.integers(0, 2**32)
@@ -67,6 +74,18 @@ def test_a_caption_tells_all_that_a_scene_is(seed: int):
         assert other.caption != scene.caption
     unlike = draw_scene(rng, unlike=scene)
     assert all(getattr(unlike, name) != getattr(scene, name) for name in ATTRIBUTES)
+
+
+@given(seed=seeds)
+def test_a_clip_is_what_its_caption_tells_within_a_pixel(seed: int):
+    photo, clip = (
+        draw_scene(random.Random(seed), freedom=freedom)
+        for freedom in (PHOTO_FREEDOM, CLIP_FREEDOM)
+    )
+    assert clip.caption == photo.caption
+    assert max(map(abs, clip.shift)) * SIDE_PX < 1
+    ratio = CLIP_FREEDOM / PHOTO_FREEDOM
+    assert np.allclose([*clip.shift, *clip.pose], np.multiply([*photo.shift, *photo.pose], ratio))
 
 
 @settings(deadline=None, max_examples=20)

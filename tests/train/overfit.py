@@ -51,9 +51,9 @@ class Overfit:
 
     def reference(self, person: str) -> Tensor:
         """The photo's latent, `[1, C, 1, H, W]`."""
-        encode_reference = ReferenceEncoder(load_vae(self.base), SIDE, SIDE, torch.device("cpu"))
+        encode = ReferenceEncoder(load_vae(self.base), SIDE, SIDE, torch.device("cpu"))
         with torch.no_grad():
-            return encode_reference(self.photo(person))
+            return encode([self.photo(person)])
 
     def backbone(self) -> VideoBackbone:
         """The exported weights."""

@@ -144,7 +144,7 @@ def test_weights_lie_where_they_are_to_wait(
     model = {"checkpoint": mini_checkpoint, "dtype": "float32"} | options
     config = mini_run.config(tmp_path, mini_checkpoint, mini_cache, model=model)
     parts = assemble(config, far, will_shard=shards)
-    vae = parts.objective.encode_reference.vae.vae
+    vae = parts.objective.encode_references.vae.vae
     found = devices_of(parts.model, vae.encoder, vae.decoder)
     assert found == [{device} for device in devices]
 
@@ -157,7 +157,7 @@ def test_with_identity_losses_the_decoder_stays(
     config = mini_run.config(
         tmp_path, mini_checkpoint, mini_cache, model=model, objective=objective
     )
-    vae = assemble(config, far).objective.encode_reference.vae.vae
+    vae = assemble(config, far).objective.encode_references.vae.vae
     assert devices_of(vae.encoder, vae.decoder) == [{"cpu"}, {"meta"}]
 
 

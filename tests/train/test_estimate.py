@@ -113,7 +113,7 @@ def test_8_bit_weights_are_counted_as_they_lie_in_memory(
     result = estimate(config)
     assert result.weights_bytes == in_memory
     assert result.num_parameters == sum(p.numel() for p in weights)
-    vae = parts.objective.encode_reference.vae.vae
+    vae = parts.objective.encode_references.vae.vae
     in_vae = sum(p.nbytes for part in (vae.encoder, vae.decoder) for p in part.parameters())
     assert result.vae_bytes == in_vae
 

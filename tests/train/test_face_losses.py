@@ -74,7 +74,7 @@ def losses_and_gradient(
     faces: FaceLosses, sample: TrainingSample, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     latent = sample.latent.clone().requires_grad_()
-    l_id, l_tic = faces(latent, sample, torch.Generator().manual_seed(seed))
+    (l_id,), (l_tic,) = faces(latent[None], [sample], [torch.Generator().manual_seed(seed)])
     (gradient,) = torch.autograd.grad(l_id + 0.5 * l_tic, latent)
     return l_id.detach(), l_tic.detach(), gradient
 
@@ -125,7 +125,8 @@ def test_the_real_decoder_loses_less_the_wider_the_margin(vae: VideoVAE):
         faces = FaceLosses(vae.decode, keep, num_latent_frames=2, num_frames=1, crop_margin=margin)
         e_ref = torch.ones(3 * 112 * 112, dtype=torch.float64)
         with torch.no_grad():
-            faces(sample.latent, replace(sample, e_ref=e_ref), torch.Generator().manual_seed(0))
+            looked_at = replace(sample, e_ref=e_ref)
+            faces(sample.latent[None], [looked_at], [torch.Generator().manual_seed(0)])
         return seen[0]
 
     whole = aligned(None)
@@ -154,8 +155,8 @@ def test_gradients_with_respect_to_the_velocity_are_finite_differences(
     t = torch.tensor([0.6], dtype=torch.float64)
 
     def loss(velocity: Tensor) -> Tensor:
-        estimate = clean_estimate(noisy, velocity, t)[0]
-        return faces(estimate, sample, torch.Generator().manual_seed(1))[term]
+        estimate = clean_estimate(noisy, velocity, t)
+        return faces(estimate, [sample], [torch.Generator().manual_seed(1)])[term][0]
 
     velocity.requires_grad_()
     (gradient,) = torch.autograd.grad(loss(velocity), velocity)
@@ -179,7 +180,7 @@ def test_nothing_is_decoded_where_no_frame_of_the_window_has_a_face():
 
     sample = replace(clip(7, (3, 3)), has_face=torch.zeros(world.FRAMES, dtype=torch.bool))
     faces = FaceLosses(refuse, refuse, num_latent_frames=2, num_frames=2)
-    terms = faces(sample.latent, sample, torch.Generator().manual_seed(0))
+    terms = faces(sample.latent[None], [sample], [torch.Generator().manual_seed(0)])
     assert [term.item() for term in terms] == [0, 0]
 
 
@@ -200,7 +201,7 @@ def test_a_decoded_window_is_matched_with_its_own_landmarks(start: int):
 
     faces.embed = spy
     for seed in range(30):
-        faces(sample.latent, sample, torch.Generator().manual_seed(seed))
+        faces(sample.latent[None], [sample], [torch.Generator().manual_seed(seed)])
     assert seen
     assert all(torch.equal(points, sample.landmarks[[8 * start]]) for points in seen)
 

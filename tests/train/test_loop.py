@@ -285,7 +285,7 @@ def test_training_lowers_the_loss_and_the_reference_tells_two_clips_apart(tmp_pa
     t = torch.tensor([0.95])
     answers = {}
     for name, clip in zip(("first", "second"), clips, strict=True):
-        for reference in (world.encode_reference(clip.photo), None):
+        for reference in (world.encode_references([clip.photo]), None):
             with torch.no_grad():
                 (velocity,) = parts.model([(noise, t, clip.context[None], reference)])
             answers[name, reference is not None] = (noise - t * velocity).mean().item()

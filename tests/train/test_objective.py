@@ -11,7 +11,7 @@ from torch import Tensor
 from train import world
 
 from stdrc_core.train.config import ObjectiveSection, ReferenceSection
-from stdrc_core.train.objective import Group, Objective, draw
+from stdrc_core.train.objective import Group, Losses, Objective, draw
 
 NO_AUGMENTATION = {"p_flip": 0, "p_rotate": 0, "p_crop": 0, "p_color": 0}
 
@@ -27,7 +27,7 @@ def make_objective(objective: ObjectiveSection, reference: ReferenceSection) -> 
     return Objective(
         objective,
         reference,
-        encode_reference=world.encode_reference,
+        encode_references=world.encode_references,
         empty_context=torch.full(world.CONTEXT, 9.0),
         face_losses=world.face_losses(num_latent_frames=world.T, num_frames=99),
     )
@@ -82,7 +82,7 @@ def test_a_dropped_reference_means_no_tokens_and_a_dropped_text_the_empty_prompt
     (with_reference, without) = model.groups
     assert with_reference[3].shape == (2, world.C, 1, world.H, world.W)
     for place, i in enumerate((0, 1)):
-        assert torch.equal(with_reference[3][place], world.encode_reference(samples[i].photo)[0])
+        assert torch.equal(with_reference[3][place], world.encode_references([samples[i].photo])[0])
     assert without[3] is None
     empty = torch.full(world.CONTEXT, 9.0)
     assert torch.equal(with_reference[2], torch.stack([samples[0].context, empty]))
@@ -151,12 +151,39 @@ def test_identity_losses_reach_the_predicted_velocity():
     assert (with_id - without).abs() > 1e-5
 
 
+def test_a_share_of_the_samples_stands_for_all_in_the_identity_losses():
+    """Each sample's own terms by a run of it alone; those not shown count nothing, the others
+    1 / share."""
+    objective, reference = sections(lambda_id=0.3, lambda_tic=0.2, identity_share=0.4)
+    samples = world.random_samples(5)
+    plain = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
+
+    def losses(shown: list[int], share: float) -> Losses:
+        objective, _ = sections(lambda_id=0.3, lambda_tic=0.2, identity_share=share)
+        draws = [replace(choice, shows_face=i in shown) for i, choice in enumerate(plain)]
+        return make_objective(objective, reference)(Recorder(), samples, draws)
+
+    alone = [losses([i], 1.0) for i in range(5)]
+    some, none = losses([1, 4], 0.4), losses([], 0.4)
+    for name in ("identity", "consistency"):
+        expected = sum(getattr(alone[i], name) for i in (1, 4)) / 0.4
+        torch.testing.assert_close(getattr(some, name), expected)
+        assert getattr(none, name) == 0
+    torch.testing.assert_close(none.total, none.flow)
+    added = sum(alone[i].total - none.total for i in (1, 4)) / 0.4
+    torch.testing.assert_close(some.total - none.total, added, rtol=1e-4, atol=1e-5)
+    shown = sum(
+        draw(samples[0], (0, step, 0), objective, reference).shows_face for step in range(2000)
+    )
+    assert shown / 2000 == pytest.approx(0.4, abs=0.045)
+
+
 def test_identity_losses_without_a_face_model_are_refused():
     objective, reference = sections()
     with pytest.raises(ValueError, match=r"^face_losses is missing; .*lambda_id"):
         Objective(
             objective,
             reference,
-            encode_reference=world.encode_reference,
+            encode_references=world.encode_references,
             empty_context=torch.zeros(world.CONTEXT),
         )

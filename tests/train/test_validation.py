@@ -77,7 +77,7 @@ def make_validator(
     return Validator(
         config,
         model=parts.model,
-        vae=parts.objective.encode_reference.vae,
+        vae=parts.objective.encode_references.vae,
         manifest=parts.samples.cache.manifest,
         empty_context=parts.objective.empty_context,
         cases=read_cases(config.validation, text, faces),
@@ -163,7 +163,7 @@ def test_modes_gradients_and_random_states_are_left_as_they_were(
     assert torch.equal(text, case.context)
     assert torch.equal(text_again, mini_run.encode_text("a man  walks"))
     assert no_photo is no_photo_either is None
-    assert torch.equal(reference, parts.objective.encode_reference(case.photo))
+    assert torch.equal(reference, parts.objective.encode_references([case.photo]))
     assert modes == [module.training for module in parts.model.modules()]
     assert torch.equal(states[0], torch.get_rng_state())
     assert np.array_equal(states[1], np.random.get_state()[1])

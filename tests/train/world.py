@@ -5,6 +5,7 @@ The stand-ins are real modules with real gradients, small enough for exact compa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,11 @@ def random_samples(count: int, seed: int = 0) -> list[TrainingSample]:
     ]
 
 
-def encode_reference(photo: Tensor) -> Tensor:
-    """A photo's mean colours as a latent frame."""
-    pooled = nn.functional.adaptive_avg_pool2d(photo.movedim(-1, 1), (H, W))
+def encode_references(photos: Sequence[Tensor]) -> Tensor:
+    """Each photo's mean colours as a latent frame."""
+    pooled = torch.cat(
+        [nn.functional.adaptive_avg_pool2d(photo.movedim(-1, 1), (H, W)) for photo in photos]
+    )
     return torch.cat((pooled, pooled.mean(dim=1, keepdim=True)), dim=1)[:, :, None]
 
 
@@ -115,7 +118,7 @@ def parts(config: TrainConfig, num_samples: int = 7) -> Parts:
     objective = Objective(
         config.objective,
         config.reference,
-        encode_reference=encode_reference,
+        encode_references=encode_references,
         empty_context=torch.zeros(CONTEXT),
         face_losses=face_losses(),
     )
