@@ -35,7 +35,7 @@ from ..reference import fit_reference
 from ..trained_for import from_settings
 from ..vae import load_vae
 from ..video import contact_sheet, to_levels
-from .build import RECIPES, train_recipe
+from .build import BASE, train_recipe
 from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .reader import CaptionReader, train_reader
 from .scores import COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
@@ -128,13 +128,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_row(row: Row, build: Path) -> Pipeline:
     """The row's weights, trained first where they are not there."""
-    base = build / "base.safetensors"
+    base = build / BASE
     if row.recipe is None:
         return open_pipeline(base)
     is_shipped = row.recipe == "mini"
     path = build / (CHECKPOINT_NAME if is_shipped else f"{row.recipe}.safetensors")
     if not path.exists():
-        train_recipe(RECIPES / f"{row.recipe}.yaml", path, base, build)
+        train_recipe(row.recipe, path, base, build)
     return open_pipeline(path)
 
 

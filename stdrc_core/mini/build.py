@@ -49,7 +49,7 @@ from .weights import build_vae, random_tensors
 log = logging.getLogger(__name__)
 
 RECIPES = Path(__file__).parents[1] / "train" / "recipes"
-REPORT = "report.json"
+BASE, REPORT = "base.safetensors", "report.json"
 _PORTRAITS_EACH, _NUM_EMPTY, _NUM_VAE_CLIPS = 4, 3000, 2400
 # Persons that the face pack is measured on, their pictures, and scenes without a person.
 _MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200}
@@ -85,21 +85,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
 
 
-def train_recipe(recipe: Path, out: Path, base: Path, work: Path, seed: int = 0) -> None:
-    """The trainer's run of `recipe` from `base` on the cache of `work`; `out` is one file with its
-    weights and all else of `base`. Goes on where it was stopped."""
+def train_recipe(name: str, out: Path, base: Path, work: Path, seed: int = 0) -> None:
+    """The trainer's run of the recipe from `base` on the cache of `work`; `out` is one file with
+    its weights and all else of `base`. Goes on where it was stopped."""
+    run = work / "runs" / name
     changes: dict[str, Any] = {
         "model.checkpoint": base,
         "data.cache": work / "cache",
-        "run.out": work / "runs" / recipe.stem,
+        "run.out": run,
         "run.seed": seed,
         "objective.face_pack": work / "faces",
     }
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
-    train(["run", str(recipe), *words])
-    whole, trained = map(
-        open_checkpoint, (base, work / "runs" / recipe.stem / "stdrc_full.safetensors")
-    )
+    train(["run", str(RECIPES / f"{name}.yaml"), *words])
+    whole, trained = open_checkpoint(base), open_checkpoint(run / "stdrc_full.safetensors")
     tensors: dict[str, Tensor] = {}
     for source in (whole, trained):
         tensors |= dict(source.read(source.tensors, dtype=torch.bfloat16, device="cpu"))
@@ -122,7 +121,7 @@ def _build_faces(args: argparse.Namespace) -> None:
 
 def _build_vae(args: argparse.Namespace) -> None:
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(args.seed)
+        torch.manual_seed(args.seed)
         vae = build_vae()
     clips, boxes = draw_clips(_NUM_VAE_CLIPS, args.seed, unseen=False)
     photos = draw_portraits(_NUM_VAE_CLIPS, 1, args.seed, unseen=False)
@@ -171,16 +170,8 @@ def _prepare_share(words: list[str], rank: int) -> None:
     train(["prepare", *words, "--rank", str(rank)])
 
 
-def _build_base(args: argparse.Namespace) -> None:
-    out = args.out
-    recipe = RECIPES / "mini_base.yaml"
-    train_recipe(recipe, out / "base.safetensors", out / "start.safetensors", out, args.seed)
-
-
-def _build_stdrc(args: argparse.Namespace) -> None:
-    out = args.out
-    recipe = RECIPES / "mini.yaml"
-    train_recipe(recipe, out / CHECKPOINT_NAME, out / "base.safetensors", out, args.seed)
+def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) -> None:
+    train_recipe(recipe, args.out / result, args.out / base, args.out, args.seed)
 
 
 # What each stage makes below OUT.
@@ -189,8 +180,8 @@ STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "vae.safetensors": _build_vae,
     "start.safetensors": _build_start,
     "cache": _build_cache,
-    "base.safetensors": _build_base,
-    CHECKPOINT_NAME: _build_stdrc,
+    BASE: partial(_train_on, recipe="mini_base", base="start.safetensors", result=BASE),
+    CHECKPOINT_NAME: partial(_train_on, recipe="mini", base=BASE, result=CHECKPOINT_NAME),
 }
 
 

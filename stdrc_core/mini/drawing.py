@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,6 +16,9 @@ from .scene import Scene
 SIDE_PX = 128
 NUM_FRAMES = 17
 FPS = 24
+# A photo is a portrait: the head in the middle, larger than any clip shows it (half-height and
+# middle, of the frame's height).
+PORTRAIT_SIZE, PORTRAIT_Y = 0.34, 0.53
 # Shapes are drawn this much larger and then scaled down, so that edges are smooth.
 _OVERSAMPLING = 3
 
@@ -35,11 +38,23 @@ def draw_clip(
 ) -> Drawing:
     """The person through the scene's motion, `num_frames` frames of `side_px` squared."""
     times = np.linspace(0, 1, num_frames) if num_frames > 1 else np.array([0.5])
+    return _draw(person, scene, [_pose(scene, u) for u in times], side_px)
+
+
+def draw_photo(person: Identity, scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:
+    """A portrait of the person in the middle of the scene's motion, `[h, w, 3]` uint8; of where the
+    scene places a person only the shift is kept."""
+    right, down = scene.shift
+    pose = replace(_pose(scene, 0.5), x=0.5 + right, y=PORTRAIT_Y + down, size=PORTRAIT_SIZE)
+    return _draw(person, scene, [pose], side_px).pixels[0]
+
+
+def _draw(person: Identity, scene: Scene, poses: list[Pose], side_px: int) -> Drawing:
     backdrop = _draw_backdrop(scene, side_px * _OVERSAMPLING)
     pixels, boxes, landmarks = [], [], []
-    for u in times:
+    for pose in poses:
         canvas = backdrop.copy()
-        figure = Figure(person, scene, _pose(scene, u), canvas)
+        figure = Figure(person, scene, pose, canvas)
         pixels.append(_finish(canvas, scene, side_px))
         boxes.append(figure.box() / _OVERSAMPLING)
         landmarks.append(figure.landmarks() / _OVERSAMPLING)
@@ -48,11 +63,6 @@ def draw_clip(
         boxes=np.stack(boxes).astype(np.float32),
         landmarks=np.stack(landmarks).astype(np.float32),
     )
-
-
-def draw_photo(person: Identity, scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:
-    """One picture of the person, `[h, w, 3]` uint8: the middle of the scene's motion."""
-    return draw_clip(person, scene, 1, side_px).pixels[0]
 
 
 def draw_empty(scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:

@@ -71,7 +71,7 @@ def train_reader(*, num_clips: int, num_steps: int, seed: int = 0) -> CaptionRea
     pictures, truth = torch.cat(frames), torch.tensor(labels)
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.manual_seed(seed)
         reader = CaptionReader()
 
         def loss() -> Tensor:

@@ -17,12 +17,22 @@ from stdrc_core.mini.character import (
     identity,
     is_unseen,
 )
-from stdrc_core.mini.drawing import NUM_FRAMES, SIDE_PX, draw_clip, draw_empty, draw_photo
+from stdrc_core.mini.drawing import (
+    NUM_FRAMES,
+    PORTRAIT_SIZE,
+    PORTRAIT_Y,
+    SIDE_PX,
+    draw_clip,
+    draw_empty,
+    draw_photo,
+)
 from stdrc_core.mini.scene import (
     ATTRIBUTES,
     CLIP_FREEDOM,
     MOTIONS,
     PHOTO_FREEDOM,
+    PLACES,
+    SHOTS,
     Scene,
     draw_scene,
 )
@@ -39,6 +49,9 @@ SCENE = Scene(
     shot="near",
     motion="stays still",
 )
+
+
+SCENE_OF_PHOTO = replace(SCENE, background="green", place="left", shot="far")
 
 
 @given(first=numbers, second=numbers)
@@ -94,7 +107,7 @@ def test_skin_and_wall_have_the_colours_that_identity_and_scene_name(number: int
     """Read off where neither hair nor beard can be: the neck, and a corner of a plain wall."""
     scene = replace(draw_scene(random.Random(seed)), pattern="plain", motion="stays still")
     # Long hair and lifted shoulders apart: the middle of the neck, just below the chin.
-    pixels = draw_photo(identity(number), scene)
+    pixels = draw_clip(identity(number), scene, num_frames=1).pixels[0]
     size = scenes.SHOTS[scene.shot] * SIDE_PX
     x = round((scenes.PLACES[scene.place] + scene.shift[0]) * SIDE_PX)
     y = round((0.44 + scene.shift[1]) * SIDE_PX + 1.17 * size)
@@ -104,6 +117,22 @@ def test_skin_and_wall_have_the_colours_that_identity_and_scene_name(number: int
     corner = np.array(scenes.COLORS[scene.background]) * light
     column = 0 if scene.place == "right" else -1
     assert np.abs(pixels[0, column] - corner).max() <= 2
+
+
+@settings(deadline=None, max_examples=10)
+@given(number=numbers, place=st.sampled_from(sorted(PLACES)), shot=st.sampled_from(sorted(SHOTS)))
+def test_a_photo_is_a_portrait_wherever_the_scene_has_the_person(
+    number: int, place: str, shot: str
+):
+    scene = replace(SCENE, background="green", place=place, shot=shot)
+    photo = draw_photo(identity(number), scene)
+    assert np.array_equal(photo, draw_photo(identity(number), SCENE_OF_PHOTO))
+    # The head's half-height as far as chin and neck go: no green from the middle down to the chin.
+    x, chin = SIDE_PX // 2, round((PORTRAIT_Y + PORTRAIT_SIZE) * SIDE_PX)
+    wall = np.array(scenes.COLORS["green"])
+    column = np.abs(photo[round(PORTRAIT_Y * SIDE_PX) : chin, x].astype(int) - wall).max(axis=1)
+    assert column.min() > 10
+    assert max(SHOTS.values()) < PORTRAIT_SIZE
 
 
 @settings(deadline=None, max_examples=15)
