@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> None:
     results: dict[str, dict[str, Any]] = {}
     shown: dict[str, list[Tensor]] = {}
     for number, row in enumerate(ROWS):
-        pipeline = open_row(row, args.build)
+        pipeline = open_row(row, args.build, in_bfloat16=args.bfloat16)
         shot = replace(SHOT, text_scale=row.text_scale, reference_scale=row.reference_scale)
         done = args.out / f"row_{number}.json"
         if not done.is_file():
@@ -120,13 +120,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--build", type=Path, required=True, help="OUT of `python -m stdrc_core.mini build`")
     add("--out", type=Path, required=True, help="folder for the table and pictures")
+    add("--bfloat16", action="store_true", help="of the VAE in training, as in the build")
     add("--num-persons", type=int, default=100)
     add("--num-seeds", type=int, default=3)
     add("--num-swept", type=int, default=50, help="persons of the sweeps over the scales")
     add("--seed", type=int, default=1234, help="of persons and scenes")
 
 
-def open_row(row: Row, build: Path) -> Pipeline:
+def open_row(row: Row, build: Path, *, in_bfloat16: bool = False) -> Pipeline:
     """The row's weights, trained first where they are not there."""
     base = build / BASE
     if row.recipe is None:
@@ -134,7 +135,7 @@ def open_row(row: Row, build: Path) -> Pipeline:
     is_shipped = row.recipe == "mini"
     path = build / (CHECKPOINT_NAME if is_shipped else f"{row.recipe}.safetensors")
     if not path.exists():
-        train_recipe(row.recipe, path, base, build)
+        train_recipe(row.recipe, path, base, build, in_bfloat16=in_bfloat16)
     return open_pipeline(path)
 
 

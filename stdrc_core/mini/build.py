@@ -79,15 +79,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--recognizer-steps", type=int, default=900)
     add("--detector-steps", type=int, default=1500)
     add("--vae-steps", type=int, default=6000)
-    add("--bfloat16", action="store_true", help="mixed precision: faster where the CPU has it")
+    add("--bfloat16", action="store_true", help="of the VAE: faster where the CPU has it")
     add("--num-clips", type=int, default=5000, help="that the transformer learns from")
     cores = len(os.sched_getaffinity(0))
     add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
 
 
-def train_recipe(name: str, out: Path, base: Path, work: Path, seed: int = 0) -> None:
+def train_recipe(
+    name: str, out: Path, base: Path, work: Path, *, seed: int = 0, in_bfloat16: bool = False
+) -> None:
     """The trainer's run of the recipe from `base` on the cache of `work`; `out` is one file with
-    its weights and all else of `base`. Goes on where it was stopped."""
+    its weights and all else of `base`. `in_bfloat16` is the VAE's dtype. Goes on where it was
+    stopped."""
     run = work / "runs" / name
     changes: dict[str, Any] = {
         "model.checkpoint": base,
@@ -95,6 +98,7 @@ def train_recipe(name: str, out: Path, base: Path, work: Path, seed: int = 0) ->
         "run.out": run,
         "run.seed": seed,
         "objective.face_pack": work / "faces",
+        "model.vae_dtype": "bfloat16" if in_bfloat16 else "float32",
     }
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
     train(["run", str(RECIPES / f"{name}.yaml"), *words])
@@ -171,7 +175,8 @@ def _prepare_share(words: list[str], rank: int) -> None:
 
 
 def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) -> None:
-    train_recipe(recipe, args.out / result, args.out / base, args.out, args.seed)
+    options = {"seed": args.seed, "in_bfloat16": args.bfloat16}
+    train_recipe(recipe, args.out / result, args.out / base, args.out, **options)
 
 
 # What each stage makes below OUT.

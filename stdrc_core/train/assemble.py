@@ -75,7 +75,7 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
         latent_channels=backbone.transformer.config.in_channels,
     )
     _warn_of_another_base(config, made)
-    dtype = getattr(torch, config.model.dtype)
+    dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
     vae = load_vae(config.model.vae or config.model.checkpoint, dtype)
     _place(vae, config, device)
     face_losses = None

@@ -35,6 +35,8 @@ class ModelSection(Section):
     """File with the video VAE; by default the checkpoint itself."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Of the frozen weights and of the forward pass; trained weights are kept in float32."""
+    vae_dtype: Literal["bfloat16", "float32"] | None = None
+    """Of the frozen VAE; by default `dtype`."""
     gradient_checkpointing: bool = True
     """Recomputes activations in the backward pass: less memory, about a third more time."""
     quantization: Literal["none", "int8"] = "none"

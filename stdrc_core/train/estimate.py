@@ -96,6 +96,10 @@ def _element(config: TrainConfig) -> int:
     return getattr(torch, config.model.dtype).itemsize
 
 
+def _vae_element(config: TrainConfig) -> int:
+    return getattr(torch, config.model.vae_dtype or config.model.dtype).itemsize
+
+
 def _num_tokens(made: Manifest) -> int:
     """Of a clip and its reference, which is one latent frame more."""
     grid = latent_grid(made.num_frames, made.height, made.width)
@@ -130,7 +134,7 @@ def _vae_bytes(config: TrainConfig) -> int:
         for name, tensor in tensors.items()
         if name.removeprefix(VAE_PREFIX).split(".")[0] in stays
     )
-    return num_weights * _element(config)
+    return num_weights * _vae_element(config)
 
 
 def _decoding_bytes(config: TrainConfig, made: Manifest) -> int:
@@ -141,4 +145,4 @@ def _decoding_bytes(config: TrainConfig, made: Manifest) -> int:
     num_frames = (objective.identity_latent_frames - 1) * LTX_SCALE_FACTORS.time + 1
     num_pixels = min(num_frames, made.num_frames) * made.height * made.width
     per_pixel = KEPT_PER_PIXEL[config.model.gradient_checkpointing]
-    return per_pixel * num_pixels * _element(config) * config.run.micro_batch_size
+    return per_pixel * num_pixels * _vae_element(config) * config.run.micro_batch_size
