@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .clip_networks import open_images
+from .clip_networks import embed_images, open_clip
 from .columns import AESTHETIC, CLIP_L14
 from .frame_batches import FrameBatches
 from .metric import Clip, Score
@@ -53,11 +53,11 @@ class AestheticQuality:
     """The head is `sa_0_4_vit_l_14_linear.pth`: `weight` `[1, 768]` and `bias` `[1]`."""
 
     def __init__(self, resources: Resources) -> None:
-        images = open_images(resources.path("aq", CLIP_L14)).to(resources.device)
+        model = open_clip(resources.path("aq", CLIP_L14)).to(resources.device)
         path = resources.path("aq", AESTHETIC)
-        head = nn.Linear(images.config.projection_dim, 1)
+        head = nn.Linear(model.config.projection_dim, 1)
         head = load_weights(head, load_state(path), path).to(resources.device)
-        self.side_px: int = images.config.image_size
+        self.side_px: int = model.config.vision_config.image_size
         self.batches = FrameBatches(
             lambda pixels: head(F.normalize(images(pixel_values=pixels).image_embeds, dim=-1))[
                 :, 0

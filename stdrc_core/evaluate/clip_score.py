@@ -8,10 +8,9 @@ CLIP's 77 tokens.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .clip_networks import open_images, open_words, opened
+from .clip_networks import embed_images, embed_words, open_clip, opened
 from .columns import CLIP_B32
 from .frame_batches import FrameBatches
 from .metric import Clip, Score
@@ -33,7 +32,7 @@ class _Watch:
         self._metric.batches.add(self._metric.pixels(frame), self._embeddings)
 
     def score(self) -> Score:
-        words = self._metric.embed_words(self._prompt)
+        words = self._metric.words(self._prompt)
         cosines = dict(zip(self._seen, self._embeddings, strict=True))
         curve = [_SCALE * float(cosines[index] @ words) for index in self.frames]
         return Score(value=sum(curve) / len(curve), frames=self.frames, curve=tuple(curve))
@@ -49,11 +48,10 @@ class ClipScore:
         self._processor = opened(folder, CLIPImageProcessorPil.from_pretrained)
         self._tokenizer = opened(folder, CLIPTokenizer.from_pretrained)
         self._device = resources.device
-        self._words = open_words(folder).to(self._device)
-        images = open_images(folder).to(self._device)
+        self._model = model = open_clip(folder).to(self._device)
         self._num_frames = resources.options.frames
         self.batches = FrameBatches(
-            lambda pixels: F.normalize(images(pixel_values=pixels).image_embeds, dim=-1),
+            lambda pixels: embed_images(model, pixels),
             resources.options.batch_size,
             self._device,
         )
@@ -71,10 +69,10 @@ class ClipScore:
         return self._processor(frame.numpy(), return_tensors="pt")["pixel_values"][0]
 
     @torch.inference_mode()
-    def embed_words(self, prompt: str) -> Tensor:
+    def words(self, prompt: str) -> Tensor:
         """`[D]` of length 1."""
         tokens = self._tokenizer(prompt, truncation=True, return_tensors="pt").to(self._device)
-        return F.normalize(self._words(**tokens).text_embeds[0], dim=-1).cpu()
+        return embed_words(self._model, dict(tokens))[0].cpu()
 
     def flush(self) -> None:
         self.batches.flush()

@@ -81,7 +81,7 @@ def compare(folder_a: Path, folder_b: Path, out: Path) -> Comparison:
         partial.write_text(markdown(comparison), encoding="utf-8")
     pairs = [(results_a[video], results_b[video]) for video in common]
     with written_aside(out / "compare.html") as partial:
-        page = render_comparison(comparison, pairs, folder_a, folder_b)
+        page = render_comparison(comparison, counted(comparison), pairs, (folder_a, folder_b))
         partial.write_text(page, encoding="utf-8")
     log.info("%s", out / "compare.html")
     return comparison

@@ -33,20 +33,22 @@ _NUM_SHOWN = 3
 
 
 def render_comparison(
-    comparison: Comparison, pairs: Sequence[tuple[Result, Result]], folder_a: Path, folder_b: Path
+    comparison: Comparison,
+    words: str,
+    pairs: Sequence[tuple[Result, Result]],
+    folders: tuple[Path, Path],
 ) -> str:
-    """The whole page; `pairs` are the common clips' results."""
-    from .compare import counted
-
+    """The whole page; `words` say what it is of, `pairs` are the common clips' results."""
     lead = next(iter(comparison.metrics))
+    stores = tuple(Store(out=folder) for folder in folders)
     parts = [
-        _table(comparison, counted(comparison)),
-        *_extremes(comparison, pairs, lead, (Store(out=folder_a), Store(out=folder_b))),
+        _table(comparison, words),
+        *_extremes(comparison, pairs, lead, stores),
         _clips(comparison, pairs),
     ]
     title = f"{comparison.b} against {comparison.a}"
-    words = f"A is {comparison.a}, B is {comparison.b}; a difference above 0 is B's."
-    return document(title, escape(words), parts)
+    names = f"A is {comparison.a}, B is {comparison.b}; a difference above 0 is B's."
+    return document(title, escape(names), parts)
 
 
 def _table(comparison: Comparison, words: str) -> str:

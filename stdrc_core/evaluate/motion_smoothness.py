@@ -65,38 +65,22 @@ class _Worker:
     """VBench's process."""
 
     def __init__(self, python: Path, weights: Path, device: torch.device) -> None:
-        environment = os.environ | {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
-        if device.type == "cuda":
-            # VBench knows "cuda" alone.
-            shown = environment.get("CUDA_VISIBLE_DEVICES")
-            index = device.index or 0
-            environment["CUDA_VISIBLE_DEVICES"] = shown.split(",")[index] if shown else str(index)
-        # A process of a torchrun would make VBench wait for the others.
-        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-            environment.pop(name, None)
+        self._command = [str(python), str(WORKER), str(weights.resolve()), device.type]
+        self._environment = _environment(device)
         self._folder = TemporaryDirectory(prefix="motion_smoothness_")
         self._log = Path(self._folder.name) / "log.txt"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(python), str(WORKER), str(weights.resolve()), device.type],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-                # Not this project's folder, whose names are not VBench's.
-                cwd=self._folder.name,
-            )
-        self._parts = 0
+        self._process: subprocess.Popen[str] | None = None
         try:
-            self._answer()
+            self._start()
         except ValueError:
             self.close()
             raise
 
     def measure(self, frames: list[Tensor]) -> float:
         """VBench's score of frames `[h, w, 3]` uint8."""
-        self._parts += 1
+        if self._process.poll() is not None:
+            # What it died of was another clip's.
+            self._start()
         with TemporaryDirectory(dir=self._folder.name, prefix="part_") as part:
             for number, frame in enumerate(frames):
                 image = Image.fromarray(frame.numpy())
@@ -105,9 +89,24 @@ class _Worker:
             return self._answer()["value"]
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
         self._folder.cleanup()
+
+    def _start(self) -> None:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._environment,
+                # Not this project's folder, whose names are not VBench's.
+                cwd=self._folder.name,
+            )
+        self._answer()
 
     def _tell(self, line: str) -> None:
         try:
@@ -120,12 +119,26 @@ class _Worker:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
         if not line:
+            self._process.wait()
             said = self._log.read_text(errors="replace").strip().splitlines() or ["no word"]
             raise ValueError(f"VBench could not be run ({said[-1]}); {_REMEDY}.")
         answer = json.loads(line)
         if "error" in answer:
             raise ValueError(f"VBench could not score the frames ({answer['error']}).")
         return answer
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    environment = os.environ | {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
+    if device.type == "cuda":
+        # VBench knows "cuda" alone.
+        shown = environment.get("CUDA_VISIBLE_DEVICES")
+        index = device.index or 0
+        environment["CUDA_VISIBLE_DEVICES"] = shown.split(",")[index] if shown else str(index)
+    # A process of a torchrun would make VBench wait for the others.
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        environment.pop(name, None)
+    return environment
 
 
 class MotionSmoothness:

@@ -15,6 +15,7 @@ def main() -> None:
     # VBench prints; stdout is for answers alone.
     sys.stdout = sys.stderr
     weights, device = sys.argv[1:]
+    import cv2
     from vbench import motion_smoothness
 
     config = Path(motion_smoothness.__file__).parent / "third_party" / "amt" / "cfgs" / "AMT-S.yaml"
@@ -23,7 +24,7 @@ def main() -> None:
     for line in sys.stdin:
         try:
             _answer(answers, {"value": float(motion.motion_score(line.rstrip("\n")))})
-        except (AssertionError, RuntimeError, ValueError) as error:
+        except (AssertionError, RuntimeError, ValueError, cv2.error) as error:
             _answer(answers, {"error": str(error)})
 
 
