@@ -58,13 +58,11 @@ class AestheticQuality:
         head = nn.Linear(model.config.projection_dim, 1)
         head = load_weights(head, load_state(path), path).to(resources.device)
         self.side_px: int = model.config.vision_config.image_size
-        self.batches = FrameBatches(
-            lambda pixels: head(F.normalize(images(pixel_values=pixels).image_embeds, dim=-1))[
-                :, 0
-            ],
-            resources.options.batch_size,
-            resources.device,
-        )
+
+        def rate(pixels: Tensor) -> Tensor:
+            return head(embed_images(model, pixels))[:, 0]
+
+        self.batches = FrameBatches(rate, resources.options.batch_size, resources.device)
 
     def watch(self, clip: Clip) -> _Watch:
         return _Watch(self, clip.num_frames)

@@ -34,8 +34,9 @@ _NUM_SHOWN = 4
 
 def render_page(summary: Summary, store: Store) -> str:
     """The whole page."""
-    lead = f"{summary.num_clips} clips, {sum(bool(r.problems) for r in summary.results)} of them "
-    lead += "with something that could not be scored."
+    num_broken = sum(bool(result.problems) for result in summary.results)
+    lead = f"{summary.num_clips} clips, "
+    lead += f"{num_broken} of them not scored by all metrics." if num_broken else "all scored."
     parts = [_table(summary), _verification(summary), *_extremes(summary, store)]
     parts += [_clips(summary), _problems(summary), _method(summary)]
     title = f"ST-DRC evaluation: {store.out.resolve().name}"
@@ -110,9 +111,10 @@ def _cards(results: Sequence[Result], store: Store) -> str:
     cards = []
     for result in results:
         scores = "".join(
-            f"<span class=score>{escape(COLUMNS[name].title)} <b>{number(name, value.value)}</b>"
-            "</span>"
-            for name, value in result.scores.items()
+            f"<span class=score>{escape(column.title)} "
+            f"<b>{number(name, result.scores[name].value)}</b></span>"
+            for name, column in COLUMNS.items()
+            if name in result.scores
         )
         prompt = escape(result.asked.get("prompt") or "")
         what = f"{result.video}: its photo and frames"
@@ -157,10 +159,17 @@ def _curves(result: Result) -> list[Curve]:
 
 
 def _problems(summary: Summary) -> str:
+    # A video that cannot be read is every metric's problem, and VBench's may be every video's.
+    titles: dict[tuple[str, str], list[str]] = {}
+    for result in summary.results:
+        for name, problem in result.problems.items():
+            titles.setdefault((result.video, problem), []).append(COLUMNS[name].title)
+    videos: dict[tuple[str, str], list[str]] = {}
+    for (video, problem), names in titles.items():
+        videos.setdefault((", ".join(names), problem), []).append(video)
     lines = [
-        f"<li>{escape(result.video)}, {escape(COLUMNS[name].title)}: {escape(problem)}</li>"
-        for result in summary.results
-        for name, problem in result.problems.items()
+        f"<li><b>{escape(names)}</b> of {escape(', '.join(found))}: {escape(problem)}</li>"
+        for (names, problem), found in videos.items()
     ]
     return section("Not scored", f"<ul class=plain>{''.join(lines)}</ul>") if lines else ""
 
