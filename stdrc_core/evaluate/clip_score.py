@@ -71,7 +71,10 @@ class ClipScore:
     @torch.inference_mode()
     def words(self, prompt: str) -> Tensor:
         """`[D]` of length 1."""
-        tokens = self._tokenizer(prompt, truncation=True, return_tensors="pt").to(self._device)
+        longest = self._model.config.text_config.max_position_embeddings
+        tokens = self._tokenizer(
+            prompt, truncation=True, max_length=longest, return_tensors="pt"
+        ).to(self._device)
         return embed_words(self._model, dict(tokens))[0].cpu()
 
     def flush(self) -> None:

@@ -79,11 +79,15 @@ def random_ir101(seed: int, **options: bool) -> IR101:
     network = IR101(**options)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
+            module.running_mean.normal_(0, 0.01)
             module.running_var.uniform_(0.5, 2)
             if module.affine:
-                nn.init.uniform_(module.weight, 0.1, 0.4)
-                nn.init.normal_(module.bias, 0, 0.1)
+                nn.init.uniform_(module.weight, 1, 2)
+                nn.init.normal_(module.bias, 0, 0.01)
         elif isinstance(module, nn.PReLU):
             nn.init.uniform_(module.weight, 0, 0.5)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    for block in network.body:
+        nn.init.uniform_(block.res_layer[-1].weight, 0.05, 0.15)
     return network.eval()
