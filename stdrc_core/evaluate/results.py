@@ -105,10 +105,8 @@ def asked(videos: Path, pair: Pair) -> dict[str, Any]:
 
 
 def check_settings(out: Path, settings: dict[str, dict[str, Any]]) -> None:
-    """Notes the metrics' settings in OUT/settings.json; ValueError when scores that are there were
-    made with others."""
-    path = out / "settings.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
+    """Raises ValueError when scores that are in `out` were made with other settings."""
+    known = read_settings(out)
     for metric, own in settings.items():
         if metric in known and known[metric] != own:
             changed = sorted(
@@ -118,13 +116,21 @@ def check_settings(out: Path, settings: dict[str, dict[str, Any]]) -> None:
                 f"out {out} holds scores of {metric} made with another {' and '.join(changed)}; "
                 "scores of one folder are made alike: choose another --out."
             )
-    write_json(path, known | settings)
+
+
+def note_settings(out: Path, settings: dict[str, dict[str, Any]]) -> None:
+    """Adds the metrics' settings to OUT/settings.json."""
+    write_json(_settings_path(out), read_settings(out) | settings)
 
 
 def read_settings(out: Path) -> dict[str, dict[str, Any]]:
     """The settings of a folder's metrics."""
-    path = out / "settings.json"
+    path = _settings_path(out)
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _settings_path(out: Path) -> Path:
+    return out / "settings.json"
 
 
 def _stamp(path: Path) -> list[int]:

@@ -15,7 +15,7 @@ from .pairs import Pair, read_pairs
 from .processes import Processes, open_processes
 from .report import write_report
 from .resources import Resources, check_there, open_metrics, settings
-from .results import Store, check_settings
+from .results import Store, check_settings, note_settings
 from .scoring import missing, score_clips
 from .summary import summarise
 
@@ -36,8 +36,8 @@ def evaluate(options: Options) -> None:
     processes = open_processes(options.device)
     if processes.rank == 0:
         log.info("%d clips, %d still to be scored", len(pairs), len(waiting))
-        if waiting:
-            check_settings(options.out, settings(options))
+    if waiting:
+        check_settings(options.out, settings(options))
     processes.wait()
     _score(waiting[processes.rank :: processes.count], options, processes, store)
     processes.wait()
@@ -58,6 +58,8 @@ def _score(share: Sequence[Pair], options: Options, processes: Processes, store:
     step = options.clips_at_once
     with ExitStack() as stack, logging_redirect_tqdm():
         metrics = open_metrics(Resources(options, processes.device), stack)
+        if processes.rank == 0:
+            note_settings(store.out, settings(options))
         bar = stack.enter_context(
             tqdm(total=len(share), unit="clip", desc="scored", disable=processes.rank > 0)
         )
