@@ -178,10 +178,10 @@ def _method(summary: Summary) -> str:
     heads = [("metric", ""), ("what it is", ""), ("made with", "")]
     rows = []
     for name in summary.metrics:
-        made = "".join(
-            f"<div><code>{escape(key)} {escape(str(value)[:16])}</code></div>"
-            for key, value in summary.settings.get(name, {}).items()
-        )
+        own = summary.settings.get(name, {})
+        lines = [f"{title} {digest[:16]}" for title, digest in own.get("weights", {}).items()]
+        lines += [f"frames {own['frames']}"] if "frames" in own else []
+        made = "".join(f"<div><code>{escape(line)}</code></div>" for line in lines)
         column = COLUMNS[name]
         rows.append(("", [text_cell(column.title), Cell(escape(column.about)), Cell(made)]))
     return section(

@@ -119,22 +119,27 @@ def load_weights(module: torch.nn.Module, state: Any, path: Path) -> torch.nn.Mo
     return module.eval().requires_grad_(False)
 
 
-def settings(options: Options) -> dict[str, dict[str, Any]]:
+def settings(options: Options, *, with_weights: bool) -> dict[str, dict[str, Any]]:
     """What decides each metric's values besides the clips: the weights' digests, and frames."""
     found: dict[str, dict[str, Any]] = {}
     for name in options.metrics:
-        column, own = COLUMNS[name], {}
-        for weights in column.weights:
-            own[weights.name] = _digest(find_weights(options.weights, name, weights))
-        if column.uses_faces and options.faces is not None:
-            pack = read_pack(options.faces)
-            for task in FaceTask:
-                path = pack.model(task)
-                own[f"{options.faces.name}/{path.name}"] = _digest(path)
-        if column.samples_frames:
+        own: dict[str, Any] = {"weights": _digests(options, name)} if with_weights else {}
+        if COLUMNS[name].samples_frames:
             own["frames"] = options.frames
         found[name] = own
     return found
+
+
+def _digests(options: Options, name: str) -> dict[str, str]:
+    column = COLUMNS[name]
+    paths = {
+        weights.name: find_weights(options.weights, name, weights) for weights in column.weights
+    }
+    if column.uses_faces:
+        pack = read_pack(options.faces)
+        models = [pack.model(task) for task in FaceTask]
+        paths |= {f"{pack.folder.name}/{path.name}": path for path in models}
+    return {title: _digest(path) for title, path in paths.items()}
 
 
 def _digest(path: Path) -> str:

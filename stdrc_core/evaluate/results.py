@@ -108,12 +108,10 @@ def check_settings(out: Path, settings: dict[str, dict[str, Any]]) -> None:
     """Raises ValueError when scores that are in `out` were made with other settings."""
     known = read_settings(out)
     for metric, own in settings.items():
-        if metric in known and known[metric] != own:
-            changed = sorted(
-                key for key in {**known[metric], **own} if known[metric].get(key) != own.get(key)
-            )
+        changed = [key for key in own if known.get(metric, own).get(key) != own[key]]
+        if changed:
             raise ValueError(
-                f"out {out} holds scores of {metric} made with another {' and '.join(changed)}; "
+                f"out {out} holds scores of {metric} made with other {' and '.join(changed)}; "
                 "scores of one folder are made alike: choose another --out."
             )
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from .columns import COLUMNS
+from .metric import Metric
 from .options import Options
 from .pairs import Pair, read_pairs
-from .processes import Processes, open_processes
+from .processes import open_processes
 from .report import write_report
 from .resources import Resources, check_there, open_metrics, settings
 from .results import Store, check_settings, note_settings
@@ -36,10 +37,16 @@ def evaluate(options: Options) -> None:
     processes = open_processes(options.device)
     if processes.rank == 0:
         log.info("%d clips, %d still to be scored", len(pairs), len(waiting))
-    if waiting:
-        check_settings(options.out, settings(options))
+    # Weights are looked at only where they are needed.
+    made_with = settings(options, with_weights=bool(waiting))
+    check_settings(options.out, made_with)
     processes.wait()
-    _score(waiting[processes.rank :: processes.count], options, processes, store)
+    with ExitStack() as stack, logging_redirect_tqdm():
+        share = waiting[processes.rank :: processes.count]
+        metrics = open_metrics(Resources(options, processes.device), stack) if share else {}
+        if processes.rank == 0 and waiting:
+            note_settings(store.out, made_with)
+        _score(share, options, metrics, store, is_shown=processes.rank == 0)
     processes.wait()
     if processes.rank == 0:
         summary = summarise(store, pairs)
@@ -52,17 +59,16 @@ def evaluate(options: Options) -> None:
             )
 
 
-def _score(share: Sequence[Pair], options: Options, processes: Processes, store: Store) -> None:
-    if not share:
-        return
+def _score(
+    share: Sequence[Pair],
+    options: Options,
+    metrics: Mapping[str, Metric],
+    store: Store,
+    *,
+    is_shown: bool,
+) -> None:
     step = options.clips_at_once
-    with ExitStack() as stack, logging_redirect_tqdm():
-        metrics = open_metrics(Resources(options, processes.device), stack)
-        if processes.rank == 0:
-            note_settings(store.out, settings(options))
-        bar = stack.enter_context(
-            tqdm(total=len(share), unit="clip", desc="scored", disable=processes.rank > 0)
-        )
+    with tqdm(total=len(share), unit="clip", desc="scored", disable=not is_shown) as bar:
         for start in range(0, len(share), step):
             group = share[start : start + step]
             score_clips(group, options.videos, metrics, store)

@@ -38,7 +38,7 @@ class Summary(BaseModel):
     metrics: dict[str, Mean]
     verification: Verification | None
     settings: dict[str, dict[str, Any]]
-    """By metric: SHA-256 of its weights, and how many frames it looks at (0 is all)."""
+    """By metric: `weights`, the SHA-256 of each, and `frames` that it looks at (0 is all)."""
     results: tuple[Result, ...]
 
 

@@ -15,6 +15,7 @@ def main() -> None:
     # VBench prints; stdout is for answers alone.
     sys.stdout = sys.stderr
     weights, device = sys.argv[1:]
+    # Before VBench, which loads decord: after decord, OpenCV 5 reads no PNG files.
     import cv2
     from vbench import motion_smoothness
 

@@ -157,8 +157,11 @@ def test_other_settings_do_not_go_on_with_a_folder(
     main(world.arguments(out, pairs=pairs))
     pairs = world.write_pairs(tmp_path / "two.jsonl", world.pairs[:2])
     sentence = refused(capsys, world.arguments(out, pairs=pairs, frames=8))
-    assert "holds scores of facesim_arc made with another frames" in sentence
+    assert "holds scores of facesim_arc made with other frames" in sentence
     assert "choose another --out" in sentence
+    # Also where all is scored.
+    pairs = world.write_pairs(tmp_path / "one.jsonl", world.pairs[:1])
+    assert "other frames" in refused(capsys, world.arguments(out, pairs=pairs, frames=8))
 
 
 def test_a_photo_without_a_face_is_told_and_the_rest_is_scored(world: World, tmp_path: Path):

@@ -19,6 +19,7 @@ from .test_facesim import bgr_frames
 
 # Random weights as AMT publishes its own, and VBench's score of a whole folder of frames.
 WHOLE = """
+import cv2  # before decord, or it reads no PNG files
 import sys, os, json, torch, vbench
 from omegaconf import OmegaConf
 from vbench.motion_smoothness import MotionSmoothness
