@@ -94,8 +94,8 @@ def _extremes(
     title = COLUMNS[lead].title
     names = [f"A: {comparison.a}", f"B: {comparison.b}"]
     return [
-        section(f"{where} {title}", legend(names, gaps=True), _cards(chosen, lead, stores))
-        for where, chosen in (("B gains most", gains), ("B loses most", losses))
+        section(f"{where}: {title}", legend(names, gaps=True), _cards(chosen, lead, stores))
+        for where, chosen in (("Where B gains most", gains), ("Where B loses most", losses))
         if chosen
     ]
 
