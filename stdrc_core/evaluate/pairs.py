@@ -24,12 +24,8 @@ class Pair(BaseModel):
     prompt: str | None = Field(default=None, validation_alias=AliasChoices("prompt", "caption"))
     reference: Path | None = None
     """Photo, from the file's own folder."""
-    identity: str | None = None
-    """Who it is; by default each photo is a person of its own."""
-
-    @property
-    def person(self) -> str | None:
-        return self.identity or (None if self.reference is None else str(self.reference))
+    person: str | None = Field(default=None, validation_alias="identity")
+    """Who it is; by default each photo, as it is written here, is a person of its own."""
 
 
 def read_pairs(path: Path, videos: Path, needs: Collection[str]) -> list[Pair]:
@@ -92,7 +88,8 @@ def _read(line: str, where: str, folder: Path) -> Pair:
         )
     if pair.reference is None:
         return pair
-    return pair.model_copy(update={"reference": folder / pair.reference})
+    person = pair.person or str(pair.reference)
+    return pair.model_copy(update={"reference": folder / pair.reference, "person": person})
 
 
 def _check_there(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[str, int]) -> None:

@@ -100,7 +100,7 @@ def asked(videos: Path, pair: Pair) -> dict[str, Any]:
     """What a clip's scores are of: a file that was replaced, or other words, score anew."""
     found: dict[str, Any] = {"prompt": pair.prompt, "video": _stamp(videos / pair.video)}
     if pair.reference is not None:
-        found |= {"reference": str(pair.reference), "photo": _stamp(pair.reference)}
+        found["photo"] = _stamp(pair.reference)
     return found
 
 

@@ -92,6 +92,11 @@ def _show(clip: Clip, metrics: Mapping[str, Metric], watched: _Watched) -> int:
         count += 1
         if frame is None:
             continue
+        if frame.shape[:2] != (clip.height, clip.width):
+            raise ValueError(
+                f"clip {clip.path} changes from {clip.height} x {clip.width} to {frame.shape[0]} x "
+                f"{frame.shape[1]} pixels at frame {index}; needs one size: export it again."
+            )
         if index in watched.strip.wanted:
             watched.strip.see(frame)
         for name, watch in list(watched.watches.items()):

@@ -44,8 +44,13 @@ class Summary(BaseModel):
 
 def summarise(store: Store, pairs: Sequence[Pair]) -> Summary:
     """Of the clips of `pairs`, by all metrics that they were ever scored by."""
-    results = [store.read(pair.video) for pair in pairs]
-    known = tuple(result for result in results if result is not None)
+    read = ((pair, store.read(pair.video)) for pair in pairs)
+    # Who is who may have been told after the scores were made.
+    known = tuple(
+        result.model_copy(update={"person": pair.person})
+        for pair, result in read
+        if result is not None
+    )
     means = {}
     for name in COLUMNS:
         values = [result.scores[name].value for result in known if name in result.scores]

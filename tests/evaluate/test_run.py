@@ -40,6 +40,16 @@ def test_what_is_scored_stays_scored(world: World, tmp_path: Path, evaluate: Eva
     assert evaluate(world.pairs[:4], faces=None) == second
 
 
+def test_who_is_who_may_be_told_later(world: World, tmp_path: Path, evaluate: Evaluate):
+    """The clips of two photos, then of one person: nobody is left to be told apart."""
+    pairs = [world.pairs[0], world.pairs[2]]
+    assert evaluate(pairs)["verification"]["num_different"] == 2
+    before = stamps(tmp_path / "out")
+    told = evaluate([{**pair, "identity": "one"} for pair in pairs])
+    assert told["verification"] is None
+    assert stamps(tmp_path / "out") == before
+
+
 def test_a_metric_is_added_to_those_that_are_there(
     world: World, tmp_path: Path, weights: Path, evaluate: Evaluate
 ):
@@ -92,6 +102,27 @@ def test_one_broken_clip_does_not_end_a_run(world: World, tmp_path: Path, evalua
     after = stamps(tmp_path / "out")
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"letter.mp4.json"}
+
+
+def test_a_clip_that_changes_its_size_is_told(world: World, tmp_path: Path, evaluate: Evaluate):
+    parts = []
+    for side in (128, 96):
+        part = tmp_path / f"{side}.h264"
+        with av.open(str(part), "w", format="h264") as container:
+            stream = container.add_stream("libx264", rate=24)
+            stream.height = stream.width = side
+            for _ in range(4):
+                pixels = np.full((side, side, 3), 90, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode())
+        parts.append(part.read_bytes())
+    (tmp_path / "both.h264").write_bytes(b"".join(parts))
+    (tmp_path / "good.mp4").symlink_to(world.folder / "0_0.mp4")
+    pairs = [{"video": name, "reference": "0.png"} for name in ("both.h264", "good.mp4")]
+    both, good = evaluate(pairs, videos=tmp_path)["results"]
+    sentence = "changes from 128 x 128 to 96 x 96 pixels at frame 4; needs one size"
+    assert all(sentence in problem for problem in both["problems"].values())
+    assert good["scores"].keys() == {"facesim_arc", "tic"}
 
 
 def test_when_nothing_could_be_scored_that_is_an_error(
