@@ -6,7 +6,7 @@ metadata (phones) and non-square pixels are honoured, so that faces stand uprigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -94,6 +94,30 @@ def read_frames(path: str | Path, times_s: Sequence[float]) -> list[Tensor]:
     Times after the end of the file are left out. Raises ValueError as `probe`.
     """
     return [torch.from_numpy(np.array(image)) for image in _images_at(path, list(times_s))]
+
+
+def count_frames(path: str | Path) -> int:
+    """How many frames a clip holds by its index, without decoding them: a damaged file may give
+    fewer. Raises ValueError as `probe`, and where it holds none."""
+    with _opened(path) as (container, stream):
+        count = sum(1 for packet in container.demux(stream) if packet.size)
+    if not count:
+        raise ValueError(_no_frames(path))
+    return count
+
+
+def stream_frames(path: str | Path, wanted: Container[int]) -> Iterator[Tensor | None]:
+    """Each frame of a clip in turn, upright and at full size: `[h, w, 3]` uint8, or None where its
+    number (from 0) is not `wanted`, which saves its conversion. One frame is held at a time.
+
+    Raises ValueError as `probe`, in the midst of a clip too where it is damaged there.
+    """
+    with _opened(path) as (container, stream):
+        for index, frame in enumerate(container.decode(stream)):
+            if index in wanted:
+                yield torch.from_numpy(np.array(_upright(frame, stream)))
+            else:
+                yield None
 
 
 def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .finder import FaceFinder, largest
+from .finder import EmbeddedFace, FaceFinder, largest
 
 NUM_SCORED_FRAMES = 16
 # A face that fills the frame is looked for once more with this share of grey on each side.
@@ -40,11 +42,21 @@ def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[floa
 
 def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
     """The largest face's embedding in each frame; looked for again on the padded frame."""
-    embeddings: list[Tensor | None] = []
+    found = largest_faces(frames, faces)
+    return [None if each is None else each.embedding for each in found]
+
+
+def largest_faces(frames: Tensor, faces: FaceFinder) -> list[EmbeddedFace | None]:
+    """The largest face in each frame, in that frame's pixels; looked for again on the padded
+    frame, on which it is then embedded."""
+    chosen: list[EmbeddedFace | None] = []
     for frame, found in zip(frames, faces.find(frames), strict=True):
-        face = largest(found) or largest(faces.find(_padded(frame)[None])[0])
-        embeddings.append(None if face is None else face.embedding)
-    return embeddings
+        face = largest(found)
+        if face is None:
+            face = largest(faces.find(_padded(frame)[None])[0])
+            face = None if face is None else _moved(face, frame)
+        chosen.append(face)
+    return chosen
 
 
 def spread(num_frames: int, count: int) -> list[int]:
@@ -52,7 +64,22 @@ def spread(num_frames: int, count: int) -> list[int]:
     return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
 
 
-def _padded(frame: Tensor) -> Tensor:
+def _pads(frame: Tensor) -> tuple[int, int]:
     height, width, _ = frame.shape
-    top, left = int(height * PAD_SHARE), int(width * PAD_SHARE)
+    return int(width * PAD_SHARE), int(height * PAD_SHARE)
+
+
+def _moved(found: EmbeddedFace, frame: Tensor) -> EmbeddedFace:
+    """From the padded frame's pixels to the frame's own."""
+    shift = torch.tensor(_pads(frame), dtype=torch.float32)
+    face = replace(
+        found.face,
+        box=found.face.box - shift.repeat(2),
+        landmarks=found.face.landmarks - shift,
+    )
+    return replace(found, face=face)
+
+
+def _padded(frame: Tensor) -> Tensor:
+    left, top = _pads(frame)
     return F.pad(frame, (0, 0, left, left, top, top), value=PAD_GREY)

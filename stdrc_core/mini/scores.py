@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from ..faces.constancy import constancy
 from ..faces.finder import FaceFinder
 from ..faces.similarity import clip_score, largest_embeddings, spread
 from ..pipeline import Pipeline, Shot
@@ -111,19 +111,12 @@ def score_clips(
                 identity=clip_score(
                     [None if each is None else float(each @ e_ref) for each in found]
                 ),
-                constancy=_constancy([each for each in found if each is not None]),
+                constancy=constancy([each for each in found if each is not None]),
                 leak=_share(read, case.photo_scene, _BACKGROUND),
                 caption=_share(read, case.scene, tuple(ATTRIBUTES)),
             )
         )
     return scores
-
-
-def _constancy(embeddings: list[Tensor]) -> float | None:
-    if not embeddings:
-        return None
-    stacked = torch.stack(embeddings)
-    return float((stacked @ F.normalize(stacked.mean(dim=0), dim=0)).mean())
 
 
 def _share(read: dict[str, str], scene: Scene, names: Sequence[str]) -> float:

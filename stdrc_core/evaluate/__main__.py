@@ -1,0 +1,102 @@
+"""Measures clips of persons: `python -m stdrc_core.evaluate --videos DIR --pairs FILE --out DIR`.
+
+Each pair is a JSON line of `video` (below DIR), `prompt` and `reference` (a photo, from the file's
+own folder). Run again, it goes on: a clip that is scored stays scored. Several GPUs: `accelerate
+launch -m stdrc_core.evaluate ...`. Nothing is downloaded.
+
+    python -m stdrc_core.evaluate --compare A B --out DIR
+        puts two finished evaluations side by side, clip by clip
+    python -m stdrc_core.evaluate --ablation --build BUILD --out DIR
+        scores the paper's ablation on the miniature (python -m stdrc_core.mini ablation)
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..commands import FAILURES
+from .columns import COLUMNS
+from .options import Options
+
+PROGRAM = "python -m stdrc_core.evaluate"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs what is asked for; of a failure one sentence on stderr and exit status 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if "--ablation" in argv:
+        from ..mini.__main__ import main as mini
+
+        argv.remove("--ablation")
+        mini(["ablation", *argv])
+        return
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    try:
+        if args.compare is None:
+            from .run import evaluate
+
+            evaluate(read_options(args))
+        else:
+            from .compare import compare
+
+            compare(*args.compare, args.out)
+    except tuple(FAILURES) as error:
+        status = next(FAILURES[kind] for kind in FAILURES if isinstance(error, kind))
+        parser.exit(status, f"{parser.prog}: {error}\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--videos", type=Path, help="folder of the clips")
+    add("--pairs", type=Path, help="JSON lines of video, prompt and reference")
+    add("--metrics", nargs="+", metavar="METRIC", help=f"some of {', '.join(COLUMNS)}")
+    add("--out", type=Path, required=True, help="folder for scores and reports")
+    add("--faces", type=Path, help="folder of an InsightFace pack, such as buffalo_l")
+    add("--weights", type=Path, help="folder of all other weights; by default ./weights")
+    add("--frames", type=int, help="of a clip, for FaceSim, TIC and CLIP; 16, and 0 for all")
+    add("--batch-size", type=int, help="frames that a network takes at once; 16")
+    add("--clips-at-once", type=int, help="clips whose frames may share a batch; 8")
+    add("--device", help="cpu, cuda, cuda:1, ...; by default cuda where there is one")
+    add("--vbench-python", type=Path, help="Python of the environment with VBench, for ms")
+    add("--compare", type=Path, nargs=2, metavar=("A", "B"), help="two finished evaluations")
+    add("--ablation", action="store_true", help="the miniature's; its other options follow")
+    return parser
+
+
+def read_options(args: argparse.Namespace) -> Options:
+    """The options given, others by default; ValueError, in one sentence, for a wrong one."""
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    for name in ("compare", "ablation"):
+        given.pop(name, None)
+    for name in ("videos", "pairs"):
+        if name not in given:
+            raise ValueError(f"{name} is missing; needs --videos, --pairs and --out, or --compare.")
+    if "device" not in given:
+        import torch
+
+        given["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return Options(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        own = first["type"] == "value_error"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(
+            message if own else f"{name} was {first['input']!r} ({message}); needs another value."
+        ) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Which clip was made from which prompt and photo: a file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+_EXAMPLE = '{"video": "a.mp4", "prompt": "a person reads", "reference": "a.png"}'
+
+
+class Pair(BaseModel):
+    """A line: a clip, the words and the photo that it was made from. Other keys are passed over.
+
+    A training manifest's lines will do: `caption` is another name of `prompt`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    video: str = Field(min_length=1)
+    """Path below the folder of videos; it names the clip everywhere."""
+    prompt: str | None = Field(default=None, validation_alias=AliasChoices("prompt", "caption"))
+    reference: Path | None = None
+    """Photo, from the file's own folder."""
+    person: str | None = Field(default=None, validation_alias="identity")
+    """Who it is; by default each photo, as it is written here, is a person of its own."""
+
+
+def read_pairs(path: Path, videos: Path, needs: Collection[str]) -> list[Pair]:
+    """The pairs, whose clips and photos are there; `needs` are keys that each must have.
+
+    Raises ValueError for a file or line that cannot be used, and for what is not there.
+    """
+    if not videos.is_dir():
+        raise ValueError(
+            f"videos {videos} is no folder; needs the folder of clips: check --videos."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"pairs {path} could not be read ({error}); needs a file of JSON lines such as "
+            f"{_EXAMPLE}."
+        ) from error
+    pairs: list[Pair] = []
+    places: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"line {number} of pairs {path}"
+        pair = _read(line, where, path.parent)
+        for key in needs:
+            if getattr(pair, key) is None:
+                raise ValueError(
+                    f"{where} has no {key}, which the metrics asked for need: add it, or leave "
+                    "those metrics out."
+                )
+        if pair.video in places:
+            raise ValueError(
+                f"{where} names video {pair.video} as line {places[pair.video]} does; needs each "
+                "video once."
+            )
+        places[pair.video] = number
+        pairs.append(pair)
+    if not pairs:
+        raise ValueError(f"pairs {path} is empty; needs JSON lines such as {_EXAMPLE}.")
+    _check_there(path, videos, pairs, places)
+    return pairs
+
+
+def _read(line: str, where: str, folder: Path) -> Pair:
+    try:
+        pair = Pair.model_validate(json.loads(line))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON ({error}); needs a line like {_EXAMPLE}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ".".join(map(str, first["loc"])) or "it"
+        raise ValueError(
+            f"{where} could not be used ({what}: {first['msg']}); needs a line like {_EXAMPLE}."
+        ) from error
+    # A clip's results lie under its name below --out.
+    if Path(pair.video).is_absolute() or ".." in Path(pair.video).parts:
+        raise ValueError(
+            f"{where} names video {pair.video}; needs a path below the folder of videos."
+        )
+    if pair.reference is None:
+        return pair
+    person = pair.person or str(pair.reference)
+    return pair.model_copy(update={"reference": folder / pair.reference, "person": person})
+
+
+def _check_there(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[str, int]) -> None:
+    unknown = [pair.video for pair in pairs if not (videos / pair.video).is_file()]
+    if unknown:
+        raise ValueError(
+            f"line {places[unknown[0]]} of pairs {path} names video {unknown[0]}"
+            f"{_and_more(len(unknown))}, which is not in {videos}: check --videos, or take the "
+            "line out."
+        )
+    missing = [pair for pair in pairs if pair.reference and not pair.reference.is_file()]
+    if missing:
+        raise ValueError(
+            f"line {places[missing[0].video]} of pairs {path} names reference "
+            f"{missing[0].reference}{_and_more(len(missing))}, which is not there; needs a photo: "
+            "check the path, which begins at the pairs file's own folder."
+        )
+
+
+def _and_more(count: int) -> str:
+    return "" if count == 1 else f" (and {count - 1} more like it)"

@@ -1,0 +1,71 @@
+"""An evaluation's reports: metrics.json, metrics.csv, metrics.md and report.html."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ..files import write_json, written_aside
+from .columns import COLUMNS
+from .page import render_page
+from .paper import ABLATION, SYSTEMS
+from .results import Store
+from .summary import METRICS, Summary
+from .table import OURS, our_cells, paper_cells
+
+
+def write_report(out: Path, summary: Summary, store: Store) -> None:
+    """Writes the four files."""
+    write_json(out / METRICS, summary.model_dump(mode="json"))
+    _write_csv(out / "metrics.csv", summary)
+    with written_aside(out / "metrics.md") as partial:
+        partial.write_text(markdown(summary), encoding="utf-8")
+    with written_aside(out / "report.html") as partial:
+        partial.write_text(render_page(summary, store), encoding="utf-8")
+
+
+def markdown(summary: Summary) -> str:
+    """The paper's columns, its rows, and ours: mean ± standard error over clips."""
+    header = ["", *(column.title for column in COLUMNS.values())]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in (*SYSTEMS, *ABLATION):
+        lines.append(_line([f"{row.system} (paper)", *paper_cells(row._asdict()).values()]))
+    ours = [
+        f"**{mean} ± {error}**" if error else mean for mean, error in our_cells(summary).values()
+    ]
+    lines.append(_line([f"**{OURS}**", *ours]))
+    lines += ["", f"{summary.num_clips} clips; mean ± standard error over clips."]
+    for name, mean in summary.metrics.items():
+        if mean.num_clips < summary.num_clips:
+            lines.append(f"{COLUMNS[name].title}: of {mean.num_clips} clips alone.")
+    if summary.verification is not None:
+        found = summary.verification
+        lines.append(
+            f"FaceSim-Arc with one's own photo {found.mean_same:.3f} ({found.num_same} pairs), "
+            f"with others' {found.mean_different:.3f} ({found.num_different}): "
+            f"AUC {found.auc:.4f}."
+        )
+    broken = [result for result in summary.results if result.problems]
+    if broken:
+        lines += ["", "Not scored:", ""]
+        for result in broken:
+            for name, problem in result.problems.items():
+                lines.append(f"- {result.video}, {COLUMNS[name].title}: {problem}")
+    return "\n".join(lines) + "\n"
+
+
+def _line(words: list[str]) -> str:
+    return "| " + " | ".join(words) + " |"
+
+
+def _write_csv(path: Path, summary: Summary) -> None:
+    with written_aside(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video", "person", "prompt", *COLUMNS, "problems"])
+        for result in summary.results:
+            values = [
+                result.scores[name].value if name in result.scores else "" for name in COLUMNS
+            ]
+            problems = "; ".join(f"{name}: {text}" for name, text in result.problems.items())
+            prompt = result.asked.get("prompt") or ""
+            writer.writerow([result.video, result.person or "", prompt, *values, problems])

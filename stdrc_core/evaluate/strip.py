@@ -1,0 +1,59 @@
+"""A clip as a picture: its photo, then a few of its frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from ..faces.similarity import spread
+from ..reference import load_opaque_photo
+from ..video import to_levels
+
+_NUM_FRAMES = 6
+_HEIGHT_PX, _GAP_PX = 144, 2
+# A photo may be a panorama; the frames are what it is about.
+_MAX_PHOTO_WIDTH_PX = 216
+
+
+class Strip:
+    """Gathers the frames of one clip as they go by, already small."""
+
+    def __init__(self, num_frames: int) -> None:
+        self.wanted = frozenset(spread(num_frames, _NUM_FRAMES))
+        self._tiles: list[Image.Image] = []
+
+    def see(self, frame: Tensor) -> None:
+        self._tiles.append(_tile(Image.fromarray(frame.numpy())))
+
+    def picture(self, photo: Path | None) -> Image.Image:
+        """The row; without the photo where there is none that can be read."""
+        tiles = [*_photo(photo), *self._tiles]
+        width = sum(tile.width + _GAP_PX for tile in tiles) - _GAP_PX
+        row = Image.new("RGB", (width, _HEIGHT_PX), (128, 128, 128))
+        left = 0
+        for tile in tiles:
+            row.paste(tile, (left, 0))
+            left += tile.width + _GAP_PX
+        return row
+
+
+def _photo(path: Path | None) -> list[Image.Image]:
+    if path is None:
+        return []
+    try:
+        pixels = to_levels(load_opaque_photo(path))[0]
+    except ValueError:
+        # FaceSim says why; the picture does without.
+        return []
+    tile = _tile(Image.fromarray(pixels.numpy()))
+    if tile.width > _MAX_PHOTO_WIDTH_PX:
+        left = (tile.width - _MAX_PHOTO_WIDTH_PX) // 2
+        tile = tile.crop((left, 0, left + _MAX_PHOTO_WIDTH_PX, tile.height))
+    return [tile]
+
+
+def _tile(image: Image.Image) -> Image.Image:
+    width = max(1, round(image.width * _HEIGHT_PX / image.height))
+    return image.resize((width, _HEIGHT_PX), Image.Resampling.BICUBIC)

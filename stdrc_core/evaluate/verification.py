@@ -1,0 +1,84 @@
+"""Whether FaceSim tells persons apart on these very clips: each clip with its own photo, against
+each clip with the photos of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+NUM_BINS = 40
+
+
+class Verification(BaseModel):
+    """FaceSim of a clip with its person's photos (`same`) and with others' (`different`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_same: int
+    num_different: int
+    auc: float
+    """Share of (same, different) pairs in which the same person scores higher; ties count half."""
+    mean_same: float
+    mean_different: float
+    histogram_same: tuple[int, ...]
+    """Counts in bins of equal width over [0, 1]."""
+    histogram_different: tuple[int, ...]
+
+
+class PersonFaces(BaseModel):
+    """A clip's person, photo `[D]` and frames `[F, D]`, embeddings of length 1."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    person: str
+    photo: Tensor
+    frames: Tensor
+
+
+def verify(clips: Sequence[PersonFaces]) -> Verification | None:
+    """Of two or more persons; None where there is one."""
+    # Photos that clips share count once.
+    photos: dict[tuple[str, bytes], Tensor] = {}
+    for clip in clips:
+        photos.setdefault((clip.person, clip.photo.numpy().tobytes()), clip.photo)
+    if len({person for person, _ in photos}) < 2:
+        return None
+    persons = [person for person, _ in photos]
+    stacked = torch.stack(tuple(photos.values()))
+    same, different = [], []
+    for clip in clips:
+        # A clip without a face is like nobody: 0, as FaceSim has it.
+        cosines = (clip.frames @ stacked.T).clamp(min=0)
+        scores = cosines.mean(dim=0) if len(clip.frames) else torch.zeros(len(stacked))
+        own = torch.tensor([person == clip.person for person in persons])
+        same.append(scores[own])
+        different.append(scores[~own])
+    return _compared(torch.cat(same).double(), torch.cat(different).double())
+
+
+def _compared(same: Tensor, different: Tensor) -> Verification:
+    return Verification(
+        num_same=len(same),
+        num_different=len(different),
+        auc=area_under_curve(same, different),
+        mean_same=float(same.mean()),
+        mean_different=float(different.mean()),
+        histogram_same=_histogram(same),
+        histogram_different=_histogram(different),
+    )
+
+
+def area_under_curve(same: Tensor, different: Tensor) -> float:
+    """The ROC curve's: P(same > different) + P(same = different) / 2."""
+    ordered = different.sort().values
+    below = torch.searchsorted(ordered, same, right=False)
+    not_above = torch.searchsorted(ordered, same, right=True)
+    return float((below + not_above).double().mean() / 2 / len(different))
+
+
+def _histogram(values: Tensor) -> tuple[int, ...]:
+    counts = torch.histc(values.clamp(0, 1), NUM_BINS, 0, 1)
+    return tuple(int(count) for count in counts)
