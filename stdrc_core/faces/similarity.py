@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from .finder import FaceFinder, largest
+from .finder import EmbeddedFace, FaceFinder, largest
 
 NUM_SCORED_FRAMES = 16
 # A face that fills the frame is looked for once more with this share of grey on each side.
@@ -40,11 +41,28 @@ def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[floa
 
 def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
     """The largest face's embedding in each frame; looked for again on the padded frame."""
-    embeddings: list[Tensor | None] = []
-    for frame, found in zip(frames, faces.find(frames), strict=True):
-        face = largest(found) or largest(faces.find(_padded(frame)[None])[0])
-        embeddings.append(None if face is None else face.embedding)
-    return embeddings
+    found = largest_faces(frames, faces)
+    return [None if each is None else each.embedding for each in found]
+
+
+def largest_faces(frames: Tensor, faces: FaceFinder) -> list[EmbeddedFace | None]:
+    """The largest face of each frame of `[F, h, w, 3]` uint8, in pixels of that frame.
+
+    A frame without one is looked at once more, padded; None where there is none then either.
+    """
+    return [largest(found) for found in find_padding(frames, faces)]
+
+
+def find_padding(frames: Tensor, faces: FaceFinder) -> list[tuple[EmbeddedFace, ...]]:
+    """`faces.find`, once more on the padded frame where it finds none; boxes in the frame's pixels."""
+    found = faces.find(frames)
+    bare = [i for i, each in enumerate(found) if not each]
+    if bare:
+        padded, (left, top) = pad_grey(frames[bare])
+        shift = padded.new_tensor([left, top]).float()
+        for i, each in zip(bare, faces.find(padded), strict=True):
+            found[i] = tuple(_moved(face, -shift) for face in each)
+    return found
 
 
 def spread(num_frames: int, count: int) -> list[int]:
@@ -52,7 +70,14 @@ def spread(num_frames: int, count: int) -> list[int]:
     return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
 
 
-def _padded(frame: Tensor) -> Tensor:
-    height, width, _ = frame.shape
+def pad_grey(frames: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Frames `[F, h, w, 3]` with grey around them, and its (left, top) in pixels."""
+    height, width = frames.shape[1:3]
     top, left = int(height * PAD_SHARE), int(width * PAD_SHARE)
-    return F.pad(frame, (0, 0, left, left, top, top), value=PAD_GREY)
+    return F.pad(frames, (0, 0, left, left, top, top), value=PAD_GREY), (left, top)
+
+
+def _moved(each: EmbeddedFace, shift: Tensor) -> EmbeddedFace:
+    """The face with its place moved by (x, y) pixels."""
+    box, landmarks = each.face.box + shift.repeat(2), each.face.landmarks + shift
+    return replace(each, face=replace(each.face, box=box, landmarks=landmarks))
