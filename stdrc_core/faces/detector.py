@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..reference import MAX_OVERSHOOT
+from .frames import check_aspect, check_values, to_levels
 from .pack import FaceTask, read_pack
 from .provider import Provider, check_providers
 from .session import open_model
@@ -24,9 +24,6 @@ MIN_SCORE = 0.5
 
 # The detector's coarsest stride, and with it the step and the least of its input's sides.
 _COARSEST_STRIDE_PX = 32
-# Scaled into the smallest input, a frame keeps at least one pixel of width up to this.
-_MAX_ASPECT = 32
-_WHITE_LEVEL = 255
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +96,7 @@ class FaceDetector:
         frames more than 32 times as long as wide.
         """
         _check_frames(frames)
-        return [self.detect_pixels(_as_opencv(_grey_levels(frame))) for frame in frames]
+        return [self.detect_pixels(_as_opencv(to_levels(frame))) for frame in frames]
 
     def detect_pixels(self, pixels: np.ndarray) -> tuple[Face, ...]:
         """The faces of one frame `[H, W, 3]` uint8 in BGR, as OpenCV reads it; best score first.
@@ -145,27 +142,5 @@ def _check_frames(frames: Tensor) -> None:
     sides = list(frames.shape)
     if frames.ndim != 4 or sides[1] != 3 or 0 in sides[2:]:
         raise ValueError(f"frames had shape {sides}; needs RGB frames [B, 3, height, width].")
-    if max(sides[2:]) > _MAX_ASPECT * min(sides[2:]):
-        raise ValueError(
-            f"frames were {sides[2]} x {sides[3]} pixels (height x width); a side may be at most "
-            f"{_MAX_ASPECT} times the other: cut the frames."
-        )
-    if frames.dtype == torch.uint8 or frames.numel() == 0:
-        return
-    if not frames.is_floating_point():
-        raise ValueError(f"frames hold {frames.dtype} values; needs uint8 or values in [0, 1].")
-    low, high = frames.aminmax()
-    # NaN compares as false, so it fails too.
-    if not (low >= -MAX_OVERSHOOT and high <= 1 + MAX_OVERSHOOT):
-        raise ValueError(
-            f"frames hold values from {low:.4g} to {high:.4g}; needs finite values in [0, 1]: "
-            "divide 8-bit pixels by 255 or check what made the frames."
-        )
-
-
-def _grey_levels(frame: Tensor) -> Tensor:
-    """One frame `[3, H, W]` as uint8 on the CPU; frame by frame, so that a clip is not copied."""
-    if frame.is_floating_point():
-        levels = frame.detach().float() * _WHITE_LEVEL
-        frame = levels.round().clamp(0, _WHITE_LEVEL).to(torch.uint8)
-    return frame.cpu()
+    check_aspect(*sides[2:], "frames")
+    check_values(frames, "frames")

@@ -51,7 +51,7 @@ class FaceEmbedder:
         return not isinstance(self._model.input_shape[0], int)
 
     def crop(self, pixels: np.ndarray, landmarks: Tensor) -> np.ndarray:
-        """InsightFace's `norm_crop`: a frame `[H, W, 3]` uint8 in BGR, `[5, 2]` px, to `[S, S, 3]`."""
+        """InsightFace's `norm_crop`: frame `[H, W, 3]` uint8 in BGR, `[5, 2]` px -> `[S, S, 3]`."""
         from insightface.utils.face_align import norm_crop
 
         return norm_crop(pixels, landmarks.numpy(), self._model.input_size[0])

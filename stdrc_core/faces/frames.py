@@ -8,48 +8,81 @@ from torch import Tensor
 from ..reference import MAX_OVERSHOOT
 
 _WHITE_LEVEL = 255
+# Scaled into the detector's smallest input, a frame keeps at least one pixel of width up to this.
+_MAX_ASPECT = 32
 
 
-def check_frames(images: Tensor, name: str) -> None:
+def check_images(images: Tensor, name: str) -> None:
     """Raises ValueError unless `images` are one or more pictures `[F, h, w, 3 or more]`.
 
-    `name` is the input's name in the message.
+    `name` is the input's name in the message, here and below.
     """
     shape = list(images.shape)
     if len(shape) == 4 and shape[0] == 0:
         raise ValueError(
-            f"{name} is an empty batch; needs at least one picture: check the node before this one."
+            f"{_is(name)} an empty batch; needs at least one picture: check the node before this "
+            "one."
         )
     if len(shape) != 4 or shape[-1] < 3 or 0 in shape:
         raise ValueError(
-            f"{name} has shape {shape}; needs RGB pictures [frames, height, width, 3]: connect an "
-            "IMAGE."
+            f"{name} of shape {shape} cannot be used; needs RGB pictures [frames, height, width, "
+            "3]: connect an IMAGE."
         )
+    check_aspect(*shape[1:3], name)
 
 
 def check_photo(photo: Tensor, name: str) -> None:
     """Raises ValueError unless `photo` is exactly one picture `[1, h, w, 3 or more]`."""
-    check_frames(photo, name)
+    check_images(photo, name)
     if len(photo) > 1:
         raise ValueError(
-            f"{name} holds {len(photo)} pictures; needs exactly one photo: pick one with "
+            f"{name} is a batch of {len(photo)} pictures; needs exactly one photo: pick one with "
             "ImageFromBatch."
         )
 
 
-def grey_levels(images: Tensor, name: str) -> Tensor:
-    """`[F, h, w, 3 or more]` in [0, 1] (or uint8) to RGB `[F, h, w, 3]` uint8 on the CPU.
+def check_aspect(height: int, width: int, name: str) -> None:
+    """Raises ValueError for frames more than 32 times as long as wide."""
+    if max(height, width) > _MAX_ASPECT * min(height, width):
+        raise ValueError(
+            f"{name} were {height} x {width} pixels (height x width); a side may be at most "
+            f"{_MAX_ASPECT} times the other: cut the frames."
+        )
 
-    Raises ValueError for values that are not finite or far from [0, 1].
-    """
-    images = images[..., :3].detach()
-    if images.is_floating_point():
-        low, high = images.aminmax()
-        # NaN compares as false, so it fails too.
-        if not (low >= -MAX_OVERSHOOT and high <= 1 + MAX_OVERSHOOT):
-            raise ValueError(
-                f"{name} holds values from {low:.4g} to {high:.4g}; needs finite values in [0, 1]: "
-                "check the node before this one."
-            )
-        images = (images.float() * _WHITE_LEVEL).round().clamp(0, _WHITE_LEVEL).to(torch.uint8)
-    return images.cpu()
+
+def check_values(pixels: Tensor, name: str) -> None:
+    """Raises ValueError unless `pixels` are uint8, or floating point, finite and about [0, 1]."""
+    if pixels.dtype == torch.uint8 or pixels.numel() == 0:
+        return
+    if not pixels.is_floating_point():
+        raise ValueError(f"{_hold(name)} {pixels.dtype} values; needs uint8 or values in [0, 1].")
+    low, high = pixels.aminmax()
+    # NaN compares as false, so it fails too.
+    if not (low >= -MAX_OVERSHOOT and high <= 1 + MAX_OVERSHOOT):
+        raise ValueError(
+            f"{_hold(name)} values from {low:.4g} to {high:.4g}; needs finite values in [0, 1]: "
+            "divide 8-bit pixels by 255 or check what made the frames."
+        )
+
+
+def to_levels(pixels: Tensor) -> Tensor:
+    """Values in [0, 1], or uint8, of any shape, to uint8 on the CPU."""
+    if pixels.is_floating_point():
+        levels = pixels.detach().float() * _WHITE_LEVEL
+        pixels = levels.round().clamp(0, _WHITE_LEVEL).to(torch.uint8)
+    return pixels.cpu()
+
+
+def rgb_levels(images: Tensor, name: str) -> Tensor:
+    """Pictures `[F, h, w, 3 or more]` to RGB `[F, h, w, 3]` uint8; ValueError as `check_values`."""
+    rgb = images[..., :3]
+    check_values(rgb, name)
+    return to_levels(rgb)
+
+
+def _hold(name: str) -> str:
+    return f"{name} hold" if name.endswith("s") else f"{name} holds"
+
+
+def _is(name: str) -> str:
+    return f"{name} are" if name.endswith("s") else f"{name} is"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..identity import temporal_consistency_loss
 from .finder import EmbeddedFace, FaceFinder
-from .frames import grey_levels
+from .frames import rgb_levels
 from .similarity import clip_score, largest_faces, spread
 
 # Frames searched between two looks at the clock: few, so that a long clip is never held twice.
@@ -110,7 +110,7 @@ def measure_likeness(
     measured: dict[int, FrameLikeness] = {}
     for start in range(0, len(order), BATCH_SIZE):
         batch = order[start : start + BATCH_SIZE]
-        found = largest_faces(grey_levels(clip[batch], "images"), faces)
+        found = largest_faces(rgb_levels(clip[batch], "images"), faces)
         for index, face in zip(batch, found, strict=True):
             cosine = None if face is None else float(face.embedding @ e_ref)
             measured[index] = FrameLikeness(index=index, face=face, cosine=cosine)

@@ -54,7 +54,7 @@ def largest_faces(frames: Tensor, faces: FaceFinder) -> list[EmbeddedFace | None
 
 
 def find_padding(frames: Tensor, faces: FaceFinder) -> list[tuple[EmbeddedFace, ...]]:
-    """`faces.find`, once more on the padded frame where it finds none; boxes in the frame's pixels."""
+    """`faces.find`, once more on the padded frame where it finds none; in the frame's pixels."""
     found = faces.find(frames)
     bare = [i for i, each in enumerate(found) if not each]
     if bare:
