@@ -101,7 +101,7 @@ def advise(photo: Tensor, face: Face, others: Sequence[Face]) -> list[str]:
     rivals = [each for each in others if each.area_px > _RIVAL_SHARE * face.area_px]
     if rivals:
         advice.append(
-            f"{len(rivals) + 1} faces are in the photo: see that the right one was chosen (choose), "
+            f"The photo shows {len(rivals) + 1} faces: see that the right one was chosen (choose) "
             "and that the others are out of the picture (a smaller margin)."
         )
     advice += _pose_advice(face.landmarks)
@@ -130,9 +130,8 @@ def pose(landmarks: Tensor) -> tuple[float, float, float]:
     """Yaw, pitch and roll as five landmarks `[5, 2]` (x, y) px show them.
 
     Yaw: where the nose stands from the left eye (0) to the right one (1), as seen, along the line
-    of the eyes. Pitch: where it stands from the eyes (0) to the mouth (1). About 0.5 both for a face
-    from the front. Roll: the angle of the line of the eyes in degrees. Beyond 0 and 1 for a
-    profile.
+    of the eyes; beyond both in profile. Pitch: where it stands from the eyes (0) to the mouth (1).
+    Both are about 0.5 for a face from the front. Roll: the angle of the line of the eyes, degrees.
     """
     points = landmarks.double()
     left_eye, right_eye, nose = points[:3]
