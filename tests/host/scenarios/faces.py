@@ -24,7 +24,9 @@ MINIATURE = "stdrc_mini"
 def similarity(**inputs: Any) -> dict[str, Any]:
     """ArcFace Similarity's outputs by name, and what its progress bar was told."""
     told: list[tuple[int, int]] = []
-    comfy.utils.set_progress_bar_global_hook(lambda value, total, *_, **__: told.append((value, total)))
+    comfy.utils.set_progress_bar_global_hook(
+        lambda value, total, *_, **__: told.append((value, total))
+    )
     try:
         outputs = world.node("STDRCArcFaceSimilarity", **{"face_pack": MINIATURE} | inputs)
     finally:
