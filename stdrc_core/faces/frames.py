@@ -45,7 +45,7 @@ def check_aspect(height: int, width: int, name: str) -> None:
     """Raises ValueError for frames more than 32 times as long as wide."""
     if max(height, width) > _MAX_ASPECT * min(height, width):
         raise ValueError(
-            f"{name} were {height} x {width} pixels (height x width); a side may be at most "
+            f"{_were(name)} {height} x {width} pixels (height x width); a side may be at most "
             f"{_MAX_ASPECT} times the other: cut the frames."
         )
 
@@ -74,7 +74,7 @@ def to_levels(pixels: Tensor) -> Tensor:
 
 
 def rgb_levels(images: Tensor, name: str) -> Tensor:
-    """Pictures `[F, h, w, 3 or more]` to RGB `[F, h, w, 3]` uint8; ValueError as `check_values`."""
+    """Pictures `[..., h, w, 3 or more]` to RGB `[..., h, w, 3]` uint8; raises as `check_values`."""
     rgb = images[..., :3]
     check_values(rgb, name)
     return to_levels(rgb)
@@ -82,6 +82,10 @@ def rgb_levels(images: Tensor, name: str) -> Tensor:
 
 def _hold(name: str) -> str:
     return f"{name} hold" if name.endswith("s") else f"{name} holds"
+
+
+def _were(name: str) -> str:
+    return f"{name} were" if name.endswith("s") else f"{name} was"
 
 
 def _is(name: str) -> str:
