@@ -138,8 +138,10 @@ def _on_load(patcher: ModelPatcher, *_: Any) -> None:
     patcher.model.open()
 
 
-def _on_detach(patcher: ModelPatcher, *_: Any) -> None:
-    patcher.model.close()
+def _on_detach(patcher: ModelPatcher, unpatch_all: bool) -> None:
+    # ComfyUI also detaches what it is about to load again, and then leaves its weights alone.
+    if unpatch_all:
+        patcher.model.close()
 
 
 def _pack_parents() -> list[Path]:
