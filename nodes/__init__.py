@@ -6,9 +6,13 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 from ..stdrc_core.mini.shipped import CHECKPOINT
+from .best import STDRCKeepBestIdentity
+from .faces import offer_pack_folder
 from .guider import STDRCThreeStreamGuider, STDRCThreeStreamSampler
+from .identity import STDRCArcFaceSimilarity
 from .mini import STDRCMiniCharacter, STDRCMiniPrompt
 from .patch import STDRCApplyTASSRoPE
+from .photo import STDRCPrepareReferencePhoto
 from .reference import STDRCEncodeReference
 
 NODES: list[type[io.ComfyNode]] = [
@@ -16,6 +20,9 @@ NODES: list[type[io.ComfyNode]] = [
     STDRCApplyTASSRoPE,
     STDRCThreeStreamGuider,
     STDRCThreeStreamSampler,
+    STDRCArcFaceSimilarity,
+    STDRCPrepareReferencePhoto,
+    STDRCKeepBestIdentity,
     STDRCMiniPrompt,
     STDRCMiniCharacter,
 ]
@@ -25,6 +32,7 @@ class STDRCExtension(ComfyExtension):
     async def on_load(self) -> None:
         """Offers the miniature beside the user's own checkpoints: it ships with this pack."""
         folder_paths.add_model_folder_path("checkpoints", str(CHECKPOINT.parent))
+        offer_pack_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..stdrc_core.layout import Placement
 from ..stdrc_core.reference import ReferenceTimestep
 from .host import patch_model
+from .shown import show_on_node
 from .weights import LayoutChoice
 
 AUTO = "auto"
@@ -69,9 +70,5 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
         sentence = choice.decide(patched).sentence
         if choice.needs_weights:
             sentence += " LoRAs after this node count too."
-        # A script that calls the node has no graph to show it in, and no server.
-        if cls.hidden is not None and cls.hidden.unique_id:
-            from server import PromptServer
-
-            PromptServer.instance.send_progress_text(sentence, cls.hidden.unique_id)
+        show_on_node(cls, sentence)
         return io.NodeOutput(patched)

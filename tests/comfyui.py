@@ -29,6 +29,16 @@ class ComfyUI:
 
     path: Path
     python: Path
+    packages: Path | None = None
+    """A folder of packages that its Python lacks."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a process of its Python."""
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self.packages is not None:
+            environment["PYTHONPATH"] = str(self.packages)
+        return environment
 
     def make_base(self, base: Path) -> Path:
         """A base directory of its own for a server or worker, with this pack installed in it."""
@@ -79,7 +89,7 @@ class Worker:
                 *("--connection", str(theirs.fileno())),
                 *(["--cpu"] if cpu else []),
             ],
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=comfyui.environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=base,

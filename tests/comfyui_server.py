@@ -36,6 +36,7 @@ class Server:
                     *("--cpu", "--disable-auto-launch", "--port", str(self.port)),
                     *("--base-directory", base, "--database-url", "sqlite:///:memory:"),
                 ],
+                env=comfyui.environment,
                 cwd=base,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from borrowed import borrow
 from comfyui import ComfyUI, find_comfyui
 
 if TYPE_CHECKING:
@@ -15,12 +17,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def comfyui() -> ComfyUI:
-    """The user's ComfyUI, or a skip that says how to get one."""
+def comfyui(tmp_path_factory: pytest.TempPathFactory) -> ComfyUI:
+    """The user's ComfyUI with requirements.txt, or a skip that says how to get one."""
     found = find_comfyui()
     if isinstance(found, str):
         pytest.skip(found)
-    return found
+    packages = tmp_path_factory.mktemp("packages")
+    if reason := borrow(found.python, packages):
+        pytest.skip(reason)
+    return replace(found, packages=packages)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..faces.detector import Face
-from ..faces.insightface_finder import norm_crop
+from ..faces.embedder import norm_crop
 from ..faces.similarity import clip_score
 from .columns import CURRICULAR_FACE
 from .curricular_face import IR101
@@ -28,8 +28,8 @@ def aligned_crop(frame: Tensor, face: Face) -> Tensor:
 
     OpenCV's bilinear halving is the mean of 2 x 2 pixels, halves rounded up.
     """
-    crop = norm_crop(frame, face, _CROP_PX).movedim(-1, 0).float()
-    return (F.avg_pool2d(crop, 2) + 0.5).floor().to(torch.uint8)
+    crop = torch.from_numpy(norm_crop(frame.numpy(), face.landmarks, _CROP_PX))
+    return (F.avg_pool2d(crop.movedim(-1, 0).float(), 2) + 0.5).floor().to(torch.uint8)
 
 
 class _Watch:

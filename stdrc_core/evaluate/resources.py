@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..faces.pack import FaceTask, read_pack
+from ..faces.provider import Provider
 from .columns import COLUMNS, Weights
 from .face_scans import FaceScans
 from .metric import Metric
@@ -41,12 +42,16 @@ class Resources:
     @cached_property
     def scans(self) -> FaceScans:
         """The faces of clips and photos, found once for all metrics that ask."""
-        from ..faces.insightface_finder import open_insightface
+        from ..faces.onnx_finder import open_onnx_pack
 
         crop: Callable[..., Tensor] | None = None
         if "facesim_cur" in self.options.metrics:
             from .facesim_cur import aligned_crop as crop
-        return FaceScans(open_insightface(self.options.faces, self.device), crop)
+        provider = Provider.CPU if self.device.type == "cpu" else Provider.AUTO
+        finder = open_onnx_pack(
+            self.options.faces, provider=provider, device_index=self.device.index or 0
+        )
+        return FaceScans(finder, crop)
 
 
 def open_metrics(resources: Resources, stack: ExitStack) -> dict[str, Metric]:

@@ -11,21 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..reference import MAX_OVERSHOOT
+from .frames import check_aspect, check_values, to_levels
 from .pack import FaceTask, read_pack
-from .provider import CUDA_PROVIDER, Provider, check_providers, execution_providers
+from .provider import Provider, check_providers
+from .session import open_model
 
 MIN_SCORE = 0.5
 
 # The detector's coarsest stride, and with it the step and the least of its input's sides.
 _COARSEST_STRIDE_PX = 32
-# Scaled into the smallest input, a frame keeps at least one pixel of width up to this.
-_MAX_ASPECT = 32
-_WHITE_LEVEL = 255
-_ERROR_LEVEL = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,20 +65,25 @@ class FaceDetector:
         sizes_px: Sequence[int] | None = None,
         min_score: float = MIN_SCORE,
         device_index: int = 0,
+        num_threads: int | None = None,
     ):
         """Loads the detector of the pack in `folder`.
 
         `sizes_px` are the sides of the squares that a frame is scaled into, searched one after the
         other; None leaves it to InsightFace, which takes 128 (faces that fill the frame) and 640.
         A detector of a fixed size keeps to that. Faces below `min_score` are dropped. On CUDA
-        `device_index` is the GPU.
+        `device_index` is the GPU. `num_threads` are those of one call on the CPU; None leaves it to
+        ONNX Runtime.
         Raises ValueError when the folder is missing, has no detector or one without landmarks, when
         it cannot be opened, when CUDA is asked for and not there, or for a size that is no multiple
         of 32.
         """
         sizes_px = _checked_sizes(sizes_px)
         path = read_pack(folder).model(FaceTask.DETECTION)
-        self._model = _open_detector(path, Provider(provider), device_index)
+        model = open_model(
+            path, FaceTask.DETECTION, Provider(provider), device_index, num_threads=num_threads
+        )
+        self._model = _with_landmarks(model, path)
         self._model.prepare(0, input_size=sizes_px, det_thresh=min_score)
         self.providers: tuple[str, ...] = tuple(self._model.session.get_providers())
         check_providers(Provider(provider), self.providers)
@@ -93,11 +96,13 @@ class FaceDetector:
         frames more than 32 times as long as wide.
         """
         _check_frames(frames)
-        return [self._detect(_grey_levels(frame)) for frame in frames]
+        return [self.detect_pixels(_as_opencv(to_levels(frame))) for frame in frames]
 
-    def _detect(self, frame: Tensor) -> tuple[Face, ...]:
-        # InsightFace takes [H, W, 3] in BGR, as OpenCV reads it.
-        pixels = frame.flip(0).permute(1, 2, 0).contiguous().numpy()
+    def detect_pixels(self, pixels: np.ndarray) -> tuple[Face, ...]:
+        """The faces of one frame `[H, W, 3]` uint8 in BGR, as OpenCV reads it; best score first.
+
+        May be called by several threads at once.
+        """
         boxes, landmarks = self._model.detect(pixels)
         return tuple(
             Face(
@@ -109,30 +114,12 @@ class FaceDetector:
         )
 
 
-def _open_detector(path: Path, provider: Provider, device_index: int) -> Any:
-    """InsightFace's `SCRFD` for the file."""
-    # InsightFace first: it tells ONNX Runtime to send no telemetry.
-    from insightface import model_zoo
-    from onnxruntime import SessionOptions
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+def _as_opencv(frame: Tensor) -> np.ndarray:
+    """RGB `[3, H, W]` as InsightFace takes it, `[H, W, 3]` in BGR."""
+    return frame.flip(0).permute(1, 2, 0).contiguous().numpy()
 
-    options = SessionOptions()
-    options.log_severity_level = _ERROR_LEVEL
-    providers: list[Any] = execution_providers(provider)
-    if providers[0] == CUDA_PROVIDER:
-        providers[0] = (CUDA_PROVIDER, {"device_id": device_index})
-    try:
-        model = model_zoo.get_model(str(path), providers=providers, sess_options=options)
-    except (
-        errors.Fail,
-        errors.InvalidGraph,
-        errors.InvalidArgument,
-        errors.NotImplemented,
-    ) as error:
-        raise ValueError(
-            f"ONNX Runtime could not open the detector {path} ({error}); needs a sound SCRFD "
-            "model: unpack the face pack again."
-        ) from error
+
+def _with_landmarks(model: Any, path: Path) -> Any:
     if not model.use_kps:
         raise ValueError(
             f"detector {path} has {len(model.output_names)} outputs and gives no landmarks; needs "
@@ -155,27 +142,5 @@ def _check_frames(frames: Tensor) -> None:
     sides = list(frames.shape)
     if frames.ndim != 4 or sides[1] != 3 or 0 in sides[2:]:
         raise ValueError(f"frames had shape {sides}; needs RGB frames [B, 3, height, width].")
-    if max(sides[2:]) > _MAX_ASPECT * min(sides[2:]):
-        raise ValueError(
-            f"frames were {sides[2]} x {sides[3]} pixels (height x width); a side may be at most "
-            f"{_MAX_ASPECT} times the other: cut the frames."
-        )
-    if frames.dtype == torch.uint8 or frames.numel() == 0:
-        return
-    if not frames.is_floating_point():
-        raise ValueError(f"frames hold {frames.dtype} values; needs uint8 or values in [0, 1].")
-    low, high = frames.aminmax()
-    # NaN compares as false, so it fails too.
-    if not (low >= -MAX_OVERSHOOT and high <= 1 + MAX_OVERSHOOT):
-        raise ValueError(
-            f"frames hold values from {low:.4g} to {high:.4g}; needs finite values in [0, 1]: "
-            "divide 8-bit pixels by 255 or check what made the frames."
-        )
-
-
-def _grey_levels(frame: Tensor) -> Tensor:
-    """One frame `[3, H, W]` as uint8 on the CPU; frame by frame, so that a clip is not copied."""
-    if frame.is_floating_point():
-        levels = frame.detach().float() * _WHITE_LEVEL
-        frame = levels.round().clamp(0, _WHITE_LEVEL).to(torch.uint8)
-    return frame.cpu()
+    check_aspect(*sides[2:], "frames")
+    check_values(frames, "frames")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,16 +46,23 @@ def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]
 
 
 def largest_faces(frames: Tensor, faces: FaceFinder) -> list[EmbeddedFace | None]:
-    """The largest face in each frame, in that frame's pixels; looked for again on the padded
-    frame, on which it is then embedded."""
-    chosen: list[EmbeddedFace | None] = []
-    for frame, found in zip(frames, faces.find(frames), strict=True):
-        face = largest(found)
-        if face is None:
-            face = largest(faces.find(_padded(frame)[None])[0])
-            face = None if face is None else _moved(face, frame)
-        chosen.append(face)
-    return chosen
+    """The largest face of each frame of `[F, h, w, 3]` uint8, in pixels of that frame.
+
+    A frame without one is looked at once more, padded; None where there is none then either.
+    """
+    return [largest(found) for found in find_padding(frames, faces)]
+
+
+def find_padding(frames: Tensor, faces: FaceFinder) -> list[tuple[EmbeddedFace, ...]]:
+    """`faces.find`, once more on the padded frame where it finds none; in the frame's pixels."""
+    found = faces.find(frames)
+    bare = [i for i, each in enumerate(found) if not each]
+    if bare:
+        padded, (left, top) = pad_grey(frames[bare])
+        shift = padded.new_tensor([left, top]).float()
+        for i, each in zip(bare, faces.find(padded), strict=True):
+            found[i] = tuple(_moved(face, -shift) for face in each)
+    return found
 
 
 def spread(num_frames: int, count: int) -> list[int]:
@@ -64,22 +70,14 @@ def spread(num_frames: int, count: int) -> list[int]:
     return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
 
 
-def _pads(frame: Tensor) -> tuple[int, int]:
-    height, width, _ = frame.shape
-    return int(width * PAD_SHARE), int(height * PAD_SHARE)
+def pad_grey(frames: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Frames `[F, h, w, 3]` with grey around them, and its (left, top) in pixels."""
+    height, width = frames.shape[1:3]
+    top, left = int(height * PAD_SHARE), int(width * PAD_SHARE)
+    return F.pad(frames, (0, 0, left, left, top, top), value=PAD_GREY), (left, top)
 
 
-def _moved(found: EmbeddedFace, frame: Tensor) -> EmbeddedFace:
-    """From the padded frame's pixels to the frame's own."""
-    shift = torch.tensor(_pads(frame), dtype=torch.float32)
-    face = replace(
-        found.face,
-        box=found.face.box - shift.repeat(2),
-        landmarks=found.face.landmarks - shift,
-    )
-    return replace(found, face=face)
-
-
-def _padded(frame: Tensor) -> Tensor:
-    left, top = _pads(frame)
-    return F.pad(frame, (0, 0, left, left, top, top), value=PAD_GREY)
+def _moved(each: EmbeddedFace, shift: Tensor) -> EmbeddedFace:
+    """The face with its place moved by (x, y) pixels."""
+    box, landmarks = each.face.box + shift.repeat(2), each.face.landmarks + shift
+    return replace(each, face=replace(each.face, box=box, landmarks=landmarks))

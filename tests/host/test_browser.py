@@ -152,6 +152,41 @@ def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> N
     assert page.evaluate(INSPECT)["red"] == []
 
 
+def test_face_nodes_show_their_number_and_their_plot(page: Any, server: Server) -> None:
+    """The three nodes in one graph, built from the queue's format, and run by its button."""
+    from test_faces_server import workflow
+
+    prompt = workflow(3, 4)
+    page.evaluate("(prompt) => app.loadApiJson(prompt, 'faces')", prompt)
+    page.wait_for_timeout(2000)
+    seen = page.evaluate(INSPECT)
+    assert visible_dialogs(page) == []
+    assert sorted(seen["nodes"]) == sorted(node["class_type"] for node in prompt.values())
+    assert (seen["unknown"], seen["red"]) == ([], [])
+    server.forget()
+    page.evaluate("() => app.queuePrompt(0)")
+    page.wait_for_function(
+        "app.graph.nodes.find((n) => n.type === 'STDRCArcFaceSimilarity').imgs?.length === 2",
+        timeout=120_000,
+    )
+    page.wait_for_function(
+        "app.graph.nodes.find((n) => n.type === 'STDRCArcFaceSimilarity')"
+        ".widgets.some((w) => String(w.value).includes('stdrc_mini on CPUExecutionProvider'))",
+        timeout=30_000,
+    )
+    page.wait_for_function(
+        "app.graph.nodes.find((n) => n.type === 'STDRCKeepBestIdentity')"
+        ".widgets.some((w) => String(w.value).includes('Kept 0 of 2'))",
+        timeout=30_000,
+    )
+    page.wait_for_function(
+        "app.graph.nodes.find((n) => n.type === 'STDRCPrepareReferencePhoto')"
+        ".widgets.some((w) => String(w.value).includes('The face is small'))",
+        timeout=30_000,
+    )
+    assert page.evaluate(INSPECT)["red"] == []
+
+
 def test_a_workflow_saved_before_auto_keeps_its_choice(page: Any) -> None:
     graph = json.loads((PROJECT / "workflows" / "stdrc_mini.json").read_text())
     (patch,) = (node for node in graph["nodes"] if node["type"] == "STDRCApplyTASSRoPE")

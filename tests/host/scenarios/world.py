@@ -76,6 +76,11 @@ def conditioning(text: str, frame_rate: float = FRAME_RATE) -> list:
     return node("LTXVConditioning", positive=cond, negative=cond, frame_rate=frame_rate)[0]
 
 
+def character(seed: int) -> Tensor:
+    """The photo of a drawn person, `[1, h, w, 3]`."""
+    return node("STDRCMiniCharacter", seed=seed)[0]
+
+
 def latent(shape: list[int], seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

@@ -1,0 +1,141 @@
+"""ArcFace Similarity: how much a clip is the person of a photo, frame by frame."""
+
+from __future__ import annotations
+
+import json
+
+import comfy.model_management
+import comfy.utils
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..stdrc_core.faces.annotate import annotate_frame
+from ..stdrc_core.faces.finder import EmbeddedFace
+from ..stdrc_core.faces.frames import check_images, check_photo, rgb_levels
+from ..stdrc_core.faces.likeness import Likeness, measure_likeness, scored_indices
+from ..stdrc_core.faces.plot import plot_likeness
+from ..stdrc_core.faces.provider import Provider
+from ..stdrc_core.faces.similarity import NUM_SCORED_FRAMES, largest_faces
+from .faces import InsightFacePack, no_face, open_pack, pack_inputs
+from .shown import show_on_node
+
+
+class STDRCArcFaceSimilarity(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        face_pack, download = pack_inputs()
+        return io.Schema(
+            node_id="STDRCArcFaceSimilarity",
+            display_name="ArcFace Similarity",
+            category="ST-DRC",
+            description=(
+                "Measures how much a clip is the person of a photo: FaceSim-Arc, the mean cosine "
+                "of ArcFace embeddings of the largest face of 16 frames with the photo's."
+            ),
+            search_aliases=["st-drc", "facesim", "face", "identity", "likeness", "insightface"],
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("images", tooltip="The clip's frames."),
+                io.Image.Input("reference", tooltip="One photo of the person."),
+                face_pack,
+                io.Int.Input(
+                    "frames",
+                    default=NUM_SCORED_FRAMES,
+                    min=0,
+                    max=100_000,
+                    tooltip=(
+                        "How many frames are looked at, evenly over the clip. 16 is the published "
+                        "protocol; 0 looks at all of them."
+                    ),
+                ),
+                io.Combo.Input(
+                    "provider",
+                    options=Provider,
+                    default=Provider.AUTO,
+                    tooltip=(
+                        "Where ONNX Runtime runs: auto takes CUDA where it is there. The node says "
+                        "what is in use."
+                    ),
+                    advanced=True,
+                ),
+                download,
+            ],
+            outputs=[
+                io.Float.Output(
+                    display_name="similarity",
+                    tooltip="0 to 1; frames without a face are left out, 0 where none has one.",
+                ),
+                io.Image.Output(
+                    display_name="plot", tooltip="Cosine per frame; frames without a face in red."
+                ),
+                io.Image.Output(
+                    display_name="annotated",
+                    tooltip="The frames that were looked at, with boxes and cosines.",
+                ),
+                io.String.Output(
+                    display_name="report", tooltip="JSON: all figures, and each frame's."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: io.Image.Type,
+        reference: io.Image.Type,
+        face_pack: str,
+        frames: int,
+        provider: str,
+        download: bool,
+    ) -> io.NodeOutput:
+        check_images(images, "images")
+        check_photo(reference, "reference")
+        indices = scored_indices(len(images), frames)
+        pack = open_pack(face_pack, Provider(provider), download=download)
+        person = _person(reference, pack)
+        # Finding and drawing.
+        bar = comfy.utils.ProgressBar(2 * len(set(indices)))
+
+        def on_frames(num_frames: int) -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            bar.update(num_frames)
+
+        likeness = measure_likeness(
+            images, person.embedding, pack.finder, indices=indices, on_frames=on_frames
+        )
+        annotated = torch.empty(len(likeness.frames), *images.shape[1:3], 3)
+        for picture, frame in zip(annotated, likeness.frames, strict=True):
+            pixels = rgb_levels(images[frame.index], "images")
+            picture.copy_(annotate_frame(pixels, frame).float() / 255)
+            on_frames(1)
+        used = f"{pack.name} on {pack.provider}"
+        plot = plot_likeness(likeness, used)[None].float() / 255
+        show_on_node(cls, f"{_sentence(likeness)} {used}.")
+        report = likeness.report() | {"face_pack": pack.name, "provider": pack.provider}
+        return io.NodeOutput(
+            likeness.similarity,
+            plot,
+            annotated,
+            json.dumps(report, indent=1),
+            ui=ui.PreviewImage(plot, cls=cls),
+        )
+
+
+def _person(reference: Tensor, pack: InsightFacePack) -> EmbeddedFace:
+    """The photo's largest face; ValueError where it shows none."""
+    (person,) = largest_faces(rgb_levels(reference, "reference"), pack.finder)
+    if person is None:
+        raise no_face(reference, "reference", pack)
+    return person
+
+
+def _sentence(likeness: Likeness) -> str:
+    num_faces, num_frames = len(likeness.with_face), len(likeness.frames)
+    if likeness.worst is None:
+        return f"Similarity 0: no face in {num_frames} frames."
+    return (
+        f"Similarity {likeness.similarity:.3f}. Face in {num_faces} of {num_frames} frames, lowest "
+        f"{likeness.worst.cosine:.3f} at frame {likeness.worst.index}."
+    )

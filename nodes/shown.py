@@ -1,0 +1,14 @@
+"""A sentence on the node itself."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+
+def show_on_node(node: type[io.ComfyNode], sentence: str) -> None:
+    """Shows `sentence` on the node that runs; its schema asks for `io.Hidden.unique_id`."""
+    # A script that calls the node has no graph to show it in, and no server.
+    if node.hidden is not None and node.hidden.unique_id:
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(sentence, node.hidden.unique_id)

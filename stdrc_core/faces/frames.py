@@ -1,0 +1,92 @@
+"""Frames as the face models take them: grey levels, checked at the edge."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..reference import MAX_OVERSHOOT
+
+_WHITE_LEVEL = 255
+# Scaled into the detector's smallest input, a frame keeps at least one pixel of width up to this.
+_MAX_ASPECT = 32
+
+
+def check_images(images: Tensor, name: str) -> None:
+    """Raises ValueError unless `images` are one or more pictures `[F, h, w, 3 or more]`.
+
+    `name` is the input's name in the message, here and below.
+    """
+    shape = list(images.shape)
+    if len(shape) == 4 and shape[0] == 0:
+        raise ValueError(
+            f"{_is(name)} an empty batch; needs at least one picture: check the node before this "
+            "one."
+        )
+    if len(shape) != 4 or shape[-1] < 3 or 0 in shape:
+        raise ValueError(
+            f"{name} of shape {shape} cannot be used; needs RGB pictures [frames, height, width, "
+            "3]: connect an IMAGE."
+        )
+    check_aspect(*shape[1:3], name)
+
+
+def check_photo(photo: Tensor, name: str) -> None:
+    """Raises ValueError unless `photo` is exactly one picture `[1, h, w, 3 or more]`."""
+    check_images(photo, name)
+    if len(photo) > 1:
+        raise ValueError(
+            f"{name} is a batch of {len(photo)} pictures; needs exactly one photo: pick one with "
+            "ImageFromBatch."
+        )
+
+
+def check_aspect(height: int, width: int, name: str) -> None:
+    """Raises ValueError for frames more than 32 times as long as wide."""
+    if max(height, width) > _MAX_ASPECT * min(height, width):
+        raise ValueError(
+            f"{_were(name)} {height} x {width} pixels (height x width); a side may be at most "
+            f"{_MAX_ASPECT} times the other: cut the frames."
+        )
+
+
+def check_values(pixels: Tensor, name: str) -> None:
+    """Raises ValueError unless `pixels` are uint8, or floating point, finite and about [0, 1]."""
+    if pixels.dtype == torch.uint8 or pixels.numel() == 0:
+        return
+    if not pixels.is_floating_point():
+        raise ValueError(f"{_hold(name)} {pixels.dtype} values; needs uint8 or values in [0, 1].")
+    low, high = pixels.aminmax()
+    # NaN compares as false, so it fails too.
+    if not (low >= -MAX_OVERSHOOT and high <= 1 + MAX_OVERSHOOT):
+        raise ValueError(
+            f"{_hold(name)} values from {low:.4g} to {high:.4g}; needs finite values in [0, 1]: "
+            "divide 8-bit pixels by 255 or check what made the frames."
+        )
+
+
+def to_levels(pixels: Tensor) -> Tensor:
+    """Values in [0, 1], or uint8, of any shape, to uint8 on the CPU."""
+    if pixels.is_floating_point():
+        levels = pixels.detach().float() * _WHITE_LEVEL
+        pixels = levels.round().clamp(0, _WHITE_LEVEL).to(torch.uint8)
+    return pixels.cpu()
+
+
+def rgb_levels(images: Tensor, name: str) -> Tensor:
+    """Pictures `[..., h, w, 3 or more]` to RGB `[..., h, w, 3]` uint8; raises as `check_values`."""
+    rgb = images[..., :3]
+    check_values(rgb, name)
+    return to_levels(rgb)
+
+
+def _hold(name: str) -> str:
+    return f"{name} hold" if name.endswith("s") else f"{name} holds"
+
+
+def _were(name: str) -> str:
+    return f"{name} were" if name.endswith("s") else f"{name} was"
+
+
+def _is(name: str) -> str:
+    return f"{name} are" if name.endswith("s") else f"{name} is"

@@ -1,0 +1,149 @@
+"""Likeness over a clip: FaceSim, frame by frame, and where it drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..identity import temporal_consistency_loss
+from .finder import EmbeddedFace, FaceFinder
+from .frames import rgb_levels
+from .similarity import clip_score, largest_faces, spread
+
+# Frames searched at once, and between two reports of progress; a long clip is never held twice.
+BATCH_SIZE = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameLikeness:
+    """A frame of the clip, its largest face, and that face's cosine with the photo's.
+
+    `face` and `cosine` are None where no face is found; the cosine is not clamped.
+    """
+
+    index: int
+    face: EmbeddedFace | None
+    cosine: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Likeness:
+    """Of a clip of `num_frames`; `frames` are those looked at, in order, each once.
+
+    `similarity` is FaceSim (SPEC section 7).
+    """
+
+    num_frames: int
+    frames: tuple[FrameLikeness, ...]
+    similarity: float
+
+    @property
+    def with_face(self) -> tuple[FrameLikeness, ...]:
+        return tuple(frame for frame in self.frames if frame.cosine is not None)
+
+    @property
+    def worst(self) -> FrameLikeness | None:
+        """The frame least like the photo; of equals the first. None without a face."""
+        return min(self.with_face, key=_cosine, default=None)
+
+    @property
+    def best(self) -> FrameLikeness | None:
+        """The frame most like the photo; of equals the first. None without a face."""
+        return max(self.with_face, key=_cosine, default=None)
+
+    @property
+    def drift(self) -> float | None:
+        """By how much the cosine changes from the first frame to the last: the straight line of
+        least squares through the frames with a face. None with fewer than two."""
+        if len(self.with_face) < 2:
+            return None
+        slope, _ = np.polyfit(
+            [each.index for each in self.with_face], [_cosine(each) for each in self.with_face], 1
+        )
+        return float(slope) * (self.num_frames - 1)
+
+    @property
+    def consistency(self) -> float | None:
+        """Mean cosine of the faces with their mean (Eq. 10, 1 - L_tic). None without a face."""
+        if not self.with_face:
+            return None
+        faces = torch.stack([each.face.embedding for each in self.with_face])
+        is_face = torch.ones(1, len(faces), dtype=torch.bool)
+        return 1 - temporal_consistency_loss(faces[None].double(), is_face).item()
+
+    def report(self) -> dict[str, Any]:
+        """All of it as plain values for JSON; boxes are left, top, right and bottom in pixels."""
+        return {
+            "similarity": self.similarity,
+            "num_frames": self.num_frames,
+            "num_scored": len(self.frames),
+            "num_without_face": len(self.frames) - len(self.with_face),
+            "drift": self.drift,
+            "consistency": self.consistency,
+            "best_frame": None if self.best is None else self.best.index,
+            "worst_frame": None if self.worst is None else self.worst.index,
+            "frames": [_plain(frame) for frame in self.frames],
+        }
+
+
+def measure_likeness(
+    clip: Tensor,
+    e_ref: Tensor,
+    faces: FaceFinder,
+    *,
+    indices: Sequence[int],
+    on_frames: Callable[[int], None] = lambda num_frames: None,
+) -> Likeness:
+    """Likeness of the frames `indices` of a clip `[F, h, w, 3]` to a photo's face `e_ref` `[D]`.
+
+    `clip` is uint8, or floating point in [0, 1] of 3 channels or more (RGB first). An index that
+    comes twice is looked at once and counts twice, as FaceSim has it for short clips. A few frames
+    are converted at a time; `on_frames` is told how many more are done, and may raise to stop.
+    Raises ValueError, which calls the clip `images`, for values that are not finite.
+    """
+    order = sorted(set(indices))
+    measured: dict[int, FrameLikeness] = {}
+    for start in range(0, len(order), BATCH_SIZE):
+        batch = order[start : start + BATCH_SIZE]
+        # One by one: as floats, frames take four times as much.
+        frames = torch.stack([rgb_levels(clip[index], "images") for index in batch])
+        found = largest_faces(frames, faces)
+        for index, face in zip(batch, found, strict=True):
+            cosine = None if face is None else float(face.embedding @ e_ref)
+            measured[index] = FrameLikeness(index=index, face=face, cosine=cosine)
+        on_frames(len(batch))
+    return Likeness(
+        num_frames=len(clip),
+        frames=tuple(measured[index] for index in order),
+        similarity=clip_score([measured[index].cosine for index in indices]),
+    )
+
+
+def scored_indices(num_frames: int, count: int) -> list[int]:
+    """Which frames are scored: `count` evenly over the clip, or all of them where it is 0."""
+    return spread(num_frames, count) if count else list(range(num_frames))
+
+
+def ranking(similarities: Sequence[float]) -> list[int]:
+    """Indices from the highest similarity to the lowest, equals in their own order."""
+    return sorted(range(len(similarities)), key=lambda index: -similarities[index])
+
+
+def _cosine(frame: FrameLikeness) -> float:
+    assert frame.cosine is not None
+    return frame.cosine
+
+
+def _plain(frame: FrameLikeness) -> dict[str, Any]:
+    face = None if frame.face is None else frame.face.face
+    return {
+        "frame": frame.index,
+        "cosine": frame.cosine,
+        "box": None if face is None else [round(side, 2) for side in face.box.tolist()],
+        "detection_score": None if face is None else face.score,
+    }
