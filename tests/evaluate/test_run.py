@@ -153,8 +153,8 @@ def test_two_processes_share_the_clips(world: World, evaluated: Path, tmp_path: 
     assert ended.returncode == 0, ended.stderr
     ours, expected = (json.loads((each / "metrics.json").read_text()) for each in (out, evaluated))
     assert ours == expected
-    # Each loaded its own detector: two processes had work.
-    assert ended.stderr.count("ONNX Runtime runs on") == 2
+    # Each opened its own detector and recogniser: two processes had work.
+    assert ended.stderr.count("ONNX Runtime runs on") == 4
 
 
 def test_the_reports_tell_the_same(world: World, evaluated: Path):
