@@ -54,6 +54,7 @@ class Server:
                 time.sleep(0.5)
             else:
                 return
+        self.close()
         raise RuntimeError(f"the ComfyUI server did not come up:\n{self.log()}")
 
     def log(self) -> str:
