@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from comfyui import PROJECT
 from comfyui_server import Server
+from host.face_workflow import workflow as face_workflow
 from PIL import Image
 from skimage import data
 
@@ -154,9 +155,7 @@ def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> N
 
 def test_face_nodes_show_their_number_and_their_plot(page: Any, server: Server) -> None:
     """The three nodes in one graph, built from the queue's format, and run by its button."""
-    from test_faces_server import workflow
-
-    prompt = workflow(3, 4)
+    prompt = face_workflow(3, 4)
     page.evaluate("(prompt) => app.loadApiJson(prompt, 'faces')", prompt)
     page.wait_for_timeout(2000)
     seen = page.evaluate(INSPECT)
