@@ -42,7 +42,8 @@ from stdrc_core.mini.shipped import FACES  # noqa: E402
 AIM = 1.5
 SAME = 1e-5
 HEIGHT, WIDTH = 720, 1280
-SQUARE_PX = 80
+# A cell of the detector's finest stride at 640 pixels: one face, found there alone.
+SQUARE_PX = 16
 BOX = torch.tensor([10.0, 12.0, 30.0, 28.0])
 POINTS = torch.tensor([[2.0, -3.0], [18.0, -2.0], [10.0, 7.0], [4.0, 15.0], [16.0, 16.0]])
 
@@ -122,7 +123,7 @@ def square_frames(count: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 120, (count, HEIGHT, WIDTH, 3), generator=generator)
     for i, frame in enumerate(frames):
-        left, top = SQUARE_PX * (3 + i % 8), SQUARE_PX * (2 + i % 4)
+        left, top = SQUARE_PX * (20 + 5 * (i % 8)), SQUARE_PX * (12 + 5 * (i % 4))
         frame[top : top + SQUARE_PX, left : left + SQUARE_PX] = 255
     return frames.to(torch.uint8)
 
