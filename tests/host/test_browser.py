@@ -147,7 +147,7 @@ def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> N
     # So does what Apply TASS-RoPE Patch read off the weights.
     page.wait_for_function(
         "app.graph.nodes.find((n) => n.type === 'STDRCApplyTASSRoPE')"
-        ".widgets.some((w) => String(w.value).includes('tass, clean, which the weights'))",
+        ".widgets?.some((w) => String(w.value).includes('tass, clean, which the weights'))",
         timeout=30_000,
     )
     assert page.evaluate(INSPECT)["red"] == []
@@ -170,17 +170,17 @@ def test_face_nodes_show_their_number_and_their_plot(page: Any, server: Server) 
     )
     page.wait_for_function(
         "app.graph.nodes.find((n) => n.type === 'STDRCArcFaceSimilarity')"
-        ".widgets.some((w) => String(w.value).includes('stdrc_mini on CPUExecutionProvider'))",
+        ".widgets?.some((w) => String(w.value).includes('stdrc_mini on CPUExecutionProvider'))",
         timeout=30_000,
     )
     page.wait_for_function(
         "app.graph.nodes.find((n) => n.type === 'STDRCKeepBestIdentity')"
-        ".widgets.some((w) => String(w.value).includes('Kept 0 of 2'))",
+        ".widgets?.some((w) => String(w.value).includes('Kept 0 of 2'))",
         timeout=30_000,
     )
     page.wait_for_function(
         "app.graph.nodes.find((n) => n.type === 'STDRCPrepareReferencePhoto')"
-        ".widgets.some((w) => String(w.value).includes('The face is small'))",
+        ".widgets?.some((w) => String(w.value).includes('The face is small'))",
         timeout=30_000,
     )
     assert page.evaluate(INSPECT)["red"] == []
