@@ -13,10 +13,10 @@ from torch import Tensor
 from ..stdrc_core.faces.annotate import annotate_frame
 from ..stdrc_core.faces.finder import EmbeddedFace
 from ..stdrc_core.faces.frames import check_images, check_photo, rgb_levels
-from ..stdrc_core.faces.likeness import Likeness, measure_likeness, scored_indices
+from ..stdrc_core.faces.likeness import Likeness, measure_likeness
 from ..stdrc_core.faces.plot import plot_likeness
 from ..stdrc_core.faces.provider import Provider
-from ..stdrc_core.faces.similarity import NUM_SCORED_FRAMES, largest_faces
+from ..stdrc_core.faces.similarity import NUM_SCORED_FRAMES, largest_faces, scored_indices
 from .faces import InsightFacePack, no_face, open_pack, pack_inputs
 from .shown import show_on_node
 

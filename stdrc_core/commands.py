@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 # What may go wrong by the user's input and disks -> the exit status.
 FAILURES: dict[type[Exception], int] = {ValueError: 2, OSError: 2}
@@ -22,11 +23,22 @@ def run_command(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser(package, doc, commands, argv)
     args = parser.parse_args(argv)
-    try:
+    with exit_on_failure(parser, f"{parser.prog} {args.command}", failures):
         args.main(args)
+
+
+@contextmanager
+def exit_on_failure(
+    parser: argparse.ArgumentParser,
+    name: str,
+    failures: Mapping[type[Exception], int] = FAILURES,
+) -> Iterator[None]:
+    """Ends the program after one of `failures`: one sentence of `name` on stderr, its status."""
+    try:
+        yield
     except tuple(failures) as error:
         status = next(failures[kind] for kind in failures if isinstance(error, kind))
-        parser.exit(status, f"{parser.prog} {args.command}: {error}\n")
+        parser.exit(status, f"{name}: {error}\n")
 
 
 def make_parser(

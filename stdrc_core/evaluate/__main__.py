@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..commands import FAILURES
+from ..commands import exit_on_failure
 from .columns import COLUMNS
 from .options import Options
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser()
     args = parser.parse_args(argv)
-    try:
+    with exit_on_failure(parser, parser.prog):
         if args.compare is None:
             from .run import evaluate
 
@@ -48,9 +48,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             from .compare import compare
 
             compare(*args.compare, args.out)
-    except tuple(FAILURES) as error:
-        status = next(FAILURES[kind] for kind in FAILURES if isinstance(error, kind))
-        parser.exit(status, f"{parser.prog}: {error}\n")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..faces.detector import Face
 from ..faces.finder import FaceFinder
-from ..faces.similarity import largest_faces, spread
+from ..faces.similarity import largest_faces, scored_indices
 from ..reference import load_opaque_photo
 from ..video import to_levels
 from .metric import Clip
@@ -77,10 +77,8 @@ class FaceScans:
         """The clip's scan, the same for all who hold it; of all frames where `num_frames` is 0."""
         scan = self._scans.get(clip)
         if scan is None:
-            frames = (
-                range(clip.num_frames) if not num_frames else spread(clip.num_frames, num_frames)
-            )
-            scan = self._scans[clip] = FaceScan(self, tuple(frames))
+            frames = tuple(scored_indices(clip.num_frames, num_frames))
+            scan = self._scans[clip] = FaceScan(self, frames)
         return scan
 
     def photo(self, path: Path) -> SeenFace:

@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from torch import Tensor
 
-from ..faces.similarity import clip_score
+from ..faces.similarity import clip_score, cosines
 from .face_scans import FaceScan, SeenFace
 from .metric import Clip, Score, Watch
 from .resources import Resources
@@ -19,11 +19,8 @@ class _Watch:
         self.see = scan.see
 
     def score(self) -> Score:
-        cosines = [
-            None if face is None else float(face.embedding @ self._photo.embedding)
-            for face in self._scan.faces()
-        ]
-        return Score(value=clip_score(cosines), frames=self._scan.frames, curve=tuple(cosines))
+        curve = cosines(self._scan.faces(), self._photo.embedding)
+        return Score(value=clip_score(curve), frames=self._scan.frames, curve=tuple(curve))
 
     def embeddings(self) -> tuple[Tensor, list[Tensor]]:
         """The photo's, and those of the frames with a face."""

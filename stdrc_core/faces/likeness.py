@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..identity import temporal_consistency_loss
+from .constancy import constancy
 from .finder import EmbeddedFace, FaceFinder
 from .frames import rgb_levels
-from .similarity import clip_score, largest_faces, spread
+from .similarity import clip_score, cosines, largest_faces
 
 # Frames searched at once, and between two reports of progress; a long clip is never held twice.
 BATCH_SIZE = 8
@@ -70,11 +70,7 @@ class Likeness:
     @property
     def consistency(self) -> float | None:
         """Mean cosine of the faces with their mean (Eq. 10, 1 - L_tic). None without a face."""
-        if not self.with_face:
-            return None
-        faces = torch.stack([each.face.embedding for each in self.with_face])
-        is_face = torch.ones(1, len(faces), dtype=torch.bool)
-        return 1 - temporal_consistency_loss(faces[None].double(), is_face).item()
+        return constancy([each.face.embedding for each in self.with_face])
 
     def report(self) -> dict[str, Any]:
         """All of it as plain values for JSON; boxes are left, top, right and bottom in pixels."""
@@ -113,8 +109,7 @@ def measure_likeness(
         # One by one: as floats, frames take four times as much.
         frames = torch.stack([rgb_levels(clip[index], "images") for index in batch])
         found = largest_faces(frames, faces)
-        for index, face in zip(batch, found, strict=True):
-            cosine = None if face is None else float(face.embedding @ e_ref)
+        for index, face, cosine in zip(batch, found, cosines(found, e_ref), strict=True):
             measured[index] = FrameLikeness(index=index, face=face, cosine=cosine)
         on_frames(len(batch))
     return Likeness(
@@ -122,11 +117,6 @@ def measure_likeness(
         frames=tuple(measured[index] for index in order),
         similarity=clip_score([measured[index].cosine for index in indices]),
     )
-
-
-def scored_indices(num_frames: int, count: int) -> list[int]:
-    """Which frames are scored: `count` evenly over the clip, or all of them where it is 0."""
-    return spread(num_frames, count) if count else list(range(num_frames))
 
 
 def ranking(similarities: Sequence[float]) -> list[int]:

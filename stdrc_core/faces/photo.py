@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from .align import ARCFACE_SIZE_PX, arcface_template
-from .detector import Face
+from .detector import Face, largest_face
 
 # ArcFace sees 112 pixels of a face; a smaller one is blown up.
 SMALL_FACE_PX = ARCFACE_SIZE_PX
@@ -51,7 +51,7 @@ def choose_face(
     an index that there is no face for.
     """
     if choice is Choice.LARGEST:
-        return max(faces, key=lambda face: face.area_px)
+        return largest_face(faces)
     if choice is Choice.MOST_CENTRAL:
         return min(faces, key=lambda face: math.dist(_middle(face), (width / 2, height / 2)))
     if not 0 <= index < len(faces):

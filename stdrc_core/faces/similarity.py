@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch.nn.functional as F
@@ -14,6 +15,12 @@ from .finder import EmbeddedFace, FaceFinder, largest
 NUM_SCORED_FRAMES = 16
 # A face that fills the frame is looked for once more with this share of grey on each side.
 PAD_SHARE, PAD_GREY = 0.25, 128
+
+
+class Embedded(Protocol):
+    """Whatever has a face's embedding, `[D]` of length 1."""
+
+    embedding: Tensor
 
 
 def face_sim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
@@ -35,8 +42,12 @@ def clip_score(cosines: Sequence[float | None]) -> float:
 def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[float | None]:
     """The largest face's cosine with `e_ref` `[D]` in each frame of `[F, h, w, 3]` uint8; None
     where no face is found."""
-    found = largest_embeddings(frames, faces)
-    return [None if each is None else float(each @ e_ref) for each in found]
+    return cosines(largest_faces(frames, faces), e_ref)
+
+
+def cosines(found: Sequence[Embedded | None], e_ref: Tensor) -> list[float | None]:
+    """Each face's cosine with `e_ref` `[D]`; None for none."""
+    return [None if each is None else float(each.embedding @ e_ref) for each in found]
 
 
 def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
@@ -63,6 +74,11 @@ def find_padding(frames: Tensor, faces: FaceFinder) -> list[tuple[EmbeddedFace, 
         for i, each in zip(bare, faces.find(padded), strict=True):
             found[i] = tuple(_moved(face, -shift) for face in each)
     return found
+
+
+def scored_indices(num_frames: int, count: int) -> list[int]:
+    """Which frames are scored: `count` evenly over the clip, or all of them where it is 0."""
+    return spread(num_frames, count) if count else list(range(num_frames))
 
 
 def spread(num_frames: int, count: int) -> list[int]:

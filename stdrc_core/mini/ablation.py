@@ -29,6 +29,7 @@ from torch import Tensor
 from ..backbone import load_backbone
 from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
+from ..faces.remembered import RememberingFinder
 from ..files import write_json, written_aside
 from ..pipeline import Pipeline, Shot
 from ..reference import fit_reference
@@ -87,7 +88,8 @@ def main(args: argparse.Namespace) -> None:
     """Trains, samples, scores and writes."""
     args.out.mkdir(parents=True, exist_ok=True)
     cases = draw_cases(args.num_persons, args.seed)
-    faces = open_face_pack(args.build / "faces")
+    # Each row is scored against the same photos.
+    faces = RememberingFinder(open_face_pack(args.build / "faces"))
     reader = _read_or_train_reader(args.build, args.seed)
     results: dict[str, dict[str, Any]] = {}
     shown: dict[str, list[Tensor]] = {}

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ..faces.constancy import constancy
 from ..faces.finder import FaceFinder
-from ..faces.similarity import clip_score, largest_embeddings, spread
+from ..faces.similarity import clip_score, cosines, largest_embeddings, largest_faces, spread
 from ..pipeline import Pipeline, Shot
 from ..video import to_levels
 from .character import Identity, draw_numbers, identity
@@ -104,14 +104,12 @@ def score_clips(
     scores = []
     for clip, case in zip(clips, cases, strict=True):
         (e_ref,) = largest_embeddings(to_levels(case.photo), faces)
-        found = largest_embeddings(clip[spread(len(clip), _NUM_FRAMES)], faces)
+        found = largest_faces(clip[spread(len(clip), _NUM_FRAMES)], faces)
         (read,) = reader.read(clip[None])
         scores.append(
             Score(
-                identity=clip_score(
-                    [None if each is None else float(each @ e_ref) for each in found]
-                ),
-                constancy=constancy([each for each in found if each is not None]),
+                identity=clip_score(cosines(found, e_ref)),
+                constancy=constancy([each.embedding for each in found if each is not None]),
                 leak=_share(read, case.photo_scene, _BACKGROUND),
                 caption=_share(read, case.scene, tuple(ATTRIBUTES)),
             )

@@ -23,9 +23,14 @@ from insightface.app.common import Face
 from onnxruntime import SessionOptions
 from torch import Tensor
 
-from stdrc_core.faces.likeness import measure_likeness, scored_indices
+from stdrc_core.faces.likeness import measure_likeness
 from stdrc_core.faces.onnx_finder import OnnxFinder, open_onnx_pack
-from stdrc_core.faces.similarity import face_sim, largest_embeddings, largest_faces
+from stdrc_core.faces.similarity import (
+    face_sim,
+    largest_embeddings,
+    largest_faces,
+    scored_indices,
+)
 from stdrc_core.mini.scores import Case, draw_cases
 from stdrc_core.mini.shipped import FACES
 

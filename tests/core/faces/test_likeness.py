@@ -12,7 +12,8 @@ from torch import Tensor
 
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
-from stdrc_core.faces.likeness import Likeness, measure_likeness, ranking, scored_indices
+from stdrc_core.faces.likeness import Likeness, measure_likeness, ranking
+from stdrc_core.faces.similarity import scored_indices
 
 E_REF = torch.tensor([1.0, 0.0])
 NO_FACE = 255
