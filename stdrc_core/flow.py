@@ -58,18 +58,17 @@ def resolution_shift(num_tokens: int) -> float:
 
 def sample_logit_normal(
     batch: int,
-    num_tokens: int,
+    shift: float,
     generator: torch.Generator,
     *,
     uniform_share: float = UNIFORM_SHARE,
 ) -> Tensor:
-    """LTX's resolution-shifted logit-normal timesteps: `[batch]` float32 in [0, 1], on the CPU.
+    """LTX's shifted logit-normal timesteps: `[batch]` float32 in [0, 1], on the CPU.
 
-    t = sigmoid(x) with x normal around `resolution_shift`, stretched so that two quantiles of x
-    land on 0 and 1; what the stretch throws below 0 is mirrored, what lies above 1 is 1. A share of
-    the samples is uniform instead. All as LTX's own trainer draws them.
+    t = sigmoid(x) with x normal around `shift`, LTX's being `resolution_shift`, stretched so that
+    two quantiles of x land on 0 and 1; what the stretch throws below 0 is mirrored, what lies above
+    1 is 1. A share of the samples is uniform instead. All as LTX's own trainer draws them.
     """
-    shift = resolution_shift(num_tokens)
     low, high = shift + LOW_QUANTILE, shift + HIGH_QUANTILE
     x = shift + torch.randn(batch, generator=generator, dtype=torch.float64)
     stretched = _stretch(x, low, high).abs().clamp(max=1)

@@ -114,6 +114,9 @@ def load_trainable_backbone(config: TrainConfig, device: torch.device) -> VideoB
         how = checkpoint_on_host if config.model.offload else None
         backbone.transformer.enable_gradient_checkpointing(how)
     make_trainable(backbone, config.trainable, config.run.seed)
+    if config.model.compile:
+        # Batches differ in how many samples have a reference.
+        backbone.transformer.compile_repeated_blocks(dynamic=True)
     return backbone.to(device)
 
 

@@ -39,6 +39,9 @@ class ModelSection(Section):
     """Of the frozen VAE; by default `dtype`."""
     gradient_checkpointing: bool = True
     """Recomputes activations in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """Compiles the transformer's blocks (torch.compile): faster steps after a slow start. On a CPU
+    it needs a C++ compiler."""
     quantization: Literal["none", "int8"] = "none"
     """Of the frozen weights under a LoRA: int8 halves them, activations stay as they are."""
     offload: bool = False
@@ -73,6 +76,9 @@ class ReferenceSection(Section):
 class ObjectiveSection(Section):
     timesteps: Literal["logit_normal", "uniform"] = "logit_normal"
     """LTX's resolution-shifted logit-normal, or uniform."""
+    timestep_shift: float | None = Field(None, ge=-5, le=10)
+    """Of the logit-normal, towards noise: by default LTX's for the clip's number of tokens, 0.95 at
+    1024 and 2.05 at 4096."""
     text_p_drop: float = Field(0.05, ge=0, le=1)
     """Share of samples with the empty prompt."""
     lambda_id: float = Field(0.1, ge=0)

@@ -21,6 +21,7 @@ from ..flow import (
     add_noise,
     clean_estimate,
     identity_weight,
+    resolution_shift,
     sample_logit_normal,
     sample_uniform,
     target_velocity,
@@ -90,11 +91,13 @@ def draw(
 ) -> Draws:
     """The choices of the sample whose place is `seed` = (run seed, step, index in the batch)."""
     generator = seeded_generator(*seed)
-    num_tokens = sample.latent[0].numel()
     if objective.timesteps == "uniform":
         t = sample_uniform(1, generator)
     else:
-        t = sample_logit_normal(1, num_tokens, generator)
+        shift = objective.timestep_shift
+        if shift is None:
+            shift = resolution_shift(sample.latent[0].numel())
+        t = sample_logit_normal(1, shift, generator)
     drop_text, drop_reference, show_face = torch.rand(3, generator=generator).tolist()
     return Draws(
         t=t.item(),

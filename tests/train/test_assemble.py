@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch._dynamo.utils import counters
 from train import mini_run
 
 from stdrc_core.backbone import load_backbone
@@ -73,6 +75,37 @@ def test_training_changes_the_weights_and_lowers_the_loss_on_its_own_clips(
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     flows = [entry["flow"] for entry in entries]
     assert sum(flows[-10:]) < 0.8 * sum(flows[:10])
+
+
+@pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")),
+    reason="torch.compile needs a C++ compiler on a CPU",
+)
+def test_a_compiled_run_takes_the_same_steps(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    results = {}
+    for compiles in (False, True):
+        torch.compiler.reset()
+        counters.clear()
+        model = {"compile": compiles, "gradient_checkpointing": False}
+        model |= {"checkpoint": mini_checkpoint, "dtype": "float32"}
+        # Batches of three, with and without a reference among them.
+        sizes = {"batch_size": 3, "micro_batch_size": 3, "num_steps": 3}
+        out = tmp_path / str(compiles)
+        _, _, results[compiles] = run(
+            out, mini_checkpoint, mini_cache, model=model, run=sizes, reference={"p_drop": 0.4}
+        )
+        assert (counters["stats"]["unique_graphs"] > 0) is compiles
+    torch.compiler.reset()
+    plain, compiled = (results[key].weights for key in (False, True))
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)
+    entries = [
+        [json.loads(line)["flow"] for line in (tmp_path / name / "log.jsonl").open()]
+        for name in ("False", "True")
+    ]
+    assert entries[1] == pytest.approx(entries[0], rel=1e-4)
 
 
 def test_an_exported_lora_has_the_files_names_and_says_what_it_is_for(lora_run, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,18 @@ def test_draws_depend_on_run_step_and_place_alone():
     assert torch.equal(first.noise, again.noise)
     for other in ((0, 2, 3), (1, 3, 2), (1, 2, 4)):
         assert draw(sample, other, objective, reference).t != first.t
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.0, 1.5])
+def test_a_shift_of_its_own_moves_the_timesteps(shift: float):
+    objective, reference = sections(timestep_shift=shift)
+    (sample,) = world.random_samples(1)
+    drawn = [draw(sample, (0, step, 0), objective, reference).t for step in range(2000)]
+    low, median, high = (1 / (1 + math.exp(-(shift + q))) for q in (-2.5758, 0, 3.0902))
+    # Half of the stretched logit-normal lies beyond its median; a tenth of all is uniform.
+    middle = (median - low) / (high - low)
+    above = sum(t > middle for t in drawn) / len(drawn)
+    assert above == pytest.approx(0.9 * 0.5 + 0.1 * (1 - middle), abs=0.04)
 
 
 def test_identity_losses_reach_the_predicted_velocity():
