@@ -36,7 +36,7 @@ from ..reference import fit_reference
 from ..trained_for import from_settings
 from ..vae import load_vae
 from ..video import contact_sheet, to_levels
-from .build import BASE, train_recipe
+from .build import BASE, add_speed_arguments, train_recipe
 from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .reader import CaptionReader, train_reader
 from .scores import COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
@@ -94,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
     results: dict[str, dict[str, Any]] = {}
     shown: dict[str, list[Tensor]] = {}
     for number, row in enumerate(ROWS):
-        pipeline = open_row(row, args.build, in_bfloat16=args.bfloat16)
+        pipeline = open_row(row, args.build, in_bfloat16=args.bfloat16, compiled=args.compile)
         shot = replace(SHOT, text_scale=row.text_scale, reference_scale=row.reference_scale)
         done = args.out / f"row_{number}.json"
         if not done.is_file():
@@ -122,14 +122,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--build", type=Path, required=True, help="OUT of `python -m stdrc_core.mini build`")
     add("--out", type=Path, required=True, help="folder for the table and pictures")
-    add("--bfloat16", action="store_true", help="of the VAE in training, as in the build")
+    add_speed_arguments(parser)
     add("--num-persons", type=int, default=100)
     add("--num-seeds", type=int, default=3)
     add("--num-swept", type=int, default=50, help="persons of the sweeps over the scales")
     add("--seed", type=int, default=1234, help="of persons and scenes")
 
 
-def open_row(row: Row, build: Path, *, in_bfloat16: bool = False) -> Pipeline:
+def open_row(
+    row: Row, build: Path, *, in_bfloat16: bool = False, compiled: bool = False
+) -> Pipeline:
     """The row's weights, trained first where they are not there."""
     base = build / BASE
     if row.recipe is None:
@@ -137,7 +139,7 @@ def open_row(row: Row, build: Path, *, in_bfloat16: bool = False) -> Pipeline:
     is_shipped = row.recipe == "mini"
     path = build / (CHECKPOINT_NAME if is_shipped else f"{row.recipe}.safetensors")
     if not path.exists():
-        train_recipe(row.recipe, path, base, build, in_bfloat16=in_bfloat16)
+        train_recipe(row.recipe, path, base, build, in_bfloat16=in_bfloat16, compiled=compiled)
     return open_pipeline(path)
 
 

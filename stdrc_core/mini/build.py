@@ -79,18 +79,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--recognizer-steps", type=int, default=900)
     add("--detector-steps", type=int, default=1500)
     add("--vae-steps", type=int, default=6000)
-    add("--bfloat16", action="store_true", help="of the VAE: faster where the CPU has it")
+    add_speed_arguments(parser)
     add("--num-clips", type=int, default=5000, help="that the transformer learns from")
     cores = len(os.sched_getaffinity(0))
     add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
 
 
+def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
+    """What makes training faster on some machines, and its results another by rounding."""
+    add = parser.add_argument
+    add("--bfloat16", action="store_true", help="of the VAE: faster where the CPU has it")
+    add("--compile", action="store_true", help="the transformer: needs a C++ compiler on a CPU")
+
+
 def train_recipe(
-    name: str, out: Path, base: Path, work: Path, *, seed: int = 0, in_bfloat16: bool = False
+    name: str,
+    out: Path,
+    base: Path,
+    work: Path,
+    *,
+    seed: int = 0,
+    in_bfloat16: bool = False,
+    compiled: bool = False,
 ) -> None:
     """The trainer's run of the recipe from `base` on the cache of `work`; `out` is one file with
-    its weights and all else of `base`. `in_bfloat16` is the VAE's dtype. Goes on where it was
-    stopped."""
+    its weights and all else of `base`. `in_bfloat16` is the VAE's dtype, `compiled` the
+    transformer's blocks. Goes on where it was stopped."""
     run = work / "runs" / name
     changes: dict[str, Any] = {
         "model.checkpoint": base,
@@ -99,6 +113,7 @@ def train_recipe(
         "run.seed": seed,
         "objective.face_pack": work / "faces",
         "model.vae_dtype": "bfloat16" if in_bfloat16 else "float32",
+        "model.compile": compiled,
     }
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
     train(["run", str(RECIPES / f"{name}.yaml"), *words])
@@ -175,7 +190,7 @@ def _prepare_share(words: list[str], rank: int) -> None:
 
 
 def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) -> None:
-    options = {"seed": args.seed, "in_bfloat16": args.bfloat16}
+    options = {"seed": args.seed, "in_bfloat16": args.bfloat16, "compiled": args.compile}
     train_recipe(recipe, args.out / result, args.out / base, args.out, **options)
 
 
