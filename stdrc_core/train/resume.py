@@ -21,6 +21,7 @@ _FREE = {
     "run.log_every",
     "run.trackers",
     "model.gradient_checkpointing",
+    "model.compile",
     "model.offload",
     "optimizer.lr",
     "optimizer.weight_decay",

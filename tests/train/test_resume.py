@@ -49,6 +49,7 @@ def test_another_run_is_refused_by_the_key_that_differs(begun: Path, section: di
         {"run": {"micro_batch_size": 1, "trackers": []}},
         {"optimizer": {"lr": 1e-4, "weight_decay": 0, "max_grad_norm": 0.5}},
         {"model": {"checkpoint": "moved/unused", "gradient_checkpointing": False}},
+        {"model": {"compile": True}},
         {"validation": {"num_steps": 3}},
     ],
 )
