@@ -151,11 +151,6 @@ def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:
     return Path(path)
 
 
-def to_levels(pixels: Tensor) -> Tensor:
-    """Values in [0, 1] to uint8 on the CPU."""
-    return (pixels.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-
-
 def contact_sheet(
     path: str | Path,
     clips: Sequence[Tensor],

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .frames import check_aspect, check_values, to_levels
+from ..levels import to_levels
+from .frames import check_aspect, check_values
 from .pack import FaceTask, read_pack
 from .provider import Provider, check_providers
 from .session import open_model

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..levels import to_levels
 from ..reference import MAX_OVERSHOOT
 
-_WHITE_LEVEL = 255
 # Scaled into the detector's smallest input, a frame keeps at least one pixel of width up to this.
 _MAX_ASPECT = 32
 
@@ -63,14 +63,6 @@ def check_values(pixels: Tensor, name: str) -> None:
             f"{_hold(name)} values from {low:.4g} to {high:.4g}; needs finite values in [0, 1]: "
             "divide 8-bit pixels by 255 or check what made the frames."
         )
-
-
-def to_levels(pixels: Tensor) -> Tensor:
-    """Values in [0, 1], or uint8, of any shape, to uint8 on the CPU."""
-    if pixels.is_floating_point():
-        levels = pixels.detach().float() * _WHITE_LEVEL
-        pixels = levels.round().clamp(0, _WHITE_LEVEL).to(torch.uint8)
-    return pixels.cpu()
 
 
 def rgb_levels(images: Tensor, name: str) -> Tensor:

@@ -22,9 +22,10 @@ from ..faces.similarity import (
     spread,
 )
 from ..files import write_json, written_aside
+from ..levels import to_levels
 from ..pipeline import Pipeline
 from ..reference import fit_reference
-from ..video import contact_sheet, to_levels, write_clip
+from ..video import contact_sheet, write_clip
 from .jobs import Job
 
 log = logging.getLogger(__name__)

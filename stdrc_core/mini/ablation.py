@@ -31,11 +31,12 @@ from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
 from ..faces.remembered import RememberingFinder
 from ..files import write_json, written_aside
+from ..levels import to_levels
 from ..pipeline import Pipeline, Shot
 from ..reference import fit_reference
 from ..trained_for import from_settings
 from ..vae import load_vae
-from ..video import contact_sheet, to_levels
+from ..video import contact_sheet
 from .build import BASE, add_speed_arguments, train_recipe
 from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .reader import CaptionReader, train_reader

@@ -30,11 +30,12 @@ from ..faces.finder import FaceFinder
 from ..faces.similarity import face_sim, largest_embeddings, spread
 from ..grid import latent_grid
 from ..guidance import GuidanceScales
+from ..levels import to_levels
 from ..reference import fit_reference, load_opaque_photo
 from ..sampling import sample, sigma_schedule
 from ..text import TextEncoder
 from ..vae import VideoVAE
-from ..video import contact_sheet, to_levels, write_clip
+from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
 from .config import TrainConfig, ValidationItem, ValidationSection
