@@ -98,10 +98,9 @@ def advise(photo: Tensor, face: Face, others: Sequence[Face]) -> list[str]:
         )
     if sharpness(photo, face) < _MIN_SHARPNESS:
         advice.append("The face is blurred: take a sharper photo, in better light and in focus.")
-    rivals = [each for each in others if each.area_px > _RIVAL_SHARE * face.area_px]
-    if rivals:
+    if also := rivals(face, others):
         advice.append(
-            f"The photo shows {len(rivals) + 1} faces: see that the right one was chosen (choose) "
+            f"The photo shows {len(also) + 1} faces: see that the right one was chosen (choose) "
             "and that the others are out of the picture (a smaller margin)."
         )
     advice += _pose_advice(face.landmarks)
@@ -109,6 +108,11 @@ def advise(photo: Tensor, face: Face, others: Sequence[Face]) -> list[str]:
     if left < 0 or top < 0 or right > width or bottom > height:
         advice.append("The face is cut off by the photo's edge: take a photo that shows all of it.")
     return advice
+
+
+def rivals(face: Face, others: Sequence[Face]) -> list[Face]:
+    """Of a photo's other faces those that are no passers-by: the photo may be of them."""
+    return [each for each in others if each.area_px > _RIVAL_SHARE * face.area_px]
 
 
 def sharpness(photo: Tensor, face: Face) -> float:
