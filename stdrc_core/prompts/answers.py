@@ -176,7 +176,11 @@ def _strung(items: list[str], part: Part) -> str:
 
 def _without_quotes(text: str) -> str:
     """Without quotes around the whole; a line that somebody says keeps its own."""
-    if len(text) < 2 or _QUOTES.get(text[0]) != text[-1]:
+    if not text or text[0] not in _QUOTES:
         return text
-    inside = text[1:-1]
-    return text if text[0] in inside or text[-1] in inside else inside
+    opening, closing = text[0], _QUOTES[text[0]]
+    # Some double them.
+    depth = len(text) - len(text.lstrip(opening))
+    inside = text[depth:-depth]
+    is_whole = text.endswith(closing * depth) and not {opening, closing} & set(inside)
+    return inside if is_whole else text

@@ -132,11 +132,16 @@ def _clean_phrase(part: str) -> str:
     phrase, before = one_line(part), None
     while phrase != before:
         before = phrase
-        phrase = _LEADING.sub("", phrase, count=1) if _LEADING.match(phrase) else phrase
+        phrase = _without_lead(phrase)
         if pronoun := _PRONOUN.match(phrase):
             phrase = ("with " if pronoun[1] else "") + phrase[pronoun.end() :]
         phrase = without_forbidden(phrase.strip())
     return "" if LONE_CONNECTOR.fullmatch(phrase) else phrase
+
+
+def _without_lead(phrase: str) -> str:
+    lead = _LEADING.match(phrase)
+    return phrase[lead.end() :] if lead else phrase
 
 
 def _short_phrases(phrase: str) -> list[str]:
@@ -150,5 +155,5 @@ def _short_phrases(phrase: str) -> list[str]:
             head = cut_words(segment, MAX_PHRASE_WORDS)
             pieces.append(head)
             segment = segment[len(head) :].lstrip(" ,;:-")
-        pieces.append(_LEADING.sub("", segment, count=1) if pieces else segment)
+        pieces.append(_without_lead(segment) if pieces else segment)
     return [piece for piece in pieces if piece and not _STARTS_WITH_PRONOUN.match(piece)]

@@ -47,8 +47,12 @@ def split_prompt(prompt: str, gender: Gender | None) -> tuple[str, str]:
 
     `gender` is the subject's; None where the prompt is about a man and a woman.
     """
-    still = ", ".join(_what_stands_still(prompt, (gender or Gender.PERSON).noun_phrase))
-    return repaired_spatial(still, gender), repaired_temporal(prompt, gender)
+    subject = (gender or Gender.PERSON).noun_phrase
+    still = repaired_spatial(", ".join(_what_stands_still(prompt, subject)), gender)
+    if not names(still, Noun.SUBJECT):
+        # The rules took the subject away, or the prompt calls it by a word that is on no list.
+        still = repaired_spatial(f"{subject}, {still}.", gender)
+    return still, repaired_temporal(prompt, gender)
 
 
 def _what_stands_still(prompt: str, subject: str) -> list[str]:

@@ -88,7 +88,7 @@ def _naming(noun: Noun) -> re.Pattern[str]:
     choices = any_of(words("nouns", noun))
     if noun is Noun.FEET:
         # A foot of a hill is none of a person's.
-        return whole(rf"(?:{choices}(?!\s+of\b)|{_adjectives(noun)})")
+        return whole(rf"(?:foot(?!\s+of\b)|{choices}|{_adjectives(noun)})")
     if noun is Noun.PEOPLE:
         others = rf"{_COUNTS}\s+{any_of(words('nouns', Noun.SUBJECT))}s?"
         return whole(rf"(?:{choices}|{_adjectives(noun)}|{others})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from core.prompts.drawn import Drawn, jumbles, sentences
-from core.prompts.rules import spatial_faults, temporal_faults
+from core.prompts.rules import spatial_faults, temporal_faults, words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +61,13 @@ def test_whatever_is_said_is_repaired_once(text: str, gender: Gender | None) -> 
     assert broken_spatial_rules(still, gender) == broken_temporal_rules(moving, gender) == []
 
 
+@settings(max_examples=100, deadline=None)
+@given(text=jumbles())
+def test_a_repaired_first_frame_has_no_word_of_its_own(text: str) -> None:
+    added = set(words_of(repaired_spatial(text, None))) - set(words_of(text))
+    assert added <= {"a", "person", "with", "close", "up"}
+
+
 @settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=400))
 def test_any_language_gets_its_end_and_its_cue_once(text: str) -> None:
@@ -68,6 +75,18 @@ def test_any_language_gets_its_end_and_its_cue_once(text: str) -> None:
     assert still.endswith("close-up") or still.lower().endswith("close-up")
     assert closed_up(still) == still
     assert with_facial_cue(moving, Gender.PERSON) == moving
+
+
+@pytest.mark.parametrize(
+    ("prompt", "still"),
+    [
+        ("She smiles in a park.", "a woman, smiling in a park, close-up"),
+        ("Two women dance on a beach.", "a woman, on a beach, close-up"),
+        ("Portrait in the rain, red coat", "a woman, Portrait in the rain, red coat, close-up"),
+    ],
+)
+def test_a_first_frame_has_its_subject(prompt: str, still: str) -> None:
+    assert split_prompt(prompt, Gender.WOMAN)[0] == still
 
 
 SOUND_SPATIAL = (
