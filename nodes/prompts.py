@@ -5,11 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..stdrc_core.faces.detector import largest_face
 from ..stdrc_core.faces.frames import check_photo, rgb_levels
-from ..stdrc_core.faces.photo import rivals
+from ..stdrc_core.faces.photo import only_person
 from ..stdrc_core.faces.provider import Provider
-from ..stdrc_core.faces.similarity import find_padding
 from ..stdrc_core.prompts.decouple import (
     MAX_PROMPT_WORDS,
     Request,
@@ -164,16 +162,9 @@ def _read_gender(photo: Tensor, face_pack: str, *, download: bool) -> tuple[Gend
     check_photo(photo, "photo")
     pixels = rgb_levels(photo, "photo")
     pack = open_pack(face_pack, Provider.AUTO, download=download)
-    faces = [each.face for each in find_padding(pixels, pack.finder)[0]]
-    if not faces:
+    face = only_person(pixels, pack.finder, "photo")
+    if face is None:
         raise no_face(photo, "photo", pack)
-    face = largest_face(faces)
-    others = rivals(face, [each for each in faces if each is not face])
-    if others:
-        raise ValueError(
-            f"photo shows {len(others) + 1} persons of about one size; needs one: cut one out with "
-            "Prepare Reference Photo, or set gender by hand."
-        )
     reader = pack.gender_reader()
     if reader is None:
         return None, f"face_pack {pack.name} has no gender model"

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from .align import ARCFACE_SIZE_PX, arcface_template
 from .detector import Face, largest_face
+from .finder import FaceFinder
+from .similarity import find_padding
 
 # ArcFace sees 112 pixels of a face; a smaller one is blown up.
 SMALL_FACE_PX = ARCFACE_SIZE_PX
@@ -60,6 +62,22 @@ def choose_face(
             f"right; needs 0 to {len(faces) - 1}: change index, or choose largest."
         )
     return left_to_right(faces)[index]
+
+
+def only_person(photo: Tensor, finder: FaceFinder, name: str) -> Face | None:
+    """The largest face of a photo `[1, h, w, 3]` uint8; None where it shows none.
+
+    Raises ValueError, which calls the photo `name`, where another face is of about its size.
+    """
+    faces = [each.face for each in find_padding(photo, finder)[0]]
+    face = largest_face(faces)
+    others = [] if face is None else rivals(face, [each for each in faces if each is not face])
+    if others:
+        raise ValueError(
+            f"{name} shows {len(others) + 1} persons of about one size; needs one: cut one out "
+            "(the node Prepare Reference Photo does), or set the gender by hand."
+        )
+    return face
 
 
 def crop_box(face: Face, margin: float, height: int, width: int) -> tuple[int, int, int, int]:

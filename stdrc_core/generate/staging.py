@@ -16,10 +16,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ..faces.finder import FaceFinder, largest
+from ..faces.finder import FaceFinder
 from ..faces.gender import open_gender_reader
 from ..faces.likeness import ranking
-from ..faces.similarity import find_padding, frame_cosines
+from ..faces.photo import only_person
+from ..faces.similarity import frame_cosines
 from ..files import written_aside
 from ..mini.scene import split_caption
 from ..mini.text import MINIATURE
@@ -124,10 +125,10 @@ def _read_gender(
     if reader is None:
         return None, f"face pack {faces.name} has no gender model"
     levels = to_levels(photo)
-    person = largest(find_padding(levels, faces)[0])
-    if person is None:
+    face = only_person(levels, faces, f"reference {job.reference}")
+    if face is None:
         raise ValueError(
             f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one: "
             "take another photo, or name the --subject."
         )
-    return reader.read(levels[0], person.face), f"read from the photo by {faces.name}"
+    return reader.read(levels[0], face), f"read from the photo by {faces.name}"

@@ -18,7 +18,8 @@ from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.generate.__main__ import main, make_parser
 from stdrc_core.generate.jobs import Job, Staging
-from stdrc_core.generate.staging import make_first_frame, split_job
+from stdrc_core.generate.results import make
+from stdrc_core.generate.staging import StagePrompts, make_first_frame, split_job
 from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, MOTIONS, Scene, split_caption
@@ -129,6 +130,22 @@ def test_the_candidate_most_like_the_person_is_kept(tmp_path: Path) -> None:
     assert make_first_frame(*arguments, None, None).facts["kept"] == 0
 
 
+def test_an_interrupt_while_the_clip_is_made_leaves_the_first_frame(tmp_path: Path) -> None:
+    class Interrupted(Candidates):
+        def many(self, *arguments, first_frames=None, **options) -> Tensor:
+            if first_frames is not None:
+                raise KeyboardInterrupt
+            return super().many(*arguments, **options)
+
+    photo = draw_cases(1, seed=5)[0].photo
+    pipeline = Interrupted({7 + i: torch.full_like(photo[0], i / 4) for i in range(3)})
+    stages = StagePrompts(spatial="still", temporal="moving", notes=())
+    contexts = {"still": torch.zeros(4, 8), "moving": torch.ones(4, 8)}
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, a_job(), pipeline, None, photo, contexts, stages)
+    assert [path.name for path in tmp_path.iterdir()] == ["job.first.png"]
+
+
 def test_a_real_models_prompt_is_split_by_rules_with_the_photos_gender(tmp_path: Path) -> None:
     for file in FACES.glob("*.onnx"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -146,6 +163,8 @@ def test_a_real_models_prompt_is_split_by_rules_with_the_photos_gender(tmp_path:
     assert staged.temporal.startswith("A chef in an apron waves") and "her face" in staged.temporal
     with pytest.raises(ValueError, match=r"person\.png shows no face.*needs a clear one"):
         split_job(job, args, torch.full_like(photo, 0.5), faces)
+    with pytest.raises(ValueError, match=r"person\.png shows 2 persons.*needs one"):
+        split_job(job, args, torch.cat([each.photo for each in draw_cases(2, seed=5)], 2), faces)
     with pytest.raises(ValueError, match="prompt has 600 words"):
         split_job(a_job(prompt="snow " * 600), args, photo, faces)
 
