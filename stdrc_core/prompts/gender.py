@@ -58,6 +58,10 @@ class Gender(StrEnum):
         return {"man": "his", "woman": "her"}.get(self.value, "their")
 
     @property
+    def objective(self) -> str:
+        return {"man": "him", "woman": "her"}.get(self.value, "them")
+
+    @property
     def noun_phrase(self) -> str:
         return f"a {self.value}"
 

@@ -13,6 +13,7 @@ from functools import cache
 from .gender import Gender
 from .spatial import repaired_spatial
 from .temporal import repaired_temporal
+from .text import split_sentences, without_framing
 from .verbs import action_pattern, base_of_form, participle
 from .words import CONNECTORS, LONE_CONNECTOR, Noun, names, whole, words
 
@@ -37,8 +38,17 @@ _STATES = (
     (r"(?:has|have|had)", "with"),
 )
 _CLAUSE_END = re.compile(r"[,.!?;:]+(?=\s|$)|\n")
-# Left over before a verb that was split off: "and is slowly" walking.
-_BEFORE_VERB = re.compile(r"(?:(?:and|while|as)\b\s*)?(?:(?:is|are)\b\s*)?(?:\w+ly\s*)*")
+# Left over before a verb that was split off: "and then she is slowly" walking.
+_BEFORE_VERB = re.compile(
+    r"(?:(?:and|then|while|as)\b\s*)*(?:(?:he|she|they)\b\s*)?(?:(?:is|are)\b\s*)?(?:\w+ly\s*)*",
+    re.IGNORECASE,
+)
+_OPEN_END = re.compile(r"(?:(?:^|\s+)(?:who|that|which|then|also))+$", re.IGNORECASE)
+# Where the camera goes, a first frame does not show.
+_CAMERA = re.compile(
+    r"^(?:the\s+)?camera\s+(?:\w+\s+){0,4}?(?:on|at|to|toward|towards|around|follows|tracks)\s+",
+    re.IGNORECASE,
+)
 _AND = re.compile(r"(?:and|or|but)\s+", re.IGNORECASE)
 
 
@@ -56,7 +66,8 @@ def split_prompt(prompt: str, gender: Gender | None) -> tuple[str, str]:
 
 
 def _what_stands_still(prompt: str, subject: str) -> list[str]:
-    text = re.sub(r"^\s*(?:he|she|they)\b", subject, prompt, flags=re.IGNORECASE)
+    told = " ".join(_CAMERA.sub("", without_framing(each)) for each in split_sentences(prompt))
+    text = re.sub(r"^\s*(?:he|she|they)\b", subject, told, flags=re.IGNORECASE)
     for verb, word in _STATES:
         text = whole(verb).sub(word, text)
     return [phrase for clause in _CLAUSE_END.split(text) for phrase in _still_phrases(clause)]
@@ -66,6 +77,7 @@ def _still_phrases(clause: str) -> list[str]:
     phrases: list[str] = []
     goes_on, is_acting = False, False
     for segment in _boundary().split(clause.strip()):
+        segment = _OPEN_END.sub("", segment)
         if LONE_CONNECTOR.fullmatch(segment) or _BEFORE_VERB.fullmatch(segment):
             continue
         verb = _leading_verb().match(segment)

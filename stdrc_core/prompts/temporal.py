@@ -11,7 +11,15 @@ from enum import StrEnum
 from functools import cache
 
 from .gender import Gender, is_consistent, with_gender
-from .text import capitalized, count_words, cut_words, one_line, split_sentences, uncapitalized
+from .text import (
+    capitalized,
+    count_words,
+    cut_words,
+    one_line,
+    split_sentences,
+    uncapitalized,
+    without_framing,
+)
 from .verbs import action_pattern, past_pattern
 from .words import IN_WORD, Noun, names, subject_pattern
 
@@ -19,6 +27,12 @@ from .words import IN_WORD, Noun, names, subject_pattern
 MAX_TEMPORAL_WORDS = 200
 # Between the subject and its action there is room for what it wears.
 _MAX_GAP_WORDS = 8
+_MOVES = "moves naturally"
+# What led to the subject once the subject has gone to the front: "as", and "zooms in on" her.
+_ENDS_OPEN = re.compile(r"(?:^|\s+)(?:as|while|and|where|when|with)$", re.IGNORECASE)
+_WANTS_OBJECT = re.compile(
+    r"\b(?:on|at|to|around|toward|towards|follows|tracks|past)$", re.IGNORECASE
+)
 # The last three are those of Chinese and Japanese.
 _ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
 
@@ -76,19 +90,25 @@ def with_facial_cue(text: str, gender: Gender | None) -> str:
 def _with_action_first(text: str, gender: Gender) -> str:
     if _acting_subject().match(text):
         return text
-    sentences = split_sentences(text)
+    sentences = [without_framing(sentence) for sentence in split_sentences(text)]
     for i, sentence in enumerate(sentences):
-        moved = _turned_round(sentence)
+        moved = _turned_round(sentence, gender)
         if moved is not None:
             return " ".join([moved, *sentences[:i], *sentences[i + 1 :]])
-    return one_line(f"{capitalized(gender.noun_phrase)} moves naturally. {capitalized(text)}")
+    told = capitalized(" ".join(sentences))
+    subject = re.match(subject_pattern(), told, re.IGNORECASE)
+    if subject is None:
+        return one_line(f"{capitalized(gender.noun_phrase)} {_MOVES}. {told}")
+    # "A man with a beard." is about a man who does nothing yet.
+    rest = told[subject.end() :].lstrip(" ,")
+    return f"{subject[0]} {_MOVES}{', ' if rest[:1].isalnum() else ' '}{rest}".strip()
 
 
-def _turned_round(sentence: str) -> str | None:
+def _turned_round(sentence: str, gender: Gender) -> str | None:
     """The sentence with its acting subject in front; None where it has none."""
     body, end = re.fullmatch(r"(.*?)([.!?]*)", sentence, re.DOTALL).groups()
     parts = [part.strip() for part in body.split(",") if part.strip()]
-    found = _drawn_together(parts) or _put_first(parts)
+    found = _drawn_together(parts) or _put_first(parts, gender)
     if found is None:
         return None
     turned = capitalized(", ".join(part for part in found if part)) + (end or ".")
@@ -108,14 +128,14 @@ def _drawn_together(parts: list[str]) -> list[str] | None:
     return None
 
 
-def _put_first(parts: list[str]) -> list[str] | None:
+def _put_first(parts: list[str], gender: Gender) -> list[str] | None:
     """ "In a garden, a woman dances" as "a woman dances, in a garden"."""
     for i, part in enumerate(parts):
         found = _acting_subject().search(part)
         if found:
-            before = re.sub(
-                r"\s+(?:as|while|and|where|when|with)$", "", part[: found.start()].strip()
-            )
+            before = _ENDS_OPEN.sub("", part[: found.start()].strip())
+            if _WANTS_OBJECT.search(before):
+                before = f"{before} {gender.objective}"
             others = [uncapitalized(each) for each in (*parts[:i], before) if each]
             return [part[found.start() :], *others, *parts[i + 1 :]]
     return None

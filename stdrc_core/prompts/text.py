@@ -11,6 +11,15 @@ _IDEOGRAPH = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 _WORD = re.compile(rf"{_IDEOGRAPH}|(?:(?!{_IDEOGRAPH})\S)+")
 _MIN_LATIN_SHARE = 0.95
 
+# "The video shows", "A close-up shot of": how a prompt begins that is about its picture.
+_FRAMING = re.compile(
+    r"(?:(?:the|this|a|an|in this|in the)\s+)?(?:[\w-]+\s+){0,3}?"
+    r"(?:video|clip|scene|footage|shot|image|picture|photo|photograph|portrait|view)\s+"
+    r"(?:of|shows|showing|depicts|depicting|features|featuring|captures|capturing|opens with|"
+    r"begins with|starts with)\s+",
+    re.IGNORECASE,
+)
+
 
 def count_words(text: str) -> int:
     """Words between spaces; each character of Chinese, Japanese and Korean."""
@@ -33,6 +42,13 @@ def one_line(text: str) -> str:
 def split_sentences(text: str) -> list[str]:
     """Sentences with their full stops."""
     return [each for each in re.split(r"(?<=[.!?])\s+", text.strip()) if each]
+
+
+def without_framing(sentence: str) -> str:
+    """Without "The video shows" and the like in front; the sentence then begins with what is
+    shown."""
+    framing = _FRAMING.match(sentence)
+    return capitalized(sentence[framing.end() :]) if framing else sentence
 
 
 def capitalized(text: str) -> str:

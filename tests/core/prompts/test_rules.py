@@ -81,6 +81,8 @@ def test_any_language_gets_its_end_and_its_cue_once(text: str) -> None:
     ("prompt", "still"),
     [
         ("She smiles in a park.", "a woman, smiling in a park, close-up"),
+        ("The video shows a chef, then he turns.", "A chef, close-up"),
+        ("The camera zooms in on a girl in a hat who runs.", "a girl in a hat, close-up"),
         ("Two women dance on a beach.", "a woman, on a beach, close-up"),
         ("Portrait in the rain, red coat", "a woman, Portrait in the rain, red coat, close-up"),
     ],
@@ -163,6 +165,16 @@ CUE = "The expression on her face changes gently as her eyes blink."
             "A smile in the rain.",
             TemporalRule.ACTION_FIRST,
             "A woman moves naturally. A smile in the rain.",
+        ),
+        (
+            "The camera zooms in on a woman who laughs.",
+            TemporalRule.ACTION_FIRST,
+            "A woman who laughs, the camera zooms in on her.",
+        ),
+        (
+            "A close-up shot of an old woman with a wrinkled face.",
+            TemporalRule.ACTION_FIRST,
+            "An old woman moves naturally, with a wrinkled face.",
         ),
         (
             "A woman waves and he smiles at his reflection.",
