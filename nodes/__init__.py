@@ -13,6 +13,7 @@ from .identity import STDRCArcFaceSimilarity
 from .mini import STDRCMiniCharacter, STDRCMiniPrompt
 from .patch import STDRCApplyTASSRoPE
 from .photo import STDRCPrepareReferencePhoto
+from .prompts import STDRCDecouplePrompt, STDRCParsePrompts
 from .reference import STDRCEncodeReference
 
 NODES: list[type[io.ComfyNode]] = [
@@ -23,6 +24,8 @@ NODES: list[type[io.ComfyNode]] = [
     STDRCArcFaceSimilarity,
     STDRCPrepareReferencePhoto,
     STDRCKeepBestIdentity,
+    STDRCDecouplePrompt,
+    STDRCParsePrompts,
     STDRCMiniPrompt,
     STDRCMiniCharacter,
 ]

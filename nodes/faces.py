@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..stdrc_core.faces.download import BUFFALO_L, LICENCE, by_hand, download_pack
 from ..stdrc_core.faces.finder import FaceFinder
+from ..stdrc_core.faces.gender import GenderReader, open_gender_reader
 from ..stdrc_core.faces.onnx_finder import open_onnx_pack
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.faces.remembered import RememberingFinder
@@ -39,6 +40,7 @@ class InsightFacePack(torch.nn.Module):
         super().__init__()
         self.name, self.folder, self.asked = name, folder, provider
         self.finder: FaceFinder | None = None
+        self._gender_reader: GenderReader | None = None
         self.provider = ""
         """The execution provider in use, in ONNX Runtime's word."""
 
@@ -57,9 +59,15 @@ class InsightFacePack(torch.nn.Module):
         self.provider = opened.provider
         self.finder = RememberingFinder(opened)
 
+    def gender_reader(self) -> GenderReader | None:
+        """The pack's gender model, opened where it is asked for; None where it has none."""
+        if self._gender_reader is None:
+            self._gender_reader = open_gender_reader(self.folder, provider=self.asked)
+        return self._gender_reader
+
     def close(self) -> None:
         """Drops the sessions, and what was found with them."""
-        self.finder = None
+        self.finder = self._gender_reader = None
 
 
 def offer_pack_folder() -> None:

@@ -84,12 +84,15 @@ class VideoBackbone(nn.Module):
         reference: Tensor | None = None,
         placement: Placement = Placement.TASS,
         reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN,
+        num_clean_frames: int = 0,
     ) -> Tensor:
         """The velocity `[B, C, T, H, W]` in the video's dtype; the reference's frame is cut off.
 
         video `[B, C, T, H, W]` is the noised latent z_t; t `[B]` in [0, 1] its time, best float32
         whatever the model's dtype (bfloat16 would round it); context `[B, L, context_dim]`;
         frame_rate in frames/s; reference `[B or 1, C, 1, H, W]` latents, None for no tokens at all.
+        The video's first `num_clean_frames` latent frames are clean and stand at timestep 0, which
+        is LTX's in-place conditioning; what comes out in their place means nothing.
         Raises ValueError for a frame rate that is not positive and finite.
         """
         batch, _, num_frames, height, width = video.shape
@@ -109,9 +112,12 @@ class VideoBackbone(nn.Module):
 
         sigma = t.float() * config.timestep_scale_multiplier
         timestep = sigma[:, None]  # [B, 1]: all tokens alike
-        if reference is not None and reference_timestep == ReferenceTimestep.CLEAN:
-            clean = sigma.new_zeros(batch, grid.tokens_per_frame)
-            timestep = torch.cat((timestep.expand(-1, grid.num_tokens), clean), dim=1)  # [B, N]
+        is_clean = reference is not None and reference_timestep == ReferenceTimestep.CLEAN
+        if is_clean or num_clean_frames:
+            frames = timestep.repeat(1, num_frames + (reference is not None))
+            frames[:, :num_clean_frames] = 0
+            frames[:, num_frames:] *= not is_clean
+            timestep = frames.repeat_interleave(grid.tokens_per_frame, dim=1)  # [B, N]
 
         silence = video.new_zeros(batch, 1, AUDIO_WIDTH, dtype=self.dtype)
         output, _ = self.transformer(

@@ -83,32 +83,49 @@ class Pipeline:
         shot: Shot,
         seeds: Sequence[int],
         on_step: Callable[[int, Tensor], None] | None = None,
+        *,
+        first_frames: Tensor | None = None,
     ) -> Tensor:
         """Clips `[B, F, h, w, 3]` of as many photos, `contexts` `[B, L, D]` and `seeds`, sampled
-        side by side; but for these, all are `shot`."""
+        side by side; but for these, all are `shot`.
+
+        `first_frames` `[B, h, w, 3]` in [0, 1] are what the clips begin with (image to video): each
+        is the first latent frame, clean at timestep 0 as in LTX's in-place conditioning.
+        """
         reference = None
         if shot.scales.runs_reference:
             reference = self.vae.encode_photos(photos, shot.height, shot.width, self.device)
+        first = None
+        if first_frames is not None:
+            frames = first_frames.split(1)
+            first = self.vae.encode_photos(frames, shot.height, shot.width, self.device)
         grid = latent_grid(shot.num_frames, shot.height, shot.width)
         shape = (1, self.vae.latent_channels, grid.num_frames, grid.height, grid.width)
         noise = torch.cat(
             [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         )
         latents = sample(
-            partial(self._velocity, shot.fps),
+            partial(self._velocity, shot.fps, 0 if first is None else 1),
             noise.to(self.device),
             sigma_schedule(shot.num_steps, noise[0, 0].numel()),
             text=contexts.to(self.device),
             empty=self.empty_context.expand(len(seeds), -1, -1),
             reference=reference,
             scales=shot.scales,
+            first=first,
             on_step=on_step,
         )
         pixels = self.vae.decode(latents)
         return ((pixels.movedim(1, -1) + 1) / 2).clamp(0, 1).cpu()
 
     def _velocity(
-        self, fps: float, video: Tensor, t: Tensor, context: Tensor, reference: Tensor | None
+        self,
+        fps: float,
+        num_clean_frames: int,
+        video: Tensor,
+        t: Tensor,
+        context: Tensor,
+        reference: Tensor | None,
     ) -> Tensor:
         return self.backbone(
             video,
@@ -118,4 +135,5 @@ class Pipeline:
             reference=reference,
             placement=self.placement,
             reference_timestep=self.reference_timestep,
+            num_clean_frames=num_clean_frames,
         )

@@ -51,12 +51,15 @@ def sample(
     empty: Tensor,
     reference: Tensor | None,
     scales: GuidanceScales,
+    first: Tensor | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """Integrates dz/dt = v of Eq. 13 from `noise` `[B, C, T, H, W]` (sigma 1) by Euler steps.
 
     `text` and `empty` `[B, L, D]` are the prompt and the empty prompt, `reference`
     `[B, C, 1, H, W]` is the clean reference latent. Streams of weight 0 do not run.
+    `first` `[B, C, 1, H, W]` is the video's first latent frame where it is known: it stays as it is
+    in all steps, and `velocity` has to take it as clean.
     `on_step(i, denoised)` sees each step's estimate of the clean latent. Returns the sampled one.
 
     Raises ValueError where the scales need a reference and there is none.
@@ -66,7 +69,7 @@ def sample(
             f"reference is missing and reference_scale was {scales.reference}; needs the latent of "
             "a photo, or reference_scale 0."
         )
-    latent = noise
+    latent = noise if first is None else _beginning_with(first, noise)
     for i, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
         t = sigma.to(latent).expand(latent.shape[0])
         guided = guide(
@@ -75,7 +78,14 @@ def sample(
             text=velocity(latent, t, text, None) if scales.runs_text else None,
             reference=velocity(latent, t, text, reference) if scales.runs_reference else None,
         )
+        if first is not None:
+            guided = _beginning_with(torch.zeros_like(first), guided)
         if on_step is not None:
             on_step(i, latent - sigma.to(latent) * guided)
         latent = latent + (following - sigma).to(latent) * guided
     return latent
+
+
+def _beginning_with(first: Tensor, video: Tensor) -> Tensor:
+    """The video with its first latent frame replaced."""
+    return torch.cat((first.to(video), video[:, :, 1:]), dim=2)

@@ -142,7 +142,7 @@ def _digests(options: Options, name: str) -> dict[str, str]:
     }
     if column.uses_faces:
         pack = read_pack(options.faces)
-        models = [pack.model(task) for task in FaceTask]
+        models = [pack.model(task) for task in (FaceTask.DETECTION, FaceTask.RECOGNITION)]
         paths |= {f"{pack.folder.name}/{path.name}": path for path in models}
     return {title: _digest(path) for title, path in paths.items()}
 

@@ -1,9 +1,10 @@
-"""InsightFace's packs: which ONNX file of a folder finds faces, and which one recognises them.
+"""InsightFace's packs: which ONNX file of a folder finds faces, which one recognises them, and
+which one tells gender and age.
 
 InsightFace tells a folder's models apart by shape and takes the first of a kind by name: five
 outputs or more make a detector, a square input of 112 pixels or more a recogniser (192, and 128
-with a second input, excepted: landmarks and face swap). A missing folder it would download; here
-nothing is downloaded.
+with a second input, excepted: landmarks and face swap), one of 96 pixels with three numbers out
+gender and age. A missing folder it would download; here nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ _LANDMARK_SIZE_PX = 192
 _SWAP_SIZE_PX = 128
 _MIN_RECOGNIZER_SIZE_PX = 112
 _RECOGNIZER_STEP_PX = 16
+_ATTRIBUTES_SIZE_PX = 96
+# Two of gender, one of age.
+_NUM_GENDERAGE = 3
 _REMEDY = "unpack an InsightFace pack such as buffalo_l there"
 
 
@@ -29,6 +33,7 @@ class FaceTask(StrEnum):
 
     DETECTION = "detection"
     RECOGNITION = "recognition"
+    GENDERAGE = "genderage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,10 @@ def _task(file: Path) -> FaceTask | None:
     height, width = inputs[0][2:]
     if len(graph.output) >= _MIN_DETECTOR_OUTPUTS:
         return FaceTask.DETECTION
+    if (height, width) == (_ATTRIBUTES_SIZE_PX, _ATTRIBUTES_SIZE_PX):
+        sides = graph.output[0].type.tensor_type.shape.dim
+        is_genderage = len(sides) == 2 and sides[1].dim_value == _NUM_GENDERAGE
+        return FaceTask.GENDERAGE if is_genderage else None
     if height is None or height != width or height < _MIN_RECOGNIZER_SIZE_PX:
         return None
     is_swap = len(inputs) == 2 and height == _SWAP_SIZE_PX

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from .align import ARCFACE_SIZE_PX, arcface_template
 from .detector import Face, largest_face
+from .finder import FaceFinder
+from .similarity import find_padding
 
 # ArcFace sees 112 pixels of a face; a smaller one is blown up.
 SMALL_FACE_PX = ARCFACE_SIZE_PX
@@ -62,6 +64,22 @@ def choose_face(
     return left_to_right(faces)[index]
 
 
+def only_person(photo: Tensor, finder: FaceFinder, name: str) -> Face | None:
+    """The largest face of a photo `[1, h, w, 3]` uint8; None where it shows none.
+
+    Raises ValueError, which calls the photo `name`, where another face is of about its size.
+    """
+    faces = [each.face for each in find_padding(photo, finder)[0]]
+    face = largest_face(faces)
+    others = [] if face is None else rivals(face, [each for each in faces if each is not face])
+    if others:
+        raise ValueError(
+            f"{name} shows {len(others) + 1} persons of about one size; needs one: cut one out "
+            "(the node Prepare Reference Photo does), or set the gender by hand."
+        )
+    return face
+
+
 def crop_box(face: Face, margin: float, height: int, width: int) -> tuple[int, int, int, int]:
     """The face's box and `margin` of its longer side more on each side, cut at the photo's edge.
 
@@ -98,10 +116,9 @@ def advise(photo: Tensor, face: Face, others: Sequence[Face]) -> list[str]:
         )
     if sharpness(photo, face) < _MIN_SHARPNESS:
         advice.append("The face is blurred: take a sharper photo, in better light and in focus.")
-    rivals = [each for each in others if each.area_px > _RIVAL_SHARE * face.area_px]
-    if rivals:
+    if also := rivals(face, others):
         advice.append(
-            f"The photo shows {len(rivals) + 1} faces: see that the right one was chosen (choose) "
+            f"The photo shows {len(also) + 1} faces: see that the right one was chosen (choose) "
             "and that the others are out of the picture (a smaller margin)."
         )
     advice += _pose_advice(face.landmarks)
@@ -109,6 +126,11 @@ def advise(photo: Tensor, face: Face, others: Sequence[Face]) -> list[str]:
     if left < 0 or top < 0 or right > width or bottom > height:
         advice.append("The face is cut off by the photo's edge: take a photo that shows all of it.")
     return advice
+
+
+def rivals(face: Face, others: Sequence[Face]) -> list[Face]:
+    """Of a photo's other faces those that are no passers-by: the photo may be of them."""
+    return [each for each in others if each.area_px > _RIVAL_SHARE * face.area_px]
 
 
 def sharpness(photo: Tensor, face: Face) -> float:

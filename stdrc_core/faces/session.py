@@ -10,7 +10,11 @@ from .provider import CUDA_PROVIDER, Provider, execution_providers
 
 _ERROR_LEVEL = 3
 # In words that a user knows from the files' names.
-_NAMES = {FaceTask.DETECTION: "detector", FaceTask.RECOGNITION: "recognition model"}
+_NAMES = {
+    FaceTask.DETECTION: "detector",
+    FaceTask.RECOGNITION: "recognition model",
+    FaceTask.GENDERAGE: "gender model",
+}
 
 
 def open_model(

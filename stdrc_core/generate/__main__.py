@@ -3,10 +3,14 @@
     NAME.mp4              the clip
     NAME.sheet.png        the reference beside frames of the clip
     NAME.similarity.png   the face's likeness to the reference, frame by frame
+    NAME.first.png        with --staged, the first frame that was kept
     NAME.json             what was asked, FaceSim and the likeness of each frame; written last
 
 With no --checkpoint it is the miniature that ships with this project, which knows drawn characters
 alone (`python -m stdrc_core.mini draw` draws the photo of one) and brings its own face pack.
+With --staged the prompt is split by rules into what stands still and what moves: the first makes
+several candidates of a first frame, of which the one most like the photo is kept, and the second
+makes the clip from it.
 A batch (`--batch jobs.jsonl`) goes on where it was stopped: what has its NAME.json is done.
 """
 
@@ -24,10 +28,12 @@ from ..device import open_device
 from ..guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..layout import Placement
 from ..mini.text import MINIATURE, open_text_encoder
+from ..prompts.gender import Gender
 from ..reference import load_opaque_photo
 from .jobs import read_jobs
 from .models import load_pipeline, name_models, open_faces, read_facts
 from .results import is_done, make
+from .staging import split_job
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +60,25 @@ def run(args: argparse.Namespace) -> list[Path]:
     if waiting:
         photos = {job.reference: load_opaque_photo(job.reference) for job in waiting}
         device = open_device(args.device)
-        text = open_text_encoder(args.text_encoder, args.checkpoint, device)
-        prompts = {prompt: text.encode(prompt) for prompt in ("", *(job.prompt for job in waiting))}
-        del text
-        pipeline = load_pipeline(args, facts, device, prompts[""])
         faces = open_faces(args, device)
+        stages = {
+            job.name: split_job(job, args, photos[job.reference], faces)
+            for job in waiting
+            if job.staging is not None
+        }
+        for name, staged in stages.items():
+            log.info("%s: %s", name, " ".join(staged.notes))
+        prompts = {"", *(job.prompt for job in waiting)}
+        prompts |= {
+            each for staged in stages.values() for each in (staged.spatial, staged.temporal)
+        }
+        text = open_text_encoder(args.text_encoder, args.checkpoint, device)
+        contexts = {prompt: text.encode(prompt) for prompt in sorted(prompts)}
+        del text
+        pipeline = load_pipeline(args, facts, device, contexts[""])
         for job in waiting:
-            make(args.out, job, pipeline, faces, photos[job.reference], prompts[job.prompt])
+            staged = stages.get(job.name)
+            make(args.out, job, pipeline, faces, photos[job.reference], contexts, staged)
     return [args.out / f"{job.name}.mp4" for job in jobs]
 
 
@@ -91,6 +109,14 @@ def make_parser() -> argparse.ArgumentParser:
     add("--text-encoder", help=f"folder of Gemma 3 12B, or {MINIATURE!r} for the miniature's")
     add("--faces", type=Path, help="InsightFace pack folder that measures likeness")
     add("--placement", type=Placement, choices=list(Placement), help="by default the weights'")
+    add("--staged", action="store_true", help="first frame, then image to video from the best")
+    add("--candidates", dest="num_candidates", type=int, default=4, help="first frames of --staged")
+    add(
+        "--subject",
+        type=Gender,
+        choices=list(Gender),
+        help="gender in the prompts of --staged; by default the photo's or the prompt's, and told",
+    )
     add("--offload", action="store_true", help="keeps the transformer's blocks in host memory")
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
     add("--device", default=default_device, help="cpu, cuda, cuda:1, ...")

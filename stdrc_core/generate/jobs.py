@@ -12,11 +12,24 @@ from typing import Any
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
 from ..pipeline import Shot
+from ..prompts.gender import Gender
 from ..trained_for import TrainedFor
 
 # What LTX-2.3 makes well, within reach of one large GPU.
 _LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768}
 _MINIATURE_SHOT = {"num_frames": NUM_FRAMES, "height": SIDE_PX, "width": SIDE_PX, "fps": FPS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staging:
+    """How a clip is made in two stages; `gender` None takes it from the photo or the prompt."""
+
+    num_candidates: int
+    gender: Gender | None
+
+    def __post_init__(self) -> None:
+        if self.num_candidates < 1:
+            raise ValueError(f"candidates was {self.num_candidates}; needs 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +42,14 @@ class Job:
     shot: Shot
     weights: str
     """Which ones make it."""
+    staging: Staging | None = None
+    """None makes it at once."""
 
     def asked(self) -> dict[str, Any]:
         """All that decides what the clip is, in plain words and numbers."""
         asked = dataclasses.asdict(self) | {"reference": str(self.reference)}
+        if self.staging is None:
+            del asked["staging"]
         return asked | asked.pop("shot")
 
 
@@ -62,6 +79,7 @@ def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
                 prompt=args.prompt,
                 shot=shot,
                 weights=_weights(args),
+                staging=_staging(args),
             )
         ]
     try:
@@ -99,7 +117,14 @@ def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str,
         prompt=str(prompt),
         shot=shot,
         weights=_weights(args),
+        staging=_staging(args),
     )
+
+
+def _staging(args: argparse.Namespace) -> Staging | None:
+    if not args.staged:
+        return None
+    return Staging(num_candidates=args.num_candidates, gender=args.subject)
 
 
 def _weights(args: argparse.Namespace) -> str:

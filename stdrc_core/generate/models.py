@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,9 +94,14 @@ def _placing(args: argparse.Namespace, facts: TrainedFor | None) -> dict[str, An
     }
 
 
+def faces_folder(args: argparse.Namespace) -> Path | None:
+    """The face pack that was named, or the miniature's."""
+    return args.faces or (FACES if args.text_encoder == MINIATURE else None)
+
+
 def open_faces(args: argparse.Namespace, device: torch.device) -> FaceFinder | None:
     """What measures likeness; none for real weights where no face pack is named."""
-    folder = args.faces or (FACES if args.text_encoder == MINIATURE else None)
+    folder = faces_folder(args)
     if folder is None:
         log.info("no face pack was named (--faces): likeness is not measured")
         return None

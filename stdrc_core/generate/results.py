@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..pipeline import Pipeline
 from ..reference import fit_reference
 from ..video import contact_sheet, write_clip
 from .jobs import Job
+from .staging import StagePrompts, make_first_frame
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +47,40 @@ def make(
     pipeline: Pipeline,
     faces: FaceFinder | None,
     photo: Tensor,
-    context: Tensor,
+    contexts: Mapping[str, Tensor],
+    stages: StagePrompts | None = None,
 ) -> None:
-    """Samples one clip and writes its files."""
+    """Samples one clip, in two stages where there are prompts for them, and writes its files.
+
+    `contexts` hold the embeddings `[L, D]` of all prompts that come up, by prompt.
+    """
     started = time.perf_counter()
     e_ref = None if faces is None else largest_embeddings(to_levels(photo), faces)[0]
     if faces is not None and e_ref is None:
         log.warning(
             "%s shows no face that %s finds: likeness is not measured", job.reference, faces.name
         )
-    with tqdm(total=job.shot.num_steps, desc=job.name, unit="step") as progress:
-        clip = pipeline(photo, context, job.shot, on_step=lambda *_: progress.update())
-    frames = to_levels(clip)
     result: dict[str, Any] = {"asked": job.asked(), "face_sim": None, "similarity": None}
+    num_steps, first_frames, prompt = job.shot.num_steps, None, job.prompt
+    with tqdm(total=num_steps * (1 + (stages is not None)), desc=job.name, unit="step") as progress:
+
+        def on_step(*_: object) -> None:
+            progress.update()
+
+        if stages is not None:
+            spatial, prompt = contexts[stages.spatial], stages.temporal
+            first = make_first_frame(out, job, pipeline, photo, spatial, faces, e_ref, on_step)
+            first_frames = first.frame[None]
+            result["staged"] = dataclasses.asdict(stages) | first.facts
+        clip = pipeline.many(
+            [photo],
+            contexts[prompt][None],
+            job.shot,
+            [job.shot.seed],
+            on_step,
+            first_frames=first_frames,
+        )[0]
+    frames = to_levels(clip)
     label = job.prompt
     write_clip(out / f"{job.name}.mp4", frames, job.shot.fps)
     if e_ref is not None:

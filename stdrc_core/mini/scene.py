@@ -47,6 +47,9 @@ MOTIONS = (
 )
 
 
+_STILL = "stays still"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """Names of the tables above; `shift` and `pose` are what the caption leaves open."""
@@ -70,6 +73,15 @@ class Scene:
             f"a person with {self.clothes_color} {self.clothes}, {self.background} "
             f"{self.pattern} wall, {self.light} light, {self.shot} {self.place}, {self.motion}"
         )
+
+
+def split_caption(caption: str) -> tuple[str, str] | None:
+    """What of a caption stands still, and all of it: the prompts of a first frame and of its clip.
+
+    In the words that the miniature knows; None for what is no caption of its world.
+    """
+    seen, _, motion = caption.strip().rpartition(", ")
+    return (f"{seen}, {_STILL}", caption) if seen and motion in MOTIONS else None
 
 
 # How far place and pose may be off what the caption tells: in a photo, as it comes, and in a clip.

@@ -123,6 +123,17 @@ def test_the_transformer_gets_the_boxes_and_timesteps_of_the_specification(
     assert got["isolate_modalities"] is True
 
 
+@pytest.mark.parametrize("reference_timestep", ReferenceTimestep)
+def test_clean_frames_of_the_video_stand_at_timestep_0(reference_timestep: ReferenceTimestep):
+    backbone = VideoBackbone(build_tiny(LTX_2_3))
+    got, _ = seen_arguments(backbone, reference_timestep=reference_timestep, num_clean_frames=1)
+    per_token = got["timestep"].expand(2, 48)
+    assert per_token[:, :12].count_nonzero() == 0
+    assert torch.equal(per_token[:, 12:36], got["sigma"][:, None].expand(-1, 24))
+    own = got["sigma"] if reference_timestep == "shared" else torch.zeros(2)
+    assert torch.equal(per_token[:, 36:], own[:, None].expand(-1, 12))
+
+
 def test_a_reference_for_each_video_is_one_reference_for_all_when_they_are_alike():
     backbone = VideoBackbone(build_tiny(LTX_2_3))
     video, t, context, reference = random_inputs(backbone.context_dim)

@@ -105,3 +105,29 @@ def test_sigmas_fall_from_one_to_zero_by_way_of_the_terminal(num_steps: int, num
 def test_impossible_schedules_are_refused(num_steps: int, terminal: float):
     with pytest.raises(ValueError, match=r"^(num_steps|terminal) was"):
         sigma_schedule(num_steps, terminal=terminal)
+
+
+def test_a_known_first_frame_stays_clean_in_every_step_and_the_rest_flows_on():
+    streams, first = Streams(), torch.full((2, 3, 1, 4, 4), 0.25)
+    seen: list[Tensor] = []
+    scales = GuidanceScales(text=1.0, reference=1.0)
+
+    def velocity(latent: Tensor, *rest: Tensor) -> Tensor:
+        assert torch.equal(latent[:, :, :1], first)
+        return streams(latent, *rest)
+
+    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
+    contexts = {"text": torch.ones(2, 5, 6), "empty": torch.zeros(2, 5, 6)}
+    result = sample(
+        velocity,
+        noise,
+        sigma_schedule(4),
+        **contexts,
+        reference=torch.zeros(2, 3, 1, 4, 4),
+        scales=scales,
+        first=first,
+        on_step=lambda _, denoised: seen.append(denoised),
+    )
+    for each in (*seen, result):
+        assert torch.equal(each[:, :, :1], first)
+    torch.testing.assert_close(result[:, :, 1:], streams.targets["both"][:, :, 1:])

@@ -18,6 +18,14 @@ pytestmark = pytest.mark.host
 PROMPT = "a person with red stripes, blue checked wall"
 
 
+def open_pipeline(checkpoint: Path) -> Pipeline:
+    return Pipeline(
+        backbone=load_backbone(checkpoint, dtype=torch.float32).eval(),
+        vae=load_vae(checkpoint, torch.float32),
+        empty_context=MiniatureText().encode(""),
+    )
+
+
 @pytest.mark.parametrize(
     ("seed", "text_scale", "reference_scale"), [(0, 5.0, 7.5), (11, 3.0, 3.0), (2, 1.0, 4.0)]
 )
@@ -29,11 +37,7 @@ def test_psnr_is_over_40_db(
     asked |= {"text_scale": text_scale, "reference_scale": reference_scale}
     theirs = host("generate.clip", photo=photo, prompt=PROMPT, side_px=128, **asked)
     text = MiniatureText()
-    pipeline = Pipeline(
-        backbone=load_backbone(mini_checkpoint, dtype=torch.float32).eval(),
-        vae=load_vae(mini_checkpoint, torch.float32),
-        empty_context=text.encode(""),
-    )
+    pipeline = open_pipeline(mini_checkpoint)
     ours = pipeline(photo, text.encode(PROMPT), Shot(height=128, width=128, **asked))
     assert ours.shape == theirs.shape == (17, 128, 128, 3)
     error = (ours - theirs).square().mean()
@@ -43,3 +47,24 @@ def test_psnr_is_over_40_db(
         photo, text.encode(PROMPT), Shot(height=128, width=128, **asked | {"seed": seed + 1})
     )
     assert 10 * torch.log10(1 / (ours - other).square().mean()) < 30
+
+
+def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
+    host: Worker, mini_checkpoint: Path
+):
+    photo, frame = (
+        torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(side))
+        for side in (80, 128)
+    )
+    asked = {"num_steps": 6, "seed": 4, "num_frames": 17}
+    asked |= {"text_scale": 3.0, "reference_scale": 4.0}
+    theirs = host(
+        "generate.clip", photo=photo, prompt=PROMPT, side_px=128, first_frame=frame, **asked
+    )
+    pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)[None]
+    shot = Shot(height=128, width=128, **asked)
+    ours = pipeline.many([photo], context, shot, [4], first_frames=frame)[0]
+    assert ours.shape == theirs.shape == (17, 128, 128, 3)
+    assert 10 * torch.log10(1 / (ours - theirs).square().mean()) > 40
+    without = pipeline.many([photo], context, shot, [4])[0]
+    assert 10 * torch.log10(1 / (ours - without).square().mean()) < 30

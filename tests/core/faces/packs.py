@@ -145,6 +145,15 @@ class SquareDetector(RandomDetector):
             self.heads[2][0].bias[:10] = points.flatten() / STRIDES[0]
 
 
+class GenderByRed(nn.Module):
+    """InsightFace's gender and age of a crop: a man where red is above the other colours' mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        red, green, blue = x.mean(dim=(2, 3)).unbind(dim=1)
+        is_red = red - (green + blue) / 2
+        return torch.stack((-is_red, is_red, is_red * 0 + 0.3), dim=1)
+
+
 def export(
     network: nn.Module,
     path: Path,
@@ -179,6 +188,10 @@ def export_detector(network: nn.Module, path: Path, size_px: int | None = None) 
     side = size_px or 64
     free = () if size_px else (2, 3)
     return export(network, path, torch.zeros(1, 3, side, side), free=free, num_outputs=9)
+
+
+def export_genderage(network: nn.Module, path: Path) -> Path:
+    return export(network, path, torch.zeros(1, 3, 96, 96))
 
 
 def export_recognizer(network: nn.Module, path: Path, *, size_px: int = 112, **options) -> Path:

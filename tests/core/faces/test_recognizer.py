@@ -255,7 +255,7 @@ def test_the_models_of_a_pack_are_those_that_insightface_takes(tmp_path: Path):
         export_detector(randomize(RandomDetector()), tmp_path / f"{name}.onnx", 64)
     theirs = FaceAnalysis(
         name=str(tmp_path),
-        allowed_modules=["detection", "recognition"],
+        allowed_modules=list(FaceTask),
         providers=["CPUExecutionProvider"],
     )
     models = {FaceTask(name): Path(model.model_file) for name, model in theirs.models.items()}
@@ -264,6 +264,7 @@ def test_the_models_of_a_pack_are_those_that_insightface_takes(tmp_path: Path):
     assert {task: path.stem for task, path in models.items()} == {
         FaceTask.DETECTION: "det_10g",
         FaceTask.RECOGNITION: "w600k",
+        FaceTask.GENDERAGE: "genderage",
     }
     assert len(pack.files) == 8
 

@@ -16,11 +16,20 @@ def clip(
     seed: int,
     text_scale: float,
     reference_scale: float,
+    first_frame: Tensor | None = None,
 ) -> Tensor:
-    """`[F, h, w, 3]` in [0, 1]."""
+    """`[F, h, w, 3]` in [0, 1]; `first_frame` `[1, h, w, 3]` is core's in-place conditioning."""
     video = world.node(
         "EmptyLTXVLatentVideo", width=side_px, height=side_px, length=num_frames, batch_size=1
     )[0]
+    if first_frame is not None:
+        (video,) = world.node(
+            "LTXVImgToVideoInplace",
+            vae=world.mini_vae(),
+            image=first_frame,
+            latent=video,
+            bypass=False,
+        )
     (reference,) = world.node(
         "STDRCEncodeReference", image=photo, vae=world.mini_vae(), latent=video
     )[:1]

@@ -1,0 +1,171 @@
+"""Decouple Prompt and Parse Prompts: a prompt's still half and its moving half (IPVG-STD)."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..stdrc_core.faces.frames import check_photo, rgb_levels
+from ..stdrc_core.faces.photo import only_person
+from ..stdrc_core.faces.provider import Provider
+from ..stdrc_core.prompts.decouple import (
+    MAX_PROMPT_WORDS,
+    Request,
+    check_prompt,
+    decouple,
+    find_subject,
+    make_request,
+)
+from ..stdrc_core.prompts.gender import Gender
+from .faces import no_face, open_pack, pack_inputs
+from .shown import show_on_node
+
+_AUTO = "auto"
+_PromptRequest = io.Custom("STDRC_PROMPT_REQUEST")
+
+
+class STDRCDecouplePrompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        face_pack, download = pack_inputs()
+        return io.Schema(
+            node_id="STDRCDecouplePrompt",
+            display_name="Decouple Prompt",
+            category="ST-DRC",
+            description=(
+                "Makes of one prompt two instructions for a language model: what stands still, for "
+                "a first frame, and what moves, for its clip. Parse Prompts reads the answers."
+            ),
+            search_aliases=["st-drc", "ipvg-std", "prompt", "llm", "first frame", "staged"],
+            inputs=[
+                io.String.Input(
+                    "prompt",
+                    multiline=True,
+                    default="",
+                    tooltip=(
+                        f"Who does what, wearing what and where; {MAX_PROMPT_WORDS} words at most."
+                    ),
+                ),
+                io.Combo.Input(
+                    "gender",
+                    options=[_AUTO, *Gender],
+                    default=_AUTO,
+                    tooltip=(
+                        "Of the subject, one throughout both prompts. auto: by the photo where "
+                        "face_pack has a gender model, else by the prompt's own words, else "
+                        "person. The node says which."
+                    ),
+                ),
+                face_pack,
+                io.Image.Input(
+                    "photo",
+                    optional=True,
+                    tooltip="The reference photo, for gender = auto. One person.",
+                ),
+                download,
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="spatial_instruction",
+                    tooltip="For Generate Text; its answer goes to Parse Prompts.",
+                ),
+                io.String.Output(
+                    display_name="temporal_instruction",
+                    tooltip="For a second Generate Text.",
+                ),
+                _PromptRequest.Output(
+                    display_name="request", tooltip="The prompt and whom it is about."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        prompt: str,
+        gender: str,
+        face_pack: str,
+        download: bool,
+        photo: io.Image.Type | None = None,
+    ) -> io.NodeOutput:
+        check_prompt(prompt)
+        asked = None if gender == _AUTO else Gender(gender)
+        seen, about_photo = None, "no photo is connected"
+        if asked is None and photo is not None:
+            seen, about_photo = _read_gender(photo, face_pack, download=download)
+        request = make_request(prompt, find_subject(prompt, asked, seen, about_photo))
+        show_on_node(cls, request.subject.source)
+        return io.NodeOutput(*request.instructions, request)
+
+
+class STDRCParsePrompts(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="STDRCParsePrompts",
+            display_name="Parse Prompts",
+            category="ST-DRC",
+            description=(
+                "Takes a language model's two answers out of what is around them, holds them to "
+                "the rules of a first frame and of a motion, and repairs what breaks one. Without "
+                "an answer the prompt is split by rules."
+            ),
+            search_aliases=["st-drc", "ipvg-std", "prompt", "llm", "first frame", "staged"],
+            inputs=[
+                _PromptRequest.Input("request", tooltip="By Decouple Prompt."),
+                io.String.Input(
+                    "spatial_answer",
+                    force_input=True,
+                    optional=True,
+                    tooltip="To the spatial instruction. Not connected: a split by rules.",
+                ),
+                io.String.Input(
+                    "temporal_answer",
+                    force_input=True,
+                    optional=True,
+                    tooltip="To the temporal instruction. Not connected: a split by rules.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="spatial",
+                    tooltip='The first frame\'s prompt: phrases that end with "close-up".',
+                ),
+                io.String.Output(
+                    display_name="temporal",
+                    tooltip="The clip's prompt: the subject's action first, with a facial cue.",
+                ),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="Where the gender comes from, and what was changed, a note a line.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        request: Request,
+        spatial_answer: str | None = None,
+        temporal_answer: str | None = None,
+    ) -> io.NodeOutput:
+        made = decouple(request, spatial_answer, temporal_answer)
+        show_on_node(cls, made.report)
+        return io.NodeOutput(made.spatial, made.temporal, made.report)
+
+
+def _read_gender(photo: Tensor, face_pack: str, *, download: bool) -> tuple[Gender | None, str]:
+    """What the pack's gender model says of the photo's person, and that in words; None where the
+    pack has no such model."""
+    check_photo(photo, "photo")
+    pixels = rgb_levels(photo, "photo")
+    pack = open_pack(face_pack, Provider.AUTO, download=download)
+    face = only_person(pixels, pack.finder, "photo")
+    if face is None:
+        raise no_face(photo, "photo", pack)
+    reader = pack.gender_reader()
+    if reader is None:
+        return None, f"face_pack {pack.name} has no gender model"
+    return reader.read(pixels[0], face), f"read from the photo by {pack.name}"

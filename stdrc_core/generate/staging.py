@@ -1,0 +1,134 @@
+"""The staged way to a clip (IPVG-STD): several first frames, the one most like the person kept, and
+from it the clip; the photo's reference is in context in both stages.
+
+    NAME.first.png        the first frame that was kept; there before the clip is begun
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from ..faces.finder import FaceFinder
+from ..faces.gender import open_gender_reader
+from ..faces.likeness import ranking
+from ..faces.photo import only_person
+from ..faces.similarity import frame_cosines
+from ..files import written_aside
+from ..mini.scene import split_caption
+from ..mini.text import MINIATURE
+from ..pipeline import Pipeline
+from ..prompts.decouple import decouple, find_subject, make_request
+from ..prompts.gender import Gender
+from ..video import to_levels
+from .jobs import Job
+from .models import faces_folder
+
+log = logging.getLogger(__name__)
+
+# Below every cosine: a candidate in which no face is found.
+_NO_FACE = -2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePrompts:
+    """What each stage is told; `notes` say how the prompt was split."""
+
+    spatial: str
+    temporal: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FirstFrame:
+    """The candidate that was kept, `[h, w, 3]` in [0, 1], and for the result file all of them."""
+
+    frame: Tensor
+    facts: dict[str, Any]
+
+
+def split_job(
+    job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder | None
+) -> StagePrompts:
+    """The stages' prompts, without a language model. `photo` `[1, h, w, 3]` in [0, 1].
+
+    Raises ValueError for a prompt that is too long, or a photo without a face where its gender is
+    to be read from it.
+    """
+    if args.text_encoder == MINIATURE:
+        # It knows its captions' words alone.
+        split = split_caption(job.prompt)
+        if split is None:
+            note = (
+                "The prompt is no caption of the miniature's world; both stages have it as it is."
+            )
+            return StagePrompts(spatial=job.prompt, temporal=job.prompt, notes=(note,))
+        note = "A caption of the miniature's world: the first frame's motion is stillness."
+        return StagePrompts(spatial=split[0], temporal=split[1], notes=(note,))
+    assert job.staging is not None
+    asked, seen, about_photo = job.staging.gender, None, "no face pack was named"
+    if asked is None and faces is not None:
+        seen, about_photo = _read_gender(job, args, photo, faces)
+    made = decouple(make_request(job.prompt, find_subject(job.prompt, asked, seen, about_photo)))
+    return StagePrompts(spatial=made.spatial, temporal=made.temporal, notes=made.notes)
+
+
+def make_first_frame(
+    out: Path,
+    job: Job,
+    pipeline: Pipeline,
+    photo: Tensor,
+    context: Tensor,
+    faces: FaceFinder | None,
+    e_ref: Tensor | None,
+    on_step: Callable[..., object] | None = None,
+) -> FirstFrame:
+    """Samples candidates of one latent frame side by side, with the job's seed and those after it,
+    and keeps the one whose face is most like `e_ref` `[D]`, of equals the first.
+
+    `context` `[L, D]` embeds the spatial prompt. Writes NAME.first.png.
+    """
+    assert job.staging is not None
+    num_candidates = job.staging.num_candidates
+    seeds = [job.shot.seed + i for i in range(num_candidates)]
+    frames = pipeline.many(
+        [photo] * num_candidates,
+        context.expand(num_candidates, -1, -1),
+        replace(job.shot, num_frames=1),
+        seeds,
+        on_step,
+    )[:, 0]
+    similarities: list[float | None] = [None] * num_candidates
+    if faces is not None and e_ref is not None:
+        similarities = frame_cosines(to_levels(frames), e_ref, faces)
+    if num_candidates > 1 and all(each is None for each in similarities):
+        log.warning("%s: no first frame could be measured; the first one is kept", job.name)
+    kept = ranking([_NO_FACE if each is None else each for each in similarities])[0]
+    with written_aside(out / f"{job.name}.first.png") as partial:
+        Image.fromarray(to_levels(frames[kept]).numpy()).save(partial, format="PNG")
+    facts = {"seeds": seeds, "similarities": similarities, "kept": kept}
+    return FirstFrame(frame=frames[kept], facts=facts)
+
+
+def _read_gender(
+    job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder
+) -> tuple[Gender | None, str]:
+    folder = faces_folder(args)
+    reader = None if folder is None else open_gender_reader(folder)
+    if reader is None:
+        return None, f"face pack {faces.name} has no gender model"
+    levels = to_levels(photo)
+    face = only_person(levels, faces, f"reference {job.reference}")
+    if face is None:
+        raise ValueError(
+            f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one: "
+            "take another photo, or name the --subject."
+        )
+    return reader.read(levels[0], face), f"read from the photo by {faces.name}"
