@@ -22,12 +22,12 @@ from ..faces.likeness import ranking
 from ..faces.photo import only_person
 from ..faces.similarity import frame_cosines
 from ..files import written_aside
+from ..levels import to_levels
 from ..mini.scene import split_caption
 from ..mini.text import MINIATURE
 from ..pipeline import Pipeline
 from ..prompts.decouple import decouple, find_subject, make_request
 from ..prompts.gender import Gender
-from ..video import to_levels
 from .jobs import Job
 from .models import faces_folder
 
