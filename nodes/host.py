@@ -7,8 +7,8 @@ Three wrappers, all in the host's own extension points, carry a reference throug
   conditioning alone. That is how one stream sees the reference while the others do not. Where
   it is to stand goes along: only now is it known which LoRAs are on the model.
 * PREPARE_SAMPLING tells the host's memory estimate of one more latent frame.
-* DIFFUSION_MODEL appends the reference's frame, its RoPE bounds and its timestep to what the
-  transformer gets, and cuts the frame from what comes out.
+* DIFFUSION_MODEL appends the references' frames, their RoPE bounds and their timestep to what the
+  transformer gets, and cuts the frames from what comes out.
 
 Nothing on the model instance changes, and nothing outlives the run.
 """
@@ -17,20 +17,22 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import comfy.conds
 import torch
-from comfy.ldm.lightricks.model import LTXBaseModel
+from comfy.ldm.lightricks.model import LTXBaseModel, LTXRopeType
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
 from ..stdrc_core.grid import LatentGrid, ScaleFactors
-from ..stdrc_core.layout import Placement, reference_pixel_bounds
+from ..stdrc_core.layout import reference_pixel_bounds
 from ..stdrc_core.reference import ReferenceTimestep, append_reference, strip_reference
 from .checks import check_finite, check_references, check_video, check_whole_frame
+from .rope import with_turned_angles
 from .weights import LayoutChoice, ReferenceLayout
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ def attach_references(
     decision = choice.decide(guider.model_patcher)
     log.log(logging.WARNING if decision.is_doubtful else logging.INFO, decision.sentence)
     model = guider.model_patcher.model
+    _check_rope(model.diffusion_model, decision.layout)
     # Audio and video come packed into one tensor; the video's own shape is the first of these.
     video_shape = (kwargs.get("latent_shapes") or [latent_image.shape])[0]
     check_video(video_shape, model.latent_format.latent_channels)
@@ -171,7 +174,16 @@ def put_in_context(
     layout: ReferenceLayout = kwargs.pop(LAYOUT_ARGUMENT)
     video, *audio = x if isinstance(x, list | tuple) else (x,)
     grid = _video_grid(video, keyframe_idxs)
-    bounds = _reference_bounds(executor.class_obj, grid, layout.placement).to(video.device)
+    transformer = executor.class_obj
+    slots = range(reference.shape[2])
+    bounds = _reference_bounds(transformer, grid, layout, slots, frame_rate).to(video.device)
+    if layout.placement.turns_angles:
+        transformer_options = with_turned_angles(
+            transformer_options,
+            num_blocks=len(transformer.transformer_blocks),
+            phases=[layout.source_phase.at(slot) for slot in slots],
+            tokens_per_phase=grid.tokens_per_frame,
+        )
     entries = kwargs.get("guide_attention_entries")
     if entries:
         kwargs["guide_attention_entries"] = [*entries, _full_attention_entry(grid)]
@@ -201,14 +213,44 @@ def _video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:
     return LatentGrid(num_frames=num_frames - num_guide_frames, height=height, width=width)
 
 
-def _reference_bounds(transformer: LTXBaseModel, grid: LatentGrid, placement: Placement) -> Tensor:
-    """`[3, H W, 2]` int64, with the scale factors and the causality of this very model."""
+def _check_rope(transformer: LTXBaseModel, layout: ReferenceLayout) -> None:
+    if (
+        layout.placement.turns_angles
+        and transformer.split_positional_embedding != LTXRopeType.SPLIT
+    ):
+        raise ValueError(
+            f"placement is {layout.placement}, which turns RoPE angles, and the model has "
+            "interleaved RoPE; needs an LTX-2 model, whose RoPE is split, or placement tass or "
+            "overlap."
+        )
+
+
+def _reference_bounds(
+    transformer: LTXBaseModel,
+    grid: LatentGrid,
+    layout: ReferenceLayout,
+    slots: Sequence[int],
+    frame_rate: float,
+) -> Tensor:
+    """`[3, K H W, 2]`, with the scale factors and the causality of this very model.
+
+    The host keeps whole frames: it cuts off what `strata` has after the decimal point.
+    """
     time, height, width = transformer.vae_scale_factors
-    return reference_pixel_bounds(
-        grid,
-        placement,
-        scale=ScaleFactors(time=time, height=height, width=width),
-        causal=transformer.causal_temporal_positioning,
+    return torch.cat(
+        [
+            reference_pixel_bounds(
+                grid,
+                layout.placement,
+                slot=slot,
+                frame_rate=frame_rate,
+                temporal_offset=layout.temporal_offset,
+                scale=ScaleFactors(time=time, height=height, width=width),
+                causal=transformer.causal_temporal_positioning,
+            )
+            for slot in slots
+        ],
+        dim=1,
     )
 
 

@@ -7,12 +7,13 @@ one still has them. Full weights' are among the settings that their transformer 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comfy.model_patcher import ModelPatcher
 
 from ..stdrc_core.layout import Placement
 from ..stdrc_core.reference import ReferenceTimestep
+from ..stdrc_core.source_phase import DEFAULT_PHASE, SourcePhase
 from ..stdrc_core.trained_for import TrainedFor, from_metadata, from_settings
 
 
@@ -22,9 +23,19 @@ class ReferenceLayout:
 
     placement: Placement = Placement.TASS
     reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+    source_phase: SourcePhase = DEFAULT_PHASE
+    """For the placements that turn angles."""
+    temporal_offset: int = 0
+    """Latent steps that the reference is moved by in time."""
 
     def __str__(self) -> str:
-        return f"{self.placement}, {self.reference_timestep}"
+        parts = [self.placement, self.reference_timestep]
+        if self.placement.turns_angles:
+            phase = self.source_phase
+            parts.append(f"source_id {phase.source_id:g}, phase_scale {phase.scale:g}")
+        if self.temporal_offset:
+            parts.append(f"temporal_offset {self.temporal_offset}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,8 @@ class LayoutChoice:
 
     placement: Placement | None = None
     reference_timestep: ReferenceTimestep | None = None
+    source_phase: SourcePhase = DEFAULT_PHASE
+    temporal_offset: int = 0
 
     @property
     def needs_weights(self) -> bool:
@@ -64,6 +77,9 @@ class LayoutChoice:
         trained = ReferenceLayout(
             placement=weights.placement, reference_timestep=weights.reference_timestep
         )
+        trained = replace(
+            trained, source_phase=self.source_phase, temporal_offset=self.temporal_offset
+        )
         layout = self._over(trained)
         scales = (
             f"with text_scale {weights.text_scale} and reference_scale {weights.reference_scale}"
@@ -81,6 +97,8 @@ class LayoutChoice:
         return ReferenceLayout(
             placement=self.placement or trained.placement,
             reference_timestep=self.reference_timestep or trained.reference_timestep,
+            source_phase=self.source_phase,
+            temporal_offset=self.temporal_offset,
         )
 
     def _without(self, error: ValueError) -> Decision:

@@ -155,17 +155,17 @@ def fit_reference(
 
 
 def append_reference(video: Tensor, reference: Tensor) -> Tensor:
-    """z~ = [z, z_ref] along time (Eq. 2): `[B, C, T, H, W]` and `[B or 1, C, 1, H, W]` latents.
+    """z~ = [z, z_ref] along time (Eq. 2): `[B, C, T, H, W]` and `[B or 1, C, K, H, W]` latents.
 
-    Returns `[B, C, T + 1, H, W]` in the video's dtype.
+    Returns `[B, C, T + K, H, W]` in the video's dtype; K is the number of photos, 1 in the paper.
     """
     frame = reference.to(video).expand(video.shape[0], -1, -1, -1, -1)
     return torch.cat((video, frame), dim=2)
 
 
-def strip_reference(output: Tensor) -> Tensor:
-    """Drops the reference's frame from a prediction `[B, C, T + 1, H, W]`: `[B, C, T, H, W]`."""
-    return output[:, :, :-1]
+def strip_reference(output: Tensor, num_references: int = 1) -> Tensor:
+    """Drops the references' frames from a prediction `[B, C, T + K, H, W]`: `[B, C, T, H, W]`."""
+    return output[:, :, : output.shape[2] - num_references]
 
 
 def _white_level(mode: str) -> float:

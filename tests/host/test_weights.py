@@ -204,7 +204,12 @@ def test_what_cannot_be_read_stops_auto_and_warns_of_a_choice(
 
 
 def test_saved_workflows_still_find_their_widgets(host: Worker) -> None:
+    """Their values are kept by position: new widgets and choices come last."""
+    adapters = ["overlap_source_phase", "strata", "sidecar", "bfs_st_drc"]
     assert host("weights.widgets") == [
-        ["placement", "auto", ["auto", *PLACEMENTS]],
+        ["placement", "auto", ["auto", "tass", "overlap", *PLACEMENTS[2:], *adapters]],
         ["reference_timestep", "auto", ["auto", *TIMESTEPS]],
+        ["source_id", 2.0, []],
+        ["phase_scale", 1.0, []],
+        ["temporal_offset", 0, []],
     ]

@@ -85,5 +85,5 @@ def run(chain: list[list[Any]]) -> dict[str, Any]:
 
 def widgets() -> list[list[Any]]:
     """The patch node's widgets in their order: name, default, choices."""
-    (_, *combos) = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"].define_schema().inputs
-    return [[combo.id, combo.default, list(combo.options)] for combo in combos]
+    (_, *inputs) = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"].define_schema().inputs
+    return [[each.id, each.default, list(getattr(each, "options", []))] for each in inputs]
