@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..stdrc_core.adapters import KNOWN, known_by_name
 from ..stdrc_core.layout import Placement
 from ..stdrc_core.reference import ReferenceTimestep
 from ..stdrc_core.source_phase import SourcePhase
 from .host import patch_model
 from .shown import show_on_node
 from .weights import LayoutChoice
+from .workflow import lora_files_before
 
 AUTO = "auto"
 
@@ -35,8 +37,8 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
                     options=[AUTO, *(placement.value for placement in Placement)],
                     default=AUTO,
                     tooltip=(
-                        "Where the reference's tokens stand. auto is what the loaded ST-DRC "
-                        "weights say that they were trained with, tass where they say nothing. "
+                        "Where the reference's tokens stand. auto is what the loaded weights or "
+                        "adapters were trained with, tass where that is not known. "
                         "tass is the paper's; overlap (on the first frame), temporal_only and "
                         "spatial_only are its ablations. overlap_source_phase is for "
                         "Best-Face-ID adapters; strata (after the clip), sidecar (beside it) and "
@@ -92,9 +94,21 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
                     ),
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "adapter",
+                    optional=True,
+                    options=[AUTO, *(adapter.name for adapter in KNOWN)],
+                    default=AUTO,
+                    tooltip=(
+                        "A public adapter whose LoRA is on the model: gives auto its placement, "
+                        "and shows its prompt prefix and scales on the node. auto knows it by its "
+                        "metadata, or by its file's name."
+                    ),
+                    advanced=True,
+                ),
             ],
             outputs=[io.Model.Output(display_name="model")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -106,6 +120,7 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
         source_id: float = SourcePhase.source_id,
         phase_scale: float = SourcePhase.scale,
         temporal_offset: int = 0,
+        adapter: str = AUTO,
     ) -> io.NodeOutput:
         choice = LayoutChoice(
             placement=None if placement == AUTO else Placement(placement),
@@ -114,6 +129,8 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
             ),
             source_phase=SourcePhase(source_id=source_id, scale=phase_scale),
             temporal_offset=temporal_offset,
+            adapter=known_by_name(adapter),
+            lora_files=cls._lora_files(),
         )
         patched = patch_model(model, choice)
         sentence = choice.decide(patched).sentence
@@ -121,3 +138,10 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
             sentence += " LoRAs after this node count too."
         show_on_node(cls, sentence)
         return io.NodeOutput(patched)
+
+    @classmethod
+    def _lora_files(cls) -> tuple[str, ...]:
+        # A script that calls the node has no workflow.
+        if cls.hidden is None or not cls.hidden.prompt:
+            return ()
+        return lora_files_before(cls.hidden.prompt, str(cls.hidden.unique_id))

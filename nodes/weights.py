@@ -3,14 +3,18 @@
 ComfyUI keeps two things. A LoRA's metadata are an attachment of the model that its loader returns:
 the next LoRA's take their place, but every model knows the one that it was cloned from, and that
 one still has them. Full weights' are among the settings that their transformer was built with.
+Of other trainers' LoRAs, the metadata or the file's name may tell which adapter it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from comfy.model_patcher import ModelPatcher
 
+from ..stdrc_core.adapters import Adapter, known_by_file
+from ..stdrc_core.adapters import from_metadata as from_others_metadata
 from ..stdrc_core.layout import Placement
 from ..stdrc_core.reference import ReferenceTimestep
 from ..stdrc_core.source_phase import DEFAULT_PHASE, SourcePhase
@@ -27,6 +31,15 @@ class ReferenceLayout:
     """For the placements that turn angles."""
     temporal_offset: int = 0
     """Latent steps that the reference is moved by in time."""
+
+    def is_as(self, trained: ReferenceLayout) -> bool:
+        """Whether what the weights learned is what they get; an offset is the user's to try."""
+        heeds_phase = self.placement.turns_angles
+        return (
+            self.placement == trained.placement
+            and self.reference_timestep == trained.reference_timestep
+            and (self.source_phase == trained.source_phase or not heeds_phase)
+        )
 
     def __str__(self) -> str:
         parts = [self.placement, self.reference_timestep]
@@ -56,35 +69,49 @@ class LayoutChoice:
     reference_timestep: ReferenceTimestep | None = None
     source_phase: SourcePhase = DEFAULT_PHASE
     temporal_offset: int = 0
+    adapter: Adapter | None = None
+    """The public adapter that the weights are, where the user named it."""
+    lora_files: tuple[str, ...] = ()
+    """File names of LoRAs before the node, the nearest first, as the workflow has them."""
 
     @property
     def needs_weights(self) -> bool:
-        return None in (self.placement, self.reference_timestep)
+        return self.adapter is None and None in (self.placement, self.reference_timestep)
 
     def decide(self, model: ModelPatcher) -> Decision:
         """What `model`, with the LoRAs that are on it by now, is sampled with.
 
-        Raises ValueError where `auto` needs what the weights say and that cannot be read.
+        Heeded are, in this order: the adapter that was named, what ST-DRC weights say, other LoRAs'
+        metadata, and LoRAs' file names. Raises ValueError where `auto` needs what the weights say
+        and that cannot be read.
         """
+        if self.adapter is not None:
+            return self._for_adapter(self.adapter, "chosen by name")
         try:
             weights = trained_for(model)
         except ValueError as error:
             return self._without(error)
-        if weights is None:
-            layout = self._over(ReferenceLayout())
-            reason = "the weights do not say what they were trained for"
-            return Decision(layout=layout, sentence=f"Reference layout {layout}: {reason}.")
+        if weights is not None:
+            return self._for_weights(weights)
+        for metadata in lora_metadata(model):
+            if adapter := from_others_metadata(metadata):
+                return self._for_adapter(adapter, "a LoRA on the model")
+        for file_name in self.lora_files:
+            if adapter := known_by_file(file_name):
+                return self._for_adapter(adapter, f"by its file name, {file_name}")
+        layout = self._over(ReferenceLayout())
+        reason = "the weights do not say what they were trained for"
+        return Decision(layout=layout, sentence=f"Reference layout {layout}: {reason}.")
+
+    def _for_weights(self, weights: TrainedFor) -> Decision:
         trained = ReferenceLayout(
             placement=weights.placement, reference_timestep=weights.reference_timestep
-        )
-        trained = replace(
-            trained, source_phase=self.source_phase, temporal_offset=self.temporal_offset
         )
         layout = self._over(trained)
         scales = (
             f"with text_scale {weights.text_scale} and reference_scale {weights.reference_scale}"
         )
-        if layout == trained:
+        if layout.is_as(trained):
             sentence = f"Reference layout {layout}, which the weights were trained for, {scales}."
             return Decision(layout=layout, sentence=sentence)
         sentence = (
@@ -93,11 +120,26 @@ class LayoutChoice:
         )
         return Decision(layout=layout, sentence=sentence, is_doubtful=True)
 
+    def _for_adapter(self, adapter: Adapter, how: str) -> Decision:
+        trained = ReferenceLayout(placement=adapter.placement, source_phase=adapter.source_phase)
+        layout = self._over(trained)
+        follows = layout.is_as(trained)
+        sentence = f"Reference layout {layout}, "
+        sentence += "which" if follows else f"but {trained} is what"
+        sentence += f" {adapter.name} ({how}) was trained for"
+        sentence += "." if follows else ": choose auto to follow it."
+        return Decision(
+            layout=layout,
+            sentence=" ".join(filter(None, [sentence, adapter.advice])),
+            is_doubtful=not (follows and adapter.is_carried),
+        )
+
     def _over(self, trained: ReferenceLayout) -> ReferenceLayout:
+        has_phase = self.source_phase != DEFAULT_PHASE
         return ReferenceLayout(
             placement=self.placement or trained.placement,
             reference_timestep=self.reference_timestep or trained.reference_timestep,
-            source_phase=self.source_phase,
+            source_phase=self.source_phase if has_phase else trained.source_phase,
             temporal_offset=self.temporal_offset,
         )
 
@@ -117,10 +159,21 @@ def trained_for(model: ModelPatcher) -> TrainedFor | None:
 
     Raises ValueError for what is damaged or too new.
     """
-    patcher: ModelPatcher | None = model
-    while patcher is not None:
-        of_lora = from_metadata(patcher.get_attachment("lora_metadata") or {})
+    for metadata in lora_metadata(model):
+        of_lora = from_metadata(metadata)
         if of_lora is not None:
             return of_lora
-        patcher = patcher.parent
     return from_settings(model.model.model_config.unet_config)
+
+
+def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:
+    """Of each LoRA on `model` whose loader kept it, the last one first."""
+    patcher: ModelPatcher | None = model
+    last = None
+    while patcher is not None:
+        metadata = patcher.get_attachment("lora_metadata")
+        # A clone has its parent's attachments until a loader sets its own.
+        if metadata and metadata is not last:
+            yield metadata
+            last = metadata
+        patcher = patcher.parent
