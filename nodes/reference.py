@@ -1,7 +1,8 @@
-"""Encode Reference Latent: the photo, fitted into the frame, as one latent frame (Eq. 1)."""
+"""Encode Reference Latent: each photo, fitted into the frame, as one latent frame (Eq. 1)."""
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io, ui
 
 from ..stdrc_core.grid import LTX_LATENT_CHANNELS
@@ -17,12 +18,16 @@ class STDRCEncodeReference(io.ComfyNode):
             display_name="Encode Reference Latent",
             category="ST-DRC",
             description=(
-                "Fits one photo into the video's frame and encodes it with the video VAE: the "
-                "reference for the ST-DRC guider. Every latent size needs its own."
+                "Fits a photo into the video's frame and encodes it with the video VAE: the "
+                "reference for the ST-DRC guider. Every latent size needs its own. A batch of "
+                "photos gives as many references."
             ),
             search_aliases=["st-drc", "reference", "identity", "face", "ltx"],
             inputs=[
-                io.Image.Input("image", tooltip="One photo of the person, any size and aspect."),
+                io.Image.Input(
+                    "image",
+                    tooltip="A photo of the person, any size and aspect, or a batch of photos.",
+                ),
                 io.Vae.Input("vae", tooltip="The LTX video VAE."),
                 io.Latent.Input(
                     "latent",
@@ -63,11 +68,17 @@ class STDRCEncodeReference(io.ComfyNode):
         pad_color: str,
     ) -> io.NodeOutput:
         height, width = _frame_size_px(latent, vae)
-        preview = fit_reference(image, height, width, fit=Fit(fit), pad_color=pad_color)
-        reference = vae.encode(preview)
-        if reference.shape[:3] != (1, LTX_LATENT_CHANNELS, 1):
+        preview = torch.cat(
+            [
+                fit_reference(photo, height, width, fit=Fit(fit), pad_color=pad_color)
+                for photo in image.split(1)
+            ]
+        )
+        # Each is a clip of its own: the VAE would take a batch for the frames of one.
+        reference = torch.cat([vae.encode(photo) for photo in preview.split(1)])
+        if reference.shape[1:3] != (LTX_LATENT_CHANNELS, 1):
             raise ValueError(
-                f"vae made a latent of shape {list(reference.shape)} of one photo; needs one frame "
+                f"vae made latents of shape {list(reference.shape)}; needs one frame a photo, "
                 f"of {LTX_LATENT_CHANNELS} channels: connect the VAE of the LTX checkpoint."
             )
         check_finite(reference, "the latent that vae made of image")
