@@ -67,11 +67,13 @@ def check_whole_frame(conds: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def check_references(references: list[Tensor], stream: str, video_shape: torch.Size) -> None:
+def check_references(
+    references: list[Tensor], stream: str, video_shape: torch.Size, *, have_own_size: bool = False
+) -> None:
     """Checks what a conditioning of `stream` carries against a video `[B, C, T, H, W]`.
 
-    References of the video's size: our guider's input, or what core's ReferenceLatent nodes put
-    into a prompt.
+    References of the video's size, but where they `have_own_size`: our guider's input, or what
+    core's ReferenceLatent nodes put into a prompt.
     """
     name = "reference"
     if not stream.startswith(name):
@@ -79,7 +81,7 @@ def check_references(references: list[Tensor], stream: str, video_shape: torch.S
     for reference in references:
         check_reference(reference, name, video_shape[1])
         size, video_size = list(reference.shape[-2:]), list(video_shape[-2:])
-        if size != video_size:
+        if size != video_size and not have_own_size:
             raise ValueError(
                 f"{name} is {size[0]} x {size[1]} latent pixels (height x width), latent_image is "
                 f"{video_size[0]} x {video_size[1]}; needs the same size: connect this "

@@ -31,7 +31,12 @@ from torch import Tensor
 from ..stdrc_core.grid import LatentGrid, ScaleFactors
 from ..stdrc_core.layout import reference_pixel_bounds
 from ..stdrc_core.placed import PlacedReference, in_order
-from ..stdrc_core.reference import ReferenceTimestep, append_reference, strip_reference
+from ..stdrc_core.reference import (
+    ReferenceTimestep,
+    append_reference,
+    as_frames,
+    strip_reference,
+)
 from .checks import check_finite, check_references, check_video, check_whole_frame
 from .rope import with_turned_angles
 from .weights import LayoutChoice, ReferenceLayout
@@ -114,10 +119,12 @@ def attach_references(
     device, most = guider.model_patcher.load_device, torch.empty(0)
     for stream, cond in carriers:
         references = cond[REFERENCE_LATENTS]
-        check_references(references, stream, video_shape)
+        placed = cond.get(PLACED_REFERENCES)
+        have_own_size = all(each.has_own_size for each in placed or ()) and bool(placed)
+        check_references(references, stream, video_shape, have_own_size=have_own_size)
         frames = torch.cat([model.process_latent_in(each) for each in references])
         latent = frames[:, :, 0].movedim(0, 1)  # [C, K, H, W]
-        placed = cond.get(PLACED_REFERENCES) or in_order(len(frames))
+        placed = placed or in_order(len(frames))
         cond["model_conds"] = {
             **cond["model_conds"],
             REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent[None].to(device)),
@@ -147,10 +154,11 @@ def count_references(
     """PREPARE_SAMPLING: the references' latent frames in the host's memory estimate.
 
     `noise_shape` is `[B, C, T, H, W]`, or `[B, 1, N]` where audio and video are packed; `shape` is
-    the references' `[C, K, H, W]`.
+    the references' `[C, K, h, w]`.
     """
     extended = list(noise_shape)
-    extended[2] += shape[1] if len(extended) == 5 else math.prod(shape)
+    per_step = math.prod(extended[3:]) * (shape[0] if len(extended) == 5 else 1)
+    extended[2] += math.ceil(math.prod(shape) / per_step)
     return executor(model, extended, *args, **kwargs)
 
 
@@ -188,41 +196,46 @@ def put_in_context(
     layout: ReferenceLayout = kwargs.pop(LAYOUT_ARGUMENT)
     video, *audio = x if isinstance(x, list | tuple) else (x,)
     grid = video_grid(video, keyframe_idxs)
-    num_references = reference.shape[2]
+    num_references, *size = reference.shape[2:]
     placed: tuple[PlacedReference, ...]
     placed = kwargs.pop(PLACED_ARGUMENT, None) or in_order(num_references)
     slots = [each.slot for each in placed]
     transformer = executor.class_obj
-    bounds = reference_bounds(transformer, grid, layout, slots, frame_rate).to(video.device)
+    bounds = reference_bounds(transformer, grid, layout, slots, frame_rate, tuple(size))
+    frames, num_padding = as_frames(reference, grid.height, grid.width)
+    num_frames, num_tokens = frames.shape[2], math.prod(size)
+    # The host drops what fills up the last frame, by the mask; it wants bounds for it all the same.
+    bounds = torch.cat((bounds, bounds[:, -1:].expand(-1, num_padding, -1)), dim=1)
     if layout.placement.turns_angles:
         transformer_options = with_turned_angles(
             transformer_options,
             num_blocks=len(transformer.transformer_blocks),
             phases=[layout.source_phase.at(slot) for slot in slots],
-            tokens_per_phase=grid.tokens_per_frame,
+            tokens_per_phase=num_tokens,
         )
     entries = kwargs.get("guide_attention_entries")
     if entries or any(each.strength != 1 for each in placed):
         if not entries and keyframe_idxs is not None:
             entries = [_attention_entry(keyframe_idxs.shape[2])]
-        own = [_attention_entry(grid.tokens_per_frame, each.strength) for each in placed]
-        kwargs["guide_attention_entries"] = [*(entries or ()), *own]
+        own = [_attention_entry(num_tokens, each.strength) for each in placed]
+        padding = [_attention_entry(num_padding)] if num_padding else []
+        kwargs["guide_attention_entries"] = [*(entries or ()), *own, *padding]
 
-    extended = append_reference(video, reference)
+    extended = append_reference(video, frames)
     output = executor(
         [extended, *audio] if isinstance(x, list | tuple) else extended,
-        _append_timestep(timestep, video, layout.reference_timestep, num_references),
+        _append_timestep(timestep, video, layout.reference_timestep, num_frames),
         context,
         attention_mask,
         frame_rate,
         transformer_options,
-        _append_bounds(keyframe_idxs, bounds, video.shape[0]),
-        denoise_mask=_append_mask(denoise_mask, video, num_references),
+        _append_bounds(keyframe_idxs, bounds.to(video.device), video.shape[0]),
+        denoise_mask=_append_mask(denoise_mask, video, num_frames, num_padding),
         **kwargs,
     )
     if isinstance(output, list | tuple):
-        return [strip_reference(output[0], num_references), *output[1:]]
-    return strip_reference(output, num_references)
+        return [strip_reference(output[0], num_frames), *output[1:]]
+    return strip_reference(output, num_frames)
 
 
 def video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:
@@ -252,9 +265,11 @@ def reference_bounds(
     layout: ReferenceLayout,
     slots: Sequence[int],
     frame_rate: float,
+    size: tuple[int, int],
 ) -> Tensor:
-    """`[3, K H W, 2]`, with the scale factors and the causality of this very model.
+    """`[3, K h w, 2]`, with the scale factors and the causality of this very model.
 
+    `size` is (h, w) of each of the K references, in latent steps.
     The host keeps whole frames: it cuts off what `strata` has after the decimal point.
     """
     time, height, width = transformer.vae_scale_factors
@@ -264,6 +279,7 @@ def reference_bounds(
                 grid,
                 layout.placement,
                 slot=slot,
+                size=size,
                 frame_rate=frame_rate,
                 temporal_offset=layout.temporal_offset,
                 scale=ScaleFactors(time=time, height=height, width=width),
@@ -276,16 +292,16 @@ def reference_bounds(
 
 
 def _append_timestep(
-    timestep: Tensor, video: Tensor, reference_timestep: ReferenceTimestep, num_references: int
+    timestep: Tensor, video: Tensor, reference_timestep: ReferenceTimestep, num_appended: int
 ) -> Tensor:
-    """Timesteps per token, the references' at the end: `[B, (T' + K) H W, 1]`."""
+    """Timesteps per token, those of M appended frames at the end: `[B, (T' + M) H W, 1]`."""
     batch, _, num_frames, height, width = video.shape
     per_token = timestep.reshape(batch, -1, 1).expand(batch, num_frames * height * width, 1)
     # A masked video has many timesteps; its own is the largest, as in the host's prompt AdaLN.
     own = per_token.amax(dim=1, keepdim=True)
     if reference_timestep is ReferenceTimestep.CLEAN:
         own = torch.zeros_like(own)
-    return torch.cat((per_token, own.expand(-1, num_references * height * width, -1)), dim=1)
+    return torch.cat((per_token, own.expand(-1, num_appended * height * width, -1)), dim=1)
 
 
 def _append_bounds(keyframe_idxs: Tensor | None, bounds: Tensor, batch: int) -> Tensor:
@@ -296,14 +312,22 @@ def _append_bounds(keyframe_idxs: Tensor | None, bounds: Tensor, batch: int) -> 
     return torch.cat((keyframe_idxs.expand(batch, -1, -1, -1), bounds), dim=2)
 
 
-def _append_mask(denoise_mask: Tensor | None, video: Tensor, num_references: int) -> Tensor:
-    """`[B, 1, T' + K, H, W]`: the host's mask (it may come with C channels), 0 on references."""
+def _append_mask(
+    denoise_mask: Tensor | None, video: Tensor, num_appended: int, num_padding: int
+) -> Tensor:
+    """`[B, 1, T' + M, H, W]`: the host's mask (it may come with C channels), 0 on references.
+
+    The last `num_padding` tokens get -1, for which the host leaves them out.
+    """
     batch, _, num_frames, height, width = video.shape
     if denoise_mask is None:
         mask = video.new_ones(batch, 1, num_frames, height, width)
     else:
         mask = denoise_mask[:, :1].expand(batch, 1, num_frames, height, width)
-    return torch.cat((mask, mask.new_zeros(batch, 1, num_references, height, width)), dim=2)
+    appended = mask.new_zeros(batch, 1, num_appended * height * width)
+    appended[..., appended.shape[2] - num_padding :] = -1
+    appended = appended.reshape(batch, 1, num_appended, height, width)
+    return torch.cat((mask, appended), dim=2)
 
 
 def _attention_entry(num_tokens: int, strength: float = 1.0) -> dict[str, Any]:

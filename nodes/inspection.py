@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,12 @@ class _Setup:
     def frame_rate(self) -> float:
         options = self.positive[0][1] if self.positive else {}
         return float(options.get("frame_rate", _FRAME_RATE))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of each reference, in latent steps."""
+        height, width = self.reference["samples"].shape[-2:]
+        return height, width
 
     @property
     def placed(self) -> tuple[PlacedReference, ...]:
@@ -128,6 +135,7 @@ def _report(setup: _Setup) -> Iterator[str]:
 def _streams(setup: _Setup) -> Iterator[str]:
     grid = setup.grid
     num_video = setup.video.shape[2] * grid.tokens_per_frame
+    tokens_per_reference = math.prod(setup.size)
     num_guides = num_video - grid.num_tokens
     reference_scale, placed = with_common_scale(setup.reference_scale, setup.placed)
     scales = GuidanceScales(text=setup.text_scale, reference=reference_scale)
@@ -142,14 +150,14 @@ def _streams(setup: _Setup) -> Iterator[str]:
         + (f", and {num_guides} of guides." if num_guides else ".")
     )
     for name, num_references, does_run in streams:
-        tokens = num_video + num_references * grid.tokens_per_frame
+        tokens = num_video + num_references * tokens_per_reference
         yield f"Stream {name}: " + (f"{tokens} tokens." if does_run else "does not run.")
 
 
 def _places(setup: _Setup, layout: ReferenceLayout) -> Iterator[str]:
     for number, each in enumerate(setup.placed, start=1):
         bounds = reference_bounds(
-            setup.transformer, setup.grid, layout, [each.slot], setup.frame_rate
+            setup.transformer, setup.grid, layout, [each.slot], setup.frame_rate, setup.size
         )
         low, high = bounds[..., 0].amin(dim=1).tolist(), bounds[..., 1].amax(dim=1).tolist()
         time, rows, columns = (f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
@@ -194,8 +202,9 @@ def _check_video(setup: _Setup) -> None:
 
 
 def _check_references(setup: _Setup) -> None:
-    check_references([setup.reference["samples"]], "reference", setup.video.shape)
-    placed_references(setup.reference)
+    have_own_size = all(each.has_own_size for each in setup.placed)
+    samples = setup.reference["samples"]
+    check_references([samples], "reference", setup.video.shape, have_own_size=have_own_size)
 
 
 def _check_scales(setup: _Setup) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import torch
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..stdrc_core.grid import LTX_LATENT_CHANNELS
 from ..stdrc_core.reference import Fit, fit_reference
 from .checks import check_finite
+from .references import OWN_SIZE
+
+NATIVE = "native"
 
 
 class STDRCEncodeReference(io.ComfyNode):
@@ -35,11 +39,12 @@ class STDRCEncodeReference(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "fit",
-                    options=Fit,
+                    options=[*(fit.value for fit in Fit), NATIVE],
                     default=Fit.PAD,
                     tooltip=(
                         "pad keeps the whole photo and fills the rest of the frame (the paper); "
-                        "crop fills the frame and cuts what hangs over."
+                        "crop fills the frame and cuts what hangs over; native keeps the photo's "
+                        "own size, for adapters of character sheets."
                     ),
                 ),
                 io.Color.Input(
@@ -68,9 +73,12 @@ class STDRCEncodeReference(io.ComfyNode):
         pad_color: str,
     ) -> io.NodeOutput:
         height, width = _frame_size_px(latent, vae)
+        if fit == NATIVE:
+            height, width = _own_size_px(image, vae)
+        framing = Fit.CROP if fit == NATIVE else Fit(fit)
         preview = torch.cat(
             [
-                fit_reference(photo, height, width, fit=Fit(fit), pad_color=pad_color)
+                fit_reference(photo, height, width, fit=framing, pad_color=pad_color)
                 for photo in image.split(1)
             ]
         )
@@ -82,7 +90,15 @@ class STDRCEncodeReference(io.ComfyNode):
                 f"of {LTX_LATENT_CHANNELS} channels: connect the VAE of the LTX checkpoint."
             )
         check_finite(reference, "the latent that vae made of image")
-        return io.NodeOutput({"samples": reference}, preview, ui=ui.PreviewImage(preview, cls=cls))
+        encoded = {"samples": reference} | ({OWN_SIZE: True} if fit == NATIVE else {})
+        return io.NodeOutput(encoded, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+def _own_size_px(image: Tensor, vae: io.Vae.Type) -> tuple[int, int]:
+    """Height and width of the image in pixels, in whole latent steps, at least one."""
+    _, rows_px, columns_px = vae.downscale_index_formula
+    height, width = image.shape[1:3]
+    return max(1, height // rows_px) * rows_px, max(1, width // columns_px) * columns_px
 
 
 def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:

@@ -16,6 +16,8 @@ from ..stdrc_core.placed import PlacedReference, in_order
 
 # In a LATENT, beside `samples`: a tuple of PlacedReference, one for each of the batch.
 PLACED = "stdrc_references"
+# The same of a plain latent: whether it was encoded at a size of its own.
+OWN_SIZE = "stdrc_own_size"
 NEXT_SLOT = -1
 
 
@@ -25,7 +27,7 @@ def placed_references(latent: dict[str, Any]) -> tuple[PlacedReference, ...]:
     Raises ValueError where some of them were dropped or doubled on the way.
     """
     num_references = latent["samples"].shape[0]
-    placed = latent.get(PLACED, in_order(num_references))
+    placed = latent.get(PLACED) or _plain(latent)
     if len(placed) != num_references:
         raise ValueError(
             f"reference holds {num_references} latents and says where {len(placed)} stand; needs "
@@ -117,13 +119,19 @@ class STDRCReferenceList(io.ComfyNode):
         first = max(taken, default=-1) + 1 if slot == NEXT_SLOT else slot
         own = [
             replace(each, slot=first + each.slot, strength=strength, scale=scale)
-            for each in in_order(reference["samples"].shape[0])
+            for each in _plain(reference)
         ]
         if double := sorted({each.slot for each in own} & set(taken)):
             raise ValueError(
                 f"slot {double[0]} is taken already; needs another, or -1 for the next free one."
             )
         return io.NodeOutput({"samples": samples, PLACED: (*before, *own)})
+
+
+def _plain(latent: dict[str, Any]) -> tuple[PlacedReference, ...]:
+    has_own_size = bool(latent.get(OWN_SIZE))
+    references = in_order(latent["samples"].shape[0])
+    return tuple(replace(each, has_own_size=has_own_size) for each in references)
 
 
 def _check_alike(samples: torch.Tensor, others: torch.Tensor) -> None:

@@ -72,9 +72,8 @@ KNOWN = (
         name="Best-Face-ID character sheet v1.0",
         file_stem="best_faceid_charactersheet_v1.0_lora",
         caveat=(
-            "It wants a sheet of face, front, side and back views, and was trained on it at "
-            "1536 x 1024; here the sheet is fitted into the video's frame: let no view be cropped "
-            "(fit = pad)."
+            "It wants a sheet of face, front, side and back views of 1536 x 1024 pixels, encoded "
+            "with fit = native."
         ),
         **_BEST_FACE_ID,
     ),

@@ -8,13 +8,13 @@ shares no coordinate on any axis with a video token while its inner geometry sta
 it stand the paper's ablations, and the layouts that public face adapters were trained with.
 
 Several references take slots 0, 1, ...; at slot k `tass` is (T, (k+1) H + i, (k+1) W + j), so no
-two of them share a coordinate in space. The paper has one reference: slots are our choice.
+two of them share a coordinate in space. The paper has one reference: slots are our choice. It also
+has the video's size; references of h x w tokens stand at H + k h + i and W + k w + j.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from enum import StrEnum
 
 import torch
@@ -38,10 +38,11 @@ class Placement(StrEnum):
     | overlap_source_phase | 0 | i, j | yes |
     | strata | the instant (k+1) 1.5 s after the video's end | i, j | yes |
     | sidecar | the whole clip | i, (k+1) W + j | yes |
-    | bfs_st_drc | T - 1 | H - 1 + i, W - 1 + j | yes |
+    | bfs_st_drc | T - 1 | (k+1) (H - 1) + i, (k+1) (W - 1) + j | yes |
 
     `bfs_st_drc` is what BFS 1.29's "st_drc" does: it is one step short of `tass` on each axis, so
-    its first token lies on the video's last. It is here for adapters that were trained so.
+    its first token lies on the video's last, and the next reference's on its own last. It is here
+    for adapters that were trained so.
     """
 
     TASS = "tass"
@@ -73,14 +74,21 @@ _BFS = (
 _LIES_ON_OTHERS = (Placement.OVERLAP, Placement.OVERLAP_SOURCE_PHASE, Placement.BFS_ST_DRC)
 
 
-def reference_origin(grid: LatentGrid, placement: Placement, slot: int = 0) -> tuple[int, int, int]:
+def reference_origin(
+    grid: LatentGrid,
+    placement: Placement,
+    slot: int = 0,
+    size: tuple[int, int] | None = None,
+) -> tuple[int, int, int]:
     """Latent coordinate (t, i, j) of the first token of the reference at `slot`, of 0 or more.
 
-    `grid` is the video's size. `tass` is Eq. 4. `overlap` lies on the first video frame (the row
+    `grid` is the video's size, `size` the (h, w) of all references, by default the video's. `tass`
+    is Eq. 4. `overlap` lies on the first video frame (the row
     "+ Ref. Concat."); `temporal_only` and `spatial_only` move away from it on some axes alone.
     """
     assert slot >= 0, f"slot is {slot}"
-    end = (grid.num_frames, (slot + 1) * grid.height, (slot + 1) * grid.width)
+    height, width = size or (grid.height, grid.width)
+    end = (grid.num_frames, grid.height + slot * height, grid.width + slot * width)
     match placement:
         case Placement.TASS:
             return end
@@ -91,7 +99,7 @@ def reference_origin(grid: LatentGrid, placement: Placement, slot: int = 0) -> t
         case Placement.SIDECAR:
             return 0, 0, end[2]
         case Placement.BFS_ST_DRC:
-            return grid.num_frames - 1, grid.height - 1, grid.width - 1
+            return end[0] - 1, end[1] - 1 - slot, end[2] - 1 - slot
         case Placement.OVERLAP | Placement.OVERLAP_SOURCE_PHASE | Placement.STRATA:
             return 0, 0, 0
 
@@ -101,22 +109,26 @@ def reference_pixel_bounds(
     placement: Placement = Placement.TASS,
     *,
     slot: int = 0,
+    size: tuple[int, int] | None = None,
     frame_rate: float | None = None,
     temporal_offset: int = 0,
     scale: ScaleFactors = LTX_SCALE_FACTORS,
     causal: bool = True,
 ) -> Tensor:
-    """Boxes of the H x W tokens of the reference at `slot` beside a video of size `grid`.
+    """Boxes of the h x w tokens of the reference at `slot` beside a video of size `grid`.
 
-    Returns `[3, H * W, 2]` [start, end): time in frames, height and width in pixels; int64, but
+    `size` is the (h, w) of all references, by default the video's (H, W): adapters of character
+    sheets see the sheet at a size of its own.
+    Returns `[3, h * w, 2]` [start, end): time in frames, height and width in pixels; int64, but
     float64 for `strata`, whose time is in seconds and needs `frame_rate` in frames/s. For `tass`
     on a causal VAE: time [8T - 7, 8T + 1), height [32 (H+i), 32 (H+i+1)), width alike.
     `temporal_offset` moves the reference in time, in latent steps of 8 frames: adapters that
     overlap may have been trained with -1 or -2, before the first frame.
     Raises ValueError where `strata` is asked for without a positive, finite frame rate.
     """
-    frame = replace(grid, num_frames=1)
-    origin = reference_origin(grid, placement, slot)
+    height, width = size or (grid.height, grid.width)
+    frame = LatentGrid(num_frames=1, height=height, width=width)
+    origin = reference_origin(grid, placement, slot, size)
     bounds = to_pixel_bounds(latent_bounds(frame, origin), scale=scale, causal=causal)
     if placement is Placement.STRATA:
         instant = _end_of(grid, scale, causal) + strata_distance(slot, frame_rate)
@@ -125,6 +137,8 @@ def reference_pixel_bounds(
         bounds[0] = instant
     elif placement is Placement.SIDECAR:
         bounds[0] = torch.tensor([0, _end_of(grid, scale, causal)])
+        # Centred on the video's height; a latent step has an even number of pixels.
+        bounds[1] += (grid.height - height) * scale.height // 2
     bounds[0] += temporal_offset * scale.time
     return bounds
 

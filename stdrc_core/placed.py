@@ -28,6 +28,8 @@ class PlacedReference:
     """Weight of the attention between its tokens and the video's: 0 is none, 1 as trained."""
     scale: float = 1.0
     """Its share f of the guidance scale s_r."""
+    has_own_size: bool = False
+    """Whether it was encoded at a size of its own, which need not be the video's."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a slot below 0, or a number that is negative or not finite."""

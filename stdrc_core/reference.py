@@ -163,6 +163,20 @@ def append_reference(video: Tensor, reference: Tensor) -> Tensor:
     return torch.cat((video, frame), dim=2)
 
 
+def as_frames(reference: Tensor, height: int, width: int) -> tuple[Tensor, int]:
+    """References of any size, `[B, C, K, h, w]`, as frames `[B, C, M, height, width]` of tokens.
+
+    The tokens run through the frames one after another; the last frame is filled up with zeros,
+    and how many tokens these are is returned beside it. References of the frames' size are whole
+    frames, and nothing is filled up.
+    """
+    batch, channels = reference.shape[:2]
+    tokens = reference.flatten(2)
+    num_padding = -tokens.shape[2] % (height * width)
+    padded = F.pad(tokens, (0, num_padding))
+    return padded.reshape(batch, channels, -1, height, width), num_padding
+
+
 def strip_reference(output: Tensor, num_references: int = 1) -> Tensor:
     """Drops the references' frames from a prediction `[B, C, T + K, H, W]`: `[B, C, T, H, W]`."""
     return output[:, :, : output.shape[2] - num_references]

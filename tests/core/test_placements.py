@@ -64,10 +64,12 @@ def test_sidecar_stands_beside_the_video_for_the_whole_clip(grid: LatentGrid, sl
 
 @settings(deadline=None, max_examples=50)
 @given(grid=sizes, slot=slots)
-def test_bfs_st_drc_begins_on_the_videos_last_token(grid: LatentGrid, slot: int):
+def test_bfs_st_drc_begins_on_the_last_token_before_it(grid: LatentGrid, slot: int):
     got = reference_pixel_bounds(grid, Placement.BFS_ST_DRC, slot=slot)
-    last_token = to_pixel_bounds(latent_bounds(grid))[:, -1]
-    assert torch.equal(got[:, 0], last_token)
+    before = to_pixel_bounds(latent_bounds(grid))
+    if slot:
+        before = reference_pixel_bounds(grid, Placement.BFS_ST_DRC, slot=slot - 1)
+    assert torch.equal(got[:, 0], before[:, -1])
     if grid.tokens_per_frame > 1:
         tass = reference_pixel_bounds(grid, Placement.TASS)
         assert not torch.equal(got, tass)

@@ -85,6 +85,36 @@ def test_another_size_phase_scale_and_temporal_offset(
     assert_alike(got)
 
 
+@pytest.mark.parametrize("layout", CASES)
+def test_several_photos_have_slots_and_phases_of_their_own(
+    host: Worker, folder: str, layout: str
+) -> None:
+    got = compare(
+        host, folder, grid=GRID, layout=layout, placement=CASES[layout], num_images=3, source_id=1.0
+    )
+    assert got["ours"]["tokens"].shape[1] == (3 + 3) * TOKENS
+    assert_alike(got)
+
+
+@pytest.mark.parametrize("layout", CASES)
+@pytest.mark.parametrize(("native", "num_images"), [([4, 7], 1), ([2, 2], 1), ([5, 3], 2)])
+def test_a_sheet_keeps_its_own_size(
+    host: Worker, folder: str, layout: str, native: list[int], num_images: int
+) -> None:
+    """Larger than the frame, smaller than it, and several: tokens fill no whole frames."""
+    got = compare(
+        host,
+        folder,
+        grid=GRID,
+        layout=layout,
+        placement=CASES[layout],
+        native=native,
+        num_images=num_images,
+    )
+    assert got["ours"]["tokens"].shape[1] == 3 * TOKENS + num_images * native[0] * native[1]
+    assert_alike(got)
+
+
 def test_each_option_is_seen_by_the_comparison(host: Worker, folder: str) -> None:
     """Guards the tests above: they would pass if both sides did not heed them."""
     common = {"grid": GRID, "layout": "overlap", "placement": "overlap_source_phase"}

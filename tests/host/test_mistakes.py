@@ -36,6 +36,7 @@ MESSAGES = {
     "area in negative": ["negative", "area", "Set Mask"],
     "area": ["positive", "area", "reference", "Set Mask"],
     "core references of two sizes": ["ReferenceLatent", "6 x 5", "4 x 4"],
+    "native list for another size": ["reference", "6 x 5", "4 x 4"],
     "list of two sizes": ["reference", "[1, 128, 1, 6, 5]", "[1, 128, 1, 4, 4]", "same size"],
     "slot taken twice": ["slot", "0", "taken", "-1"],
     "list in a list": ["reference", "list already", "references"],

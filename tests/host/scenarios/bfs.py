@@ -79,7 +79,7 @@ def _bfs(
 
 
 def _ours(
-    video: dict[str, Any], images: Tensor, placement: str, options: dict[str, Any]
+    video: dict[str, Any], images: Tensor, placement: str, fit: str, options: dict[str, Any]
 ) -> dict[str, Any]:
     model = world.tiny_ltxav_2_0()
     prompt = world.text_conditioning(model)
@@ -87,7 +87,7 @@ def _ours(
     model.set_model_patch_replace(inputs.note, "dit", "double_block", 0)
     patched = world.patched(model, placement=placement, **options)
     reference, _ = world.node(
-        "STDRCEncodeReference", image=images, vae=world.mini_vae(), latent=video
+        "STDRCEncodeReference", image=images, vae=world.mini_vae(), latent=video, fit=fit
     )
     (guider,) = world.node(
         "STDRCThreeStreamGuider",
@@ -111,11 +111,13 @@ def compare(
     phase_scale: float = 1.0,
     temporal_offset: int = 0,
     num_images: int = 1,
+    native: list[int] | None = None,
 ) -> dict[str, Any]:
-    """What both give to the transformer for `num_images` photos of the frame's own size."""
+    """What both give to the transformer, for photos of `native` latent steps or the frame's own."""
     video = world.empty_video(*grid)
+    rows, columns = native or grid[1:]
     images = torch.rand(
-        (num_images, grid[1] * 32, grid[2] * 32, 3), generator=torch.Generator().manual_seed(0)
+        (num_images, rows * 32, columns * 32, 3), generator=torch.Generator().manual_seed(0)
     )
     common = {"source_id": source_id, "phase_scale": phase_scale}
     with mock.patch.object(world, "FRAME_RATE", frame_rate):
@@ -128,7 +130,14 @@ def compare(
                     **common,
                     "layout": layout,
                     "reference_temporal_offset_latents": temporal_offset,
+                    "ref_resize_mode": "native_resolution" if native else "match_target",
                 },
             ),
-            "ours": _ours(video, images, placement, {**common, "temporal_offset": temporal_offset}),
+            "ours": _ours(
+                video,
+                images,
+                placement,
+                "native" if native else "crop",
+                {**common, "temporal_offset": temporal_offset},
+            ),
         }

@@ -49,6 +49,15 @@ def _listed(*shapes: list[int], slot: int = -1) -> dict[str, Any]:
     return listed
 
 
+def _run_list_of_one_native() -> None:
+    """Of a list, one was encoded at a size of its own, which the other then has by mistake."""
+    native = {"samples": world.latent([1, 128, 1, 6, 5]), "stdrc_own_size": True}
+    listed = _listed([1, 128, 1, 6, 5])
+    (listed,) = world.node("STDRCReferenceList", reference=native, references=listed)
+    guider = world.three_streams(world.patched(), listed)
+    world.run_guider(guider, world.empty_video(T, H, W), steps=1)
+
+
 def _list_that_lost_one() -> None:
     listed = _listed([1, 128, 1, H, W], [1, 128, 1, H, W])
     listed["samples"] = listed["samples"][:1]
@@ -156,6 +165,7 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "core references of two sizes": lambda: _core(
         [world.latent([1, 128, 1, H, W]), world.latent([1, 128, 1, 6, 5])]
     ),
+    "native list for another size": _run_list_of_one_native,
     "list of two sizes": lambda: _listed([1, 128, 1, H, W], [1, 128, 1, 6, 5]),
     "slot taken twice": lambda: _listed([1, 128, 1, H, W], [1, 128, 1, H, W], slot=0),
     "list in a list": lambda: world.node(
