@@ -119,8 +119,8 @@ def attach_references(
     device, most = guider.model_patcher.load_device, torch.empty(0)
     for stream, cond in carriers:
         references = cond[REFERENCE_LATENTS]
-        placed = cond.get(PLACED_REFERENCES)
-        have_own_size = all(each.has_own_size for each in placed or ()) and bool(placed)
+        placed = cond.get(PLACED_REFERENCES, ())
+        have_own_size = {each.has_own_size for each in placed} == {True}
         check_references(references, stream, video_shape, have_own_size=have_own_size)
         frames = torch.cat([model.process_latent_in(each) for each in references])
         latent = frames[:, :, 0].movedim(0, 1)  # [C, K, H, W]

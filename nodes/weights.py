@@ -81,24 +81,27 @@ class LayoutChoice:
     def decide(self, model: ModelPatcher) -> Decision:
         """What `model`, with the LoRAs that are on it by now, is sampled with.
 
-        Heeded are, in this order: the adapter that was named, what ST-DRC weights say, other LoRAs'
-        metadata, and LoRAs' file names. Raises ValueError where `auto` needs what the weights say
-        and that cannot be read.
+        Heeded are, in this order: the adapter that was named, what the last ST-DRC LoRA says, the
+        file name of a known adapter, what ST-DRC's full weights say, and other LoRAs' metadata:
+        these tell of any IC-LoRA, which need not be there for the reference at all. Raises
+        ValueError where `auto` needs what the weights say and that cannot be read.
         """
         if self.adapter is not None:
             return self._for_adapter(self.adapter, "chosen by name")
+        metadata = list(lora_metadata(model))
         try:
-            weights = trained_for(model)
+            if of_lora := next(filter(None, map(from_metadata, metadata)), None):
+                return self._for_weights(of_lora)
+            for file_name in self.lora_files:
+                if adapter := known_by_file(file_name):
+                    return self._for_adapter(adapter, f"by its file name, {file_name}")
+            if of_full_weights := from_settings(model.model.model_config.unet_config):
+                return self._for_weights(of_full_weights)
         except ValueError as error:
             return self._without(error)
-        if weights is not None:
-            return self._for_weights(weights)
-        for metadata in lora_metadata(model):
-            if adapter := from_others_metadata(metadata):
+        for each in metadata:
+            if adapter := from_others_metadata(each):
                 return self._for_adapter(adapter, "a LoRA on the model")
-        for file_name in self.lora_files:
-            if adapter := known_by_file(file_name):
-                return self._for_adapter(adapter, f"by its file name, {file_name}")
         layout = self._over(ReferenceLayout())
         reason = "the weights do not say what they were trained for"
         return Decision(layout=layout, sentence=f"Reference layout {layout}: {reason}.")
@@ -152,18 +155,6 @@ class LayoutChoice:
         layout = self._over(ReferenceLayout())
         sentence = f"Reference layout {layout}, as chosen: {error}"
         return Decision(layout=layout, sentence=sentence, is_doubtful=True)
-
-
-def trained_for(model: ModelPatcher) -> TrainedFor | None:
-    """Of the last ST-DRC LoRA on `model`, or of its full weights; None where neither is ST-DRC's.
-
-    Raises ValueError for what is damaged or too new.
-    """
-    for metadata in lora_metadata(model):
-        of_lora = from_metadata(metadata)
-        if of_lora is not None:
-            return of_lora
-    return from_settings(model.model.model_config.unet_config)
 
 
 def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:

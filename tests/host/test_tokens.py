@@ -241,7 +241,7 @@ def test_sampled_frames_equal_core_with_the_reference_appended_by_hand(
         assert relative_difference(ours, by_hand) < 1e-6
 
 
-@pytest.mark.parametrize("case", ["plain", "weak guide", "masked guide", "audio"])
+@pytest.mark.parametrize("case", ["plain", "weak guide", "masked guide", "bare guide", "audio"])
 @pytest.mark.parametrize("strength", [0.0, 0.4, 1.7])
 def test_a_strength_is_the_hosts_attention_strength(
     host: Worker, case: str, strength: float

@@ -242,11 +242,12 @@ def test_auto_heeds_other_trainers_metadata(host: Worker, exported: EXPORT, case
     assert sentence.endswith(".")
 
 
-def test_our_own_metadata_count_before_others(host: Worker, exported: EXPORT) -> None:
-    ours = exported("lora", "temporal_only")
+@pytest.mark.parametrize("loader", ["lora", "unet"])
+def test_our_own_metadata_count_before_others(host: Worker, exported: EXPORT, loader: str) -> None:
+    ours = [loader, exported("lora" if loader == "lora" else "full", "temporal_only")]
     other = ["lora", with_metadata(exported("lora", "tass"), OTHERS["ltx-trainer"][0])]
-    got = velocity(host, ["lora", ours], other, AUTO)
-    expected = velocity(host, ["lora", ours], other, ["patch", ["temporal_only", "clean"]])
+    got = velocity(host, ours, other, AUTO)
+    expected = velocity(host, ours, other, ["patch", ["temporal_only", "clean"]])
     assert torch.equal(got, expected)
 
 
@@ -281,10 +282,13 @@ def test_lora_files_are_read_off_the_workflow(host: Worker) -> None:
     assert host("weights.lora_files", graph=graph, node_id="9") == []
 
 
-def test_a_file_name_is_the_last_thing_that_auto_heeds(host: Worker, exported: EXPORT) -> None:
+def test_a_file_name_counts_before_all_but_st_drc_loras(host: Worker, exported: EXPORT) -> None:
     name = "faces/Best_FaceID_v1.0_LoRA.safetensors"
     known = host("weights.decide", chain=[], lora_files=["style.safetensors", name])
     assert "overlap_source_phase, clean" in known
     assert f"by its file name, {name}" in known
+    other = with_metadata(exported("lora", "tass"), OTHERS["ltx-trainer"][0])
+    for chain in ([["lora", other]], [["unet", exported("full", "spatial_only")]]):
+        assert host("weights.decide", chain=chain, lora_files=[name]) == known
     ours = host("weights.decide", chain=[["lora", exported("lora", "tass")]], lora_files=[name])
     assert "layout tass, clean, which the weights were trained for" in ours
