@@ -37,14 +37,13 @@ class Adapter:
     @property
     def advice(self) -> str:
         """Sentences for its user; empty where there is nothing to say."""
-        begin = []
+        sentences = []
         if self.prompt_prefix:
-            begin.append(f'begin the prompt with "{self.prompt_prefix}"')
+            sentences.append(f'Begin the prompt with "{self.prompt_prefix}".')
         if self.text_scale is not None and self.reference_scale is not None:
-            begin.append(
-                f"try text_scale {self.text_scale:g} and reference_scale {self.reference_scale:g}"
+            sentences.append(
+                f"Try text_scale {self.text_scale:g} and reference_scale {self.reference_scale:g}."
             )
-        sentences = [" and ".join(begin).capitalize() + "."] if begin else []
         return " ".join([*sentences, self.caveat] if self.caveat else sentences)
 
 
