@@ -10,17 +10,21 @@ from .best import STDRCKeepBestIdentity
 from .faces import offer_pack_folder
 from .guider import STDRCThreeStreamGuider, STDRCThreeStreamSampler
 from .identity import STDRCArcFaceSimilarity
+from .inspection import STDRCInspect
 from .mini import STDRCMiniCharacter, STDRCMiniPrompt
 from .patch import STDRCApplyTASSRoPE
 from .photo import STDRCPrepareReferencePhoto
 from .prompts import STDRCDecouplePrompt, STDRCParsePrompts
 from .reference import STDRCEncodeReference
+from .references import STDRCReferenceList
 
 NODES: list[type[io.ComfyNode]] = [
     STDRCEncodeReference,
+    STDRCReferenceList,
     STDRCApplyTASSRoPE,
     STDRCThreeStreamGuider,
     STDRCThreeStreamSampler,
+    STDRCInspect,
     STDRCArcFaceSimilarity,
     STDRCPrepareReferencePhoto,
     STDRCKeepBestIdentity,

@@ -12,20 +12,20 @@ from torch import Tensor
 
 
 def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
-    """Raises ValueError unless `reference` is one clean latent frame `[1, num_channels, 1, H, W]`.
+    """Raises ValueError unless `reference` is clean latent frames `[K, num_channels, 1, H, W]`.
 
-    `name` is the input's name in the message.
+    They are of K photos; `name` is the input's name in the message.
     """
     if reference.is_nested:
         raise ValueError(
-            f"{name} is an audio+video latent; needs the latent of exactly one photo: make it with "
+            f"{name} is an audio+video latent; needs the latent of one photo or more: make it with "
             "Encode Reference Latent."
         )
     shape = list(reference.shape)
-    if len(shape) != 5 or shape[0] != 1 or shape[2] != 1 or 0 in shape:
+    if len(shape) != 5 or shape[2] != 1 or 0 in shape:
         raise ValueError(
-            f"{name} has shape {shape}; needs the latent of exactly one photo, "
-            f"[1, {num_channels}, 1, H, W]: make it with Encode Reference Latent."
+            f"{name} has shape {shape}; needs the latent of one photo or more, one frame each, "
+            f"[K, {num_channels}, 1, H, W]: make it with Encode Reference Latent."
         )
     if shape[1] != num_channels:
         raise ValueError(
@@ -67,26 +67,23 @@ def check_whole_frame(conds: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def check_references(references: list[Tensor], stream: str, video_shape: torch.Size) -> None:
+def check_references(
+    references: list[Tensor], stream: str, video_shape: torch.Size, *, have_own_size: bool = False
+) -> None:
     """Checks what a conditioning of `stream` carries against a video `[B, C, T, H, W]`.
 
-    One reference, of the video's size: our guider's input, or what core's ReferenceLatent node put
-    into a prompt.
+    References of the video's size, but where they `have_own_size`: our guider's input, or what
+    core's ReferenceLatent nodes put into a prompt.
     """
     name = "reference"
-    if stream != name:
+    if not stream.startswith(name):
         name = f"the reference (ReferenceLatent) of the {stream} conditioning"
-    if len(references) > 1:
-        raise ValueError(
-            f"{name} holds {len(references)} latents; one reference is supported: remove the other "
-            "ReferenceLatent nodes."
-        )
-    (reference,) = references
-    check_reference(reference, name, video_shape[1])
-    size, video_size = list(reference.shape[-2:]), list(video_shape[-2:])
-    if size != video_size:
-        raise ValueError(
-            f"{name} is {size[0]} x {size[1]} latent pixels (height x width), latent_image is "
-            f"{video_size[0]} x {video_size[1]}; needs the same size: connect this latent_image to "
-            "the latent input of Encode Reference Latent."
-        )
+    for reference in references:
+        check_reference(reference, name, video_shape[1])
+        size, video_size = list(reference.shape[-2:]), list(video_shape[-2:])
+        if size != video_size and not have_own_size:
+            raise ValueError(
+                f"{name} is {size[0]} x {size[1]} latent pixels (height x width), latent_image is "
+                f"{video_size[0]} x {video_size[1]}; needs the same size: connect this "
+                "latent_image to the latent input of Encode Reference Latent."
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.samplers
@@ -12,8 +13,16 @@ from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAd
 from torch import Tensor
 
 from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales, Stream, guide
+from ..stdrc_core.placed import (
+    PlacedReference,
+    in_order,
+    layered_prediction,
+    layers,
+    with_common_scale,
+)
 from .checks import check_reference
-from .host import REFERENCE_LATENTS, is_patched
+from .host import PLACED_REFERENCES, REFERENCE_LATENTS, is_patched
+from .references import placed_references
 
 # The streams' names among the host's conditionings; some hooks look for the first two.
 _CONDS = {Stream.TEXT: "positive", Stream.EMPTY: "negative", Stream.REFERENCE: "reference"}
@@ -38,20 +47,45 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         sampling = model.get_model_object("model_sampling")
         self.start_sigma = sampling.percent_to_sigma(start_percent)
         self.end_sigma = sampling.percent_to_sigma(end_percent)
+        # Of references whose scales differ: f_i and the conditioning of v_i, but for the last one.
+        self._part_conds: list[tuple[float, str]] = []
+        self._last_scale = 1.0
 
-    def set_streams(self, positive: list, negative: list, reference: Tensor) -> None:
-        """`positive` for vy, with `reference` `[1, C, 1, H, W]` for vyr; `negative` for v0."""
+    def set_streams(
+        self,
+        positive: list,
+        negative: list,
+        reference: Tensor,
+        placed: Sequence[PlacedReference] = (),
+    ) -> None:
+        """`positive` for vy, with `reference` `[K, C, 1, H, W]` for vyr; `negative` for v0.
+
+        `placed` says where each of the K references stands and how much it counts; one at least
+        does.
+        """
         text = _without_reference(positive)
-        with_reference = node_helpers.conditioning_set_values(
-            text, {REFERENCE_LATENTS: [reference]}
-        )
-        self.inner_set_conds(
-            {
-                _CONDS[Stream.TEXT]: text,
-                _CONDS[Stream.EMPTY]: _without_reference(negative),
-                _CONDS[Stream.REFERENCE]: with_reference,
+        placed = placed or in_order(len(reference))
+
+        def seeing(indices: list[int]) -> list:
+            seen = {
+                REFERENCE_LATENTS: [reference[index : index + 1] for index in indices],
+                PLACED_REFERENCES: tuple(placed[index] for index in indices),
             }
-        )
+            return node_helpers.conditioning_set_values(text, seen)
+
+        *some, (self._last_scale, everything) = layers(placed)
+        self._part_conds = [
+            (scale, f"{_CONDS[Stream.REFERENCE]} {number}")
+            for number, (scale, _) in enumerate(some, start=1)
+        ]
+        conds = {
+            _CONDS[Stream.TEXT]: text,
+            _CONDS[Stream.EMPTY]: _without_reference(negative),
+            _CONDS[Stream.REFERENCE]: seeing(everything),
+        }
+        for (_, name), (_, indices) in zip(self._part_conds, some, strict=True):
+            conds[name] = seeing(indices)
+        self.inner_set_conds(conds)
 
     def predict_noise(
         self,
@@ -65,14 +99,23 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         conds = {stream: self.conds[name] for stream, name in _CONDS.items()}
         # Some hooks need both sides of the CFG; the host lets them ask for it.
         runs_empty = scales.runs_empty or model_options.get("disable_cfg1_optimization", False)
+        # Outside of the window all references are guided together, too.
+        in_parts = scales.runs_reference and scales is self.scales and bool(self._part_conds)
+        part_conds = self._part_conds if in_parts else []
         running = [
             conds[Stream.REFERENCE] if scales.runs_reference else None,
-            conds[Stream.TEXT] if scales.runs_text else None,
+            conds[Stream.TEXT] if scales.runs_text or in_parts else None,
             conds[Stream.EMPTY] if runs_empty else None,
+            *(self.conds[name] for _, name in part_conds),
         ]
-        reference, text, empty = comfy.samplers.calc_cond_batch(
+        reference, text, empty, *parts = comfy.samplers.calc_cond_batch(
             self.inner_model, running, x, timestep, model_options
         )
+        if in_parts:
+            factors = [*(scale for scale, _ in part_conds), self._last_scale]
+            reference = layered_prediction(
+                text, list(zip(factors, [*parts, reference], strict=True))
+            )
 
         def cfg(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
             return comfy.samplers.cfg_function(
@@ -138,18 +181,20 @@ def make_guider(
             f"start_percent was {start_percent} and end_percent {end_percent}; needs "
             "0 <= start_percent <= end_percent <= 1."
         )
-    scales = GuidanceScales(text=text_scale, reference=reference_scale)
     samples = reference["samples"]
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
+    reference_scale, placed = with_common_scale(reference_scale, placed_references(reference))
+    scales = GuidanceScales(text=text_scale, reference=reference_scale)
     guider = ThreeStreamGuider(model, scales, start_percent, end_percent)
-    guider.set_streams(positive, negative, samples)
+    guider.set_streams(positive, negative, samples, placed)
     return guider
 
 
 def _without_reference(conditioning: list) -> list:
     """Neither v0 nor vy may see a reference, whatever nodes stand before this one."""
+    ours = (REFERENCE_LATENTS, PLACED_REFERENCES)
     return [
-        [cross_attn, {key: value for key, value in options.items() if key != REFERENCE_LATENTS}]
+        [cross_attn, {key: value for key, value in options.items() if key not in ours}]
         for cross_attn, options in conditioning
     ]
 
@@ -161,7 +206,13 @@ def _stream_inputs() -> list[io.Input]:
         io.Conditioning.Input(
             "negative", tooltip="What the guidance moves away from; the paper uses an empty prompt."
         ),
-        io.Latent.Input("reference", tooltip="From Encode Reference Latent, at this size."),
+        io.Latent.Input(
+            "reference",
+            tooltip=(
+                "From Encode Reference Latent, at this size: one photo, a batch, or a Reference "
+                "List of several."
+            ),
+        ),
     ]
 
 

@@ -6,9 +6,9 @@ Three wrappers, all in the host's own extension points, carry a reference throug
   against the video and hands them on as a keyword argument of the transformer for that
   conditioning alone. That is how one stream sees the reference while the others do not. Where
   it is to stand goes along: only now is it known which LoRAs are on the model.
-* PREPARE_SAMPLING tells the host's memory estimate of one more latent frame.
-* DIFFUSION_MODEL appends the reference's frame, its RoPE bounds and its timestep to what the
-  transformer gets, and cuts the frame from what comes out.
+* PREPARE_SAMPLING tells the host's memory estimate of the latent frames that are added.
+* DIFFUSION_MODEL appends the references' frames, their RoPE bounds and their timestep to what the
+  transformer gets, and cuts the frames from what comes out.
 
 Nothing on the model instance changes, and nothing outlives the run.
 """
@@ -17,29 +17,39 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import comfy.conds
 import torch
-from comfy.ldm.lightricks.model import LTXBaseModel
+from comfy.ldm.lightricks.model import LTXBaseModel, LTXRopeType
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
 from ..stdrc_core.grid import LatentGrid, ScaleFactors
-from ..stdrc_core.layout import Placement, reference_pixel_bounds
-from ..stdrc_core.reference import ReferenceTimestep, append_reference, strip_reference
+from ..stdrc_core.layout import reference_pixel_bounds
+from ..stdrc_core.placed import PlacedReference, in_order
+from ..stdrc_core.reference import (
+    ReferenceTimestep,
+    append_reference,
+    as_frames,
+    strip_reference,
+)
 from .checks import check_finite, check_references, check_video, check_whole_frame
+from .rope import with_turned_angles
 from .weights import LayoutChoice, ReferenceLayout
 
 log = logging.getLogger(__name__)
 
 WRAPPER_KEY = "stdrc"
-# The transformer's keyword arguments that carry a conditioning's reference latent, and its layout.
+# The transformer's keyword arguments that carry a conditioning's reference latents, the layout of
+# the model's weights, and what is said of each reference.
 REFERENCE_ARGUMENT, LAYOUT_ARGUMENT = "stdrc_reference", "stdrc_layout"
-# Where core's ReferenceLatent node keeps its latents in a conditioning.
-REFERENCE_LATENTS = "reference_latents"
+PLACED_ARGUMENT = "stdrc_placed"
+# Where core's ReferenceLatent node keeps its latents in a conditioning, and where we keep the rest.
+REFERENCE_LATENTS, PLACED_REFERENCES = "reference_latents", "stdrc_references"
 
 
 def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
@@ -65,6 +75,12 @@ def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
 
 def is_patched(model: ModelPatcher) -> bool:
     return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY))
+
+
+def layout_choice(model: ModelPatcher) -> LayoutChoice:
+    """What Apply TASS-RoPE Patch was told on a patched `model`."""
+    (attach,) = model.get_wrappers(WrappersMP.OUTER_SAMPLE, WRAPPER_KEY)
+    return attach.keywords["choice"]
 
 
 def attach_references(
@@ -94,47 +110,56 @@ def attach_references(
     decision = choice.decide(guider.model_patcher)
     log.log(logging.WARNING if decision.is_doubtful else logging.INFO, decision.sentence)
     model = guider.model_patcher.model
+    check_rope(model.diffusion_model, decision.layout)
     # Audio and video come packed into one tensor; the video's own shape is the first of these.
     video_shape = (kwargs.get("latent_shapes") or [latent_image.shape])[0]
     check_video(video_shape, model.latent_format.latent_channels)
     check_finite(latent_image, "latent_image")
     check_whole_frame(guider.conds)
+    device, most = guider.model_patcher.load_device, torch.empty(0)
     for stream, cond in carriers:
         references = cond[REFERENCE_LATENTS]
-        check_references(references, stream, video_shape)
-        latent = model.process_latent_in(references[0]).to(guider.model_patcher.load_device)
+        placed = cond.get(PLACED_REFERENCES, ())
+        have_own_size = {each.has_own_size for each in placed} == {True}
+        check_references(references, stream, video_shape, have_own_size=have_own_size)
+        frames = torch.cat([model.process_latent_in(each) for each in references])
+        latent = frames[:, :, 0].movedim(0, 1)  # [C, K, H, W]
+        placed = placed or in_order(len(frames))
         cond["model_conds"] = {
             **cond["model_conds"],
-            REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent),
+            REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent[None].to(device)),
             LAYOUT_ARGUMENT: comfy.conds.CONDConstant(decision.layout),
+            PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }
+        most = max(most, latent, key=Tensor.numel)
     # Added now, so that it stands inside wrappers that cut the shape down (context windows).
     add_wrapper_with_key(
         WrappersMP.PREPARE_SAMPLING,
         WRAPPER_KEY,
-        partial(count_reference, num_elements=math.prod(latent.shape[1:])),
+        partial(count_references, shape=most.shape),
         guider.model_options,
         is_model_options=True,
     )
     return executor(noise, latent_image, *args, **kwargs)
 
 
-def count_reference(
+def count_references(
     executor: WrapperExecutor,
     model: ModelPatcher,
     noise_shape: list[int],
     *args: Any,
-    num_elements: int,
+    shape: torch.Size,
     **kwargs: Any,
 ) -> Any:
-    """PREPARE_SAMPLING: one latent frame more in the host's memory estimate.
+    """PREPARE_SAMPLING: the references' latent frames in the host's memory estimate.
 
-    `noise_shape` is `[B, C, T, H, W]`, or `[B, 1, N]` where audio and video are packed.
-    `num_elements` is C H W of the reference.
+    `noise_shape` is `[B, C, T, H, W]`, or `[B, 1, N]` where audio and video are packed; `shape` is
+    the references' `[C, K, h, w]`.
     """
-    shape = list(noise_shape)
-    shape[2] += 1 if len(shape) == 5 else num_elements
-    return executor(model, shape, *args, **kwargs)
+    extended = list(noise_shape)
+    per_step = math.prod(extended[3:]) * (shape[0] if len(extended) == 5 else 1)
+    extended[2] += math.ceil(math.prod(shape) / per_step)
+    return executor(model, extended, *args, **kwargs)
 
 
 def put_in_context(
@@ -149,7 +174,7 @@ def put_in_context(
     denoise_mask: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor | list[Tensor]:
-    """DIFFUSION_MODEL: the reference as in-context tokens (Eq. 2) at their place (Eq. 4).
+    """DIFFUSION_MODEL: references as in-context tokens (Eq. 2) at their places (Eq. 4).
 
     x is the video `[B, C, T', H, W]`, or a list of it and the audio. T' counts the host's guide
     frames too; timestep is `[B]` or per token `[B, T' H W, 1]`; keyframe_idxs `[B, 3, K, 2]` are
@@ -170,30 +195,50 @@ def put_in_context(
         )
     layout: ReferenceLayout = kwargs.pop(LAYOUT_ARGUMENT)
     video, *audio = x if isinstance(x, list | tuple) else (x,)
-    grid = _video_grid(video, keyframe_idxs)
-    bounds = _reference_bounds(executor.class_obj, grid, layout.placement).to(video.device)
+    grid = video_grid(video, keyframe_idxs)
+    num_references, *size = reference.shape[2:]
+    placed: tuple[PlacedReference, ...]
+    placed = kwargs.pop(PLACED_ARGUMENT, None) or in_order(num_references)
+    slots = [each.slot for each in placed]
+    transformer = executor.class_obj
+    bounds = reference_bounds(transformer, grid, layout, slots, frame_rate, tuple(size))
+    frames, num_padding = as_frames(reference, grid.height, grid.width)
+    num_frames, num_tokens = frames.shape[2], math.prod(size)
+    # The host drops what fills up the last frame, by the mask; it wants bounds for it all the same.
+    bounds = torch.cat((bounds, bounds[:, -1:].expand(-1, num_padding, -1)), dim=1)
+    if layout.placement.turns_angles:
+        transformer_options = with_turned_angles(
+            transformer_options,
+            num_blocks=len(transformer.transformer_blocks),
+            phases=[layout.source_phase.at(slot) for slot in slots],
+            tokens_per_phase=num_tokens,
+        )
     entries = kwargs.get("guide_attention_entries")
-    if entries:
-        kwargs["guide_attention_entries"] = [*entries, _full_attention_entry(grid)]
+    if entries or any(each.strength != 1 for each in placed):
+        if not entries and keyframe_idxs is not None:
+            entries = [_attention_entry(keyframe_idxs.shape[2])]
+        own = [_attention_entry(num_tokens, each.strength) for each in placed]
+        padding = [_attention_entry(num_padding)] if num_padding else []
+        kwargs["guide_attention_entries"] = [*(entries or ()), *own, *padding]
 
-    extended = append_reference(video, reference)
+    extended = append_reference(video, frames)
     output = executor(
         [extended, *audio] if isinstance(x, list | tuple) else extended,
-        _append_timestep(timestep, video, layout.reference_timestep),
+        _append_timestep(timestep, video, layout.reference_timestep, num_frames),
         context,
         attention_mask,
         frame_rate,
         transformer_options,
-        _append_bounds(keyframe_idxs, bounds, video.shape[0]),
-        denoise_mask=_append_mask(denoise_mask, video),
+        _append_bounds(keyframe_idxs, bounds.to(video.device), video.shape[0]),
+        denoise_mask=_append_mask(denoise_mask, video, num_frames, num_padding),
         **kwargs,
     )
     if isinstance(output, list | tuple):
-        return [strip_reference(output[0]), *output[1:]]
-    return strip_reference(output)
+        return [strip_reference(output[0], num_frames), *output[1:]]
+    return strip_reference(output, num_frames)
 
 
-def _video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:
+def video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:
     """The video's own grid: T does not count the guide frames that the host appended."""
     _, _, num_frames, height, width = video.shape
     num_guide_tokens = 0 if keyframe_idxs is None else keyframe_idxs.shape[2]
@@ -201,28 +246,62 @@ def _video_grid(video: Tensor, keyframe_idxs: Tensor | None) -> LatentGrid:
     return LatentGrid(num_frames=num_frames - num_guide_frames, height=height, width=width)
 
 
-def _reference_bounds(transformer: LTXBaseModel, grid: LatentGrid, placement: Placement) -> Tensor:
-    """`[3, H W, 2]` int64, with the scale factors and the causality of this very model."""
+def check_rope(transformer: LTXBaseModel, layout: ReferenceLayout) -> None:
+    """Raises ValueError where `layout` turns angles that this model's RoPE has not."""
+    if (
+        layout.placement.turns_angles
+        and transformer.split_positional_embedding != LTXRopeType.SPLIT
+    ):
+        raise ValueError(
+            f"placement is {layout.placement}, which turns RoPE angles, and the model has "
+            "interleaved RoPE; needs an LTX-2 model, whose RoPE is split, or placement tass or "
+            "overlap."
+        )
+
+
+def reference_bounds(
+    transformer: LTXBaseModel,
+    grid: LatentGrid,
+    layout: ReferenceLayout,
+    slots: Sequence[int],
+    frame_rate: float,
+    size: tuple[int, int],
+) -> Tensor:
+    """`[3, K h w, 2]`, with the scale factors and the causality of this very model.
+
+    `size` is (h, w) of each of the K references, in latent steps.
+    The host keeps whole frames: it cuts off what `strata` has after the decimal point.
+    """
     time, height, width = transformer.vae_scale_factors
-    return reference_pixel_bounds(
-        grid,
-        placement,
-        scale=ScaleFactors(time=time, height=height, width=width),
-        causal=transformer.causal_temporal_positioning,
+    return torch.cat(
+        [
+            reference_pixel_bounds(
+                grid,
+                layout.placement,
+                slot=slot,
+                size=size,
+                frame_rate=frame_rate,
+                temporal_offset=layout.temporal_offset,
+                scale=ScaleFactors(time=time, height=height, width=width),
+                causal=transformer.causal_temporal_positioning,
+            )
+            for slot in slots
+        ],
+        dim=1,
     )
 
 
 def _append_timestep(
-    timestep: Tensor, video: Tensor, reference_timestep: ReferenceTimestep
+    timestep: Tensor, video: Tensor, reference_timestep: ReferenceTimestep, num_appended: int
 ) -> Tensor:
-    """Timesteps per token, the reference's at the end: `[B, (T' + 1) H W, 1]`."""
+    """Timesteps per token, those of M appended frames at the end: `[B, (T' + M) H W, 1]`."""
     batch, _, num_frames, height, width = video.shape
     per_token = timestep.reshape(batch, -1, 1).expand(batch, num_frames * height * width, 1)
     # A masked video has many timesteps; its own is the largest, as in the host's prompt AdaLN.
     own = per_token.amax(dim=1, keepdim=True)
     if reference_timestep is ReferenceTimestep.CLEAN:
         own = torch.zeros_like(own)
-    return torch.cat((per_token, own.expand(-1, height * width, -1)), dim=1)
+    return torch.cat((per_token, own.expand(-1, num_appended * height * width, -1)), dim=1)
 
 
 def _append_bounds(keyframe_idxs: Tensor | None, bounds: Tensor, batch: int) -> Tensor:
@@ -233,21 +312,29 @@ def _append_bounds(keyframe_idxs: Tensor | None, bounds: Tensor, batch: int) -> 
     return torch.cat((keyframe_idxs.expand(batch, -1, -1, -1), bounds), dim=2)
 
 
-def _append_mask(denoise_mask: Tensor | None, video: Tensor) -> Tensor:
-    """`[B, 1, T' + 1, H, W]`: the host's mask (it may come with C channels), 0 on the reference."""
+def _append_mask(
+    denoise_mask: Tensor | None, video: Tensor, num_appended: int, num_padding: int
+) -> Tensor:
+    """`[B, 1, T' + M, H, W]`: the host's mask (it may come with C channels), 0 on references.
+
+    The last `num_padding` tokens get -1, for which the host leaves them out.
+    """
     batch, _, num_frames, height, width = video.shape
     if denoise_mask is None:
         mask = video.new_ones(batch, 1, num_frames, height, width)
     else:
         mask = denoise_mask[:, :1].expand(batch, 1, num_frames, height, width)
-    return torch.cat((mask, mask.new_zeros(batch, 1, 1, height, width)), dim=2)
+    appended = mask.new_zeros(batch, 1, num_appended * height * width)
+    appended[..., appended.shape[2] - num_padding :] = -1
+    appended = appended.reshape(batch, 1, num_appended, height, width)
+    return torch.cat((mask, appended), dim=2)
 
 
-def _full_attention_entry(grid: LatentGrid) -> dict[str, Any]:
-    """The host wants its guide entries to cover all K tokens: the reference is not attenuated."""
+def _attention_entry(num_tokens: int, strength: float = 1.0) -> dict[str, Any]:
+    """The host's own form; its entries have to cover all of the appended tokens."""
     return {
-        "pre_filter_count": grid.tokens_per_frame,
-        "strength": 1.0,
+        "pre_filter_count": num_tokens,
+        "strength": strength,
         "pixel_mask": None,
         "latent_shape": None,
     }

@@ -1,12 +1,17 @@
-"""Encode Reference Latent: the photo, fitted into the frame, as one latent frame (Eq. 1)."""
+"""Encode Reference Latent: each photo, fitted into the frame, as one latent frame (Eq. 1)."""
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..stdrc_core.grid import LTX_LATENT_CHANNELS
 from ..stdrc_core.reference import Fit, fit_reference
 from .checks import check_finite
+from .references import OWN_SIZE
+
+NATIVE = "native"
 
 
 class STDRCEncodeReference(io.ComfyNode):
@@ -17,12 +22,16 @@ class STDRCEncodeReference(io.ComfyNode):
             display_name="Encode Reference Latent",
             category="ST-DRC",
             description=(
-                "Fits one photo into the video's frame and encodes it with the video VAE: the "
-                "reference for the ST-DRC guider. Every latent size needs its own."
+                "Fits a photo into the video's frame and encodes it with the video VAE: the "
+                "reference for the ST-DRC guider. Every latent size needs its own. A batch of "
+                "photos gives as many references."
             ),
             search_aliases=["st-drc", "reference", "identity", "face", "ltx"],
             inputs=[
-                io.Image.Input("image", tooltip="One photo of the person, any size and aspect."),
+                io.Image.Input(
+                    "image",
+                    tooltip="A photo of the person, any size and aspect, or a batch of photos.",
+                ),
                 io.Vae.Input("vae", tooltip="The LTX video VAE."),
                 io.Latent.Input(
                     "latent",
@@ -30,11 +39,12 @@ class STDRCEncodeReference(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "fit",
-                    options=Fit,
+                    options=[*(fit.value for fit in Fit), NATIVE],
                     default=Fit.PAD,
                     tooltip=(
                         "pad keeps the whole photo and fills the rest of the frame (the paper); "
-                        "crop fills the frame and cuts what hangs over."
+                        "crop fills the frame and cuts what hangs over; native keeps the photo's "
+                        "own size, for adapters of character sheets."
                     ),
                 ),
                 io.Color.Input(
@@ -63,15 +73,32 @@ class STDRCEncodeReference(io.ComfyNode):
         pad_color: str,
     ) -> io.NodeOutput:
         height, width = _frame_size_px(latent, vae)
-        preview = fit_reference(image, height, width, fit=Fit(fit), pad_color=pad_color)
-        reference = vae.encode(preview)
-        if reference.shape[:3] != (1, LTX_LATENT_CHANNELS, 1):
+        if fit == NATIVE:
+            height, width = _own_size_px(image, vae)
+        framing = Fit.CROP if fit == NATIVE else Fit(fit)
+        preview = torch.cat(
+            [
+                fit_reference(photo, height, width, fit=framing, pad_color=pad_color)
+                for photo in image.split(1)
+            ]
+        )
+        # Each is a clip of its own: the VAE would take a batch for the frames of one.
+        reference = torch.cat([vae.encode(photo) for photo in preview.split(1)])
+        if reference.shape[1:3] != (LTX_LATENT_CHANNELS, 1):
             raise ValueError(
-                f"vae made a latent of shape {list(reference.shape)} of one photo; needs one frame "
+                f"vae made latents of shape {list(reference.shape)}; needs one frame a photo, "
                 f"of {LTX_LATENT_CHANNELS} channels: connect the VAE of the LTX checkpoint."
             )
         check_finite(reference, "the latent that vae made of image")
-        return io.NodeOutput({"samples": reference}, preview, ui=ui.PreviewImage(preview, cls=cls))
+        encoded = {"samples": reference} | ({OWN_SIZE: True} if fit == NATIVE else {})
+        return io.NodeOutput(encoded, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+def _own_size_px(image: Tensor, vae: io.Vae.Type) -> tuple[int, int]:
+    """Height and width of the image in pixels, in whole latent steps, at least one."""
+    _, rows_px, columns_px = vae.downscale_index_formula
+    height, width = image.shape[1:3]
+    return max(1, height // rows_px) * rows_px, max(1, width // columns_px) * columns_px
 
 
 def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:

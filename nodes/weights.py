@@ -3,16 +3,21 @@
 ComfyUI keeps two things. A LoRA's metadata are an attachment of the model that its loader returns:
 the next LoRA's take their place, but every model knows the one that it was cloned from, and that
 one still has them. Full weights' are among the settings that their transformer was built with.
+Of other trainers' LoRAs, the metadata or the file's name may tell which adapter it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from comfy.model_patcher import ModelPatcher
 
+from ..stdrc_core.adapters import Adapter, known_by_file
+from ..stdrc_core.adapters import from_metadata as from_others_metadata
 from ..stdrc_core.layout import Placement
 from ..stdrc_core.reference import ReferenceTimestep
+from ..stdrc_core.source_phase import DEFAULT_PHASE, SourcePhase
 from ..stdrc_core.trained_for import TrainedFor, from_metadata, from_settings
 
 
@@ -22,9 +27,28 @@ class ReferenceLayout:
 
     placement: Placement = Placement.TASS
     reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+    source_phase: SourcePhase = DEFAULT_PHASE
+    """For the placements that turn angles."""
+    temporal_offset: int = 0
+    """Latent steps that the reference is moved by in time."""
+
+    def is_as(self, trained: ReferenceLayout) -> bool:
+        """Whether what the weights learned is what they get; an offset is the user's to try."""
+        heeds_phase = self.placement.turns_angles
+        return (
+            self.placement == trained.placement
+            and self.reference_timestep == trained.reference_timestep
+            and (self.source_phase == trained.source_phase or not heeds_phase)
+        )
 
     def __str__(self) -> str:
-        return f"{self.placement}, {self.reference_timestep}"
+        parts = [self.placement, self.reference_timestep]
+        if self.placement.turns_angles:
+            phase = self.source_phase
+            parts.append(f"source_id {phase.source_id:g}, phase_scale {phase.scale:g}")
+        if self.temporal_offset:
+            parts.append(f"temporal_offset {self.temporal_offset}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +67,46 @@ class LayoutChoice:
 
     placement: Placement | None = None
     reference_timestep: ReferenceTimestep | None = None
+    source_phase: SourcePhase = DEFAULT_PHASE
+    temporal_offset: int = 0
+    adapter: Adapter | None = None
+    """The public adapter that the weights are, where the user named it."""
+    lora_files: tuple[str, ...] = ()
+    """File names of LoRAs before the node, the nearest first, as the workflow has them."""
 
     @property
     def needs_weights(self) -> bool:
-        return None in (self.placement, self.reference_timestep)
+        return self.adapter is None and None in (self.placement, self.reference_timestep)
 
     def decide(self, model: ModelPatcher) -> Decision:
         """What `model`, with the LoRAs that are on it by now, is sampled with.
 
-        Raises ValueError where `auto` needs what the weights say and that cannot be read.
+        Heeded are, in this order: the adapter that was named, what the last ST-DRC LoRA says, the
+        file name of a known adapter, what ST-DRC's full weights say, and other LoRAs' metadata:
+        these tell of any IC-LoRA, which need not be there for the reference at all. Raises
+        ValueError where `auto` needs what the weights say and that cannot be read.
         """
+        if self.adapter is not None:
+            return self._for_adapter(self.adapter, "chosen by name")
+        metadata = list(lora_metadata(model))
         try:
-            weights = trained_for(model)
+            if of_lora := next(filter(None, map(from_metadata, metadata)), None):
+                return self._for_weights(of_lora)
+            for file_name in self.lora_files:
+                if adapter := known_by_file(file_name):
+                    return self._for_adapter(adapter, f"by its file name, {file_name}")
+            if of_full_weights := from_settings(model.model.model_config.unet_config):
+                return self._for_weights(of_full_weights)
         except ValueError as error:
             return self._without(error)
-        if weights is None:
-            layout = self._over(ReferenceLayout())
-            reason = "the weights do not say what they were trained for"
-            return Decision(layout=layout, sentence=f"Reference layout {layout}: {reason}.")
+        for each in metadata:
+            if adapter := from_others_metadata(each):
+                return self._for_adapter(adapter, "a LoRA on the model")
+        layout = self._over(ReferenceLayout())
+        reason = "the weights do not say what they were trained for"
+        return Decision(layout=layout, sentence=f"Reference layout {layout}: {reason}.")
+
+    def _for_weights(self, weights: TrainedFor) -> Decision:
         trained = ReferenceLayout(
             placement=weights.placement, reference_timestep=weights.reference_timestep
         )
@@ -68,7 +114,7 @@ class LayoutChoice:
         scales = (
             f"with text_scale {weights.text_scale} and reference_scale {weights.reference_scale}"
         )
-        if layout == trained:
+        if layout.is_as(trained):
             sentence = f"Reference layout {layout}, which the weights were trained for, {scales}."
             return Decision(layout=layout, sentence=sentence)
         sentence = (
@@ -77,10 +123,27 @@ class LayoutChoice:
         )
         return Decision(layout=layout, sentence=sentence, is_doubtful=True)
 
+    def _for_adapter(self, adapter: Adapter, how: str) -> Decision:
+        trained = ReferenceLayout(placement=adapter.placement, source_phase=adapter.source_phase)
+        layout = self._over(trained)
+        follows = layout.is_as(trained)
+        sentence = f"Reference layout {layout}, "
+        sentence += "which" if follows else f"but {trained} is what"
+        sentence += f" {adapter.name} ({how}) was trained for"
+        sentence += "." if follows else ": choose auto to follow it."
+        return Decision(
+            layout=layout,
+            sentence=" ".join(filter(None, [sentence, adapter.advice])),
+            is_doubtful=not (follows and adapter.is_carried),
+        )
+
     def _over(self, trained: ReferenceLayout) -> ReferenceLayout:
+        has_phase = self.source_phase != DEFAULT_PHASE
         return ReferenceLayout(
             placement=self.placement or trained.placement,
             reference_timestep=self.reference_timestep or trained.reference_timestep,
+            source_phase=self.source_phase if has_phase else trained.source_phase,
+            temporal_offset=self.temporal_offset,
         )
 
     def _without(self, error: ValueError) -> Decision:
@@ -94,15 +157,14 @@ class LayoutChoice:
         return Decision(layout=layout, sentence=sentence, is_doubtful=True)
 
 
-def trained_for(model: ModelPatcher) -> TrainedFor | None:
-    """Of the last ST-DRC LoRA on `model`, or of its full weights; None where neither is ST-DRC's.
-
-    Raises ValueError for what is damaged or too new.
-    """
+def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:
+    """Of each LoRA on `model` whose loader kept it, the last one first."""
     patcher: ModelPatcher | None = model
+    last = None
     while patcher is not None:
-        of_lora = from_metadata(patcher.get_attachment("lora_metadata") or {})
-        if of_lora is not None:
-            return of_lora
+        metadata = patcher.get_attachment("lora_metadata")
+        # A clone has its parent's attachments until a loader sets its own.
+        if metadata and metadata is not last:
+            yield metadata
+            last = metadata
         patcher = patcher.parent
-    return from_settings(model.model.model_config.unet_config)

@@ -8,6 +8,8 @@ modalities are isolated, and the reference's tokens may have a timestep of their
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from .grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_s
 from .layout import Placement, reference_pixel_bounds
 from .reference import ReferenceTimestep, append_reference, strip_reference
 from .silent_audio import AUDIO_WIDTH, silence_audio
+from .source_phase import DEFAULT_PHASE, SourcePhase, turn
 from .transformer_config import transformer_arguments
 
 # Beside the transformer in its file, but part of the text encoder: the connectors, and caption
@@ -85,15 +88,21 @@ class VideoBackbone(nn.Module):
         placement: Placement = Placement.TASS,
         reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN,
         num_clean_frames: int = 0,
+        slots: Sequence[int] | None = None,
+        source_phase: SourcePhase = DEFAULT_PHASE,
     ) -> Tensor:
-        """The velocity `[B, C, T, H, W]` in the video's dtype; the reference's frame is cut off.
+        """The velocity `[B, C, T, H, W]` in the video's dtype; the references' frames are cut off.
 
         video `[B, C, T, H, W]` is the noised latent z_t; t `[B]` in [0, 1] its time, best float32
         whatever the model's dtype (bfloat16 would round it); context `[B, L, context_dim]`;
-        frame_rate in frames/s; reference `[B or 1, C, 1, H, W]` latents, None for no tokens at all.
-        The video's first `num_clean_frames` latent frames are clean and stand at timestep 0, which
-        is LTX's in-place conditioning; what comes out in their place means nothing.
-        Raises ValueError for a frame rate that is not positive and finite.
+        frame_rate in frames/s; reference `[B or 1, C, K, H, W]` latents of K photos, None for no
+        tokens at all. `slots` are where the K stand, by default 0, 1, ...; `source_phase` is for
+        the placements that turn angles. All references have strength 1 here: attention strengths
+        are the host's. The video's first `num_clean_frames` latent frames are clean and stand at
+        timestep 0, which is LTX's in-place conditioning; what comes out in their place means
+        nothing.
+        Raises ValueError for a frame rate that is not positive and finite, and for a placement that
+        turns angles in a model of interleaved RoPE, for which no adapter defines it.
         """
         batch, _, num_frames, height, width = video.shape
         assert t.shape == (batch,), f"t has shape {list(t.shape)}, the batch is {batch}"
@@ -104,39 +113,69 @@ class VideoBackbone(nn.Module):
         scale = ScaleFactors(time=time_scale, height=height_scale, width=width_scale)
 
         latent, bounds = video, to_pixel_bounds(latent_bounds(grid), scale=scale)
+        num_references = 0 if reference is None else reference.shape[2]
+        slots = range(num_references) if slots is None else slots
+        assert len(slots) == num_references, f"{num_references} references have slots {slots}"
         if reference is not None:
             latent = append_reference(video, reference)
-            reference_bounds = reference_pixel_bounds(grid, placement, scale=scale)
-            bounds = torch.cat((bounds, reference_bounds), dim=1)
+            own = [
+                reference_pixel_bounds(
+                    grid, placement, slot=slot, frame_rate=frame_rate, scale=scale
+                )
+                for slot in slots
+            ]
+            bounds = torch.cat((bounds, *own), dim=1)
         boxes = to_seconds(bounds, frame_rate).to(video.device)  # [3, N, 2]
 
         sigma = t.float() * config.timestep_scale_multiplier
         timestep = sigma[:, None]  # [B, 1]: all tokens alike
-        is_clean = reference is not None and reference_timestep == ReferenceTimestep.CLEAN
+        is_clean = num_references > 0 and reference_timestep == ReferenceTimestep.CLEAN
         if is_clean or num_clean_frames:
-            frames = timestep.repeat(1, num_frames + (reference is not None))
+            frames = timestep.repeat(1, num_frames + num_references)
             frames[:, :num_clean_frames] = 0
             frames[:, num_frames:] *= not is_clean
             timestep = frames.repeat_interleave(grid.tokens_per_frame, dim=1)  # [B, N]
 
         silence = video.new_zeros(batch, 1, AUDIO_WIDTH, dtype=self.dtype)
-        output, _ = self.transformer(
-            hidden_states=latent.flatten(2).mT.to(self.dtype),  # [B, N, C]
-            audio_hidden_states=silence,
-            encoder_hidden_states=context.to(self.dtype),
-            audio_encoder_hidden_states=silence,
-            timestep=timestep,
-            audio_timestep=sigma,
-            sigma=sigma,
-            video_coords=boxes.expand(batch, -1, -1, -1),
-            audio_coords=boxes.new_zeros(batch, 1, 1, 2),
-            isolate_modalities=True,
-            use_cross_timestep=True,
-            video_keyframes_mask=self._keyframes(grid, boxes),
-            return_dict=False,
-        )
+        phases = [source_phase.at(slot) for slot in slots] if placement.turns_angles else []
+        with self._turned(phases, grid.tokens_per_frame):
+            output, _ = self.transformer(
+                hidden_states=latent.flatten(2).mT.to(self.dtype),  # [B, N, C]
+                audio_hidden_states=silence,
+                encoder_hidden_states=context.to(self.dtype),
+                audio_encoder_hidden_states=silence,
+                timestep=timestep,
+                audio_timestep=sigma,
+                sigma=sigma,
+                video_coords=boxes.expand(batch, -1, -1, -1),
+                audio_coords=boxes.new_zeros(batch, 1, 1, 2),
+                isolate_modalities=True,
+                use_cross_timestep=True,
+                video_keyframes_mask=self._keyframes(grid, boxes),
+                return_dict=False,
+            )
         velocity = output.mT.unflatten(2, latent.shape[2:]).to(video.dtype)
-        return velocity if reference is None else strip_reference(velocity)
+        return strip_reference(velocity, num_references)
+
+    @contextmanager
+    def _turned(self, phases: Sequence[float], tokens_per_phase: int) -> Iterator[None]:
+        """Turns the angles of the last tokens, by a hook on the RoPE that lives for one call."""
+        if not any(phases):
+            yield
+            return
+        if self.transformer.config.rope_type != "split":
+            raise ValueError(
+                f"the model's RoPE is {self.transformer.config.rope_type}; a placement that turns "
+                "the reference's angles needs split RoPE: use an LTX-2 model, or placement tass or "
+                "overlap."
+            )
+        hook = self.transformer.rope.register_forward_hook(
+            lambda _module, _inputs, table: turn(table, phases, tokens_per_phase)
+        )
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def _keyframes(self, grid: LatentGrid, boxes: Tensor) -> Tensor | None:
         """`[1, N, 1]`: LTX-2.5 marks latent frames of one pixel frame, which is the video's first.

@@ -155,17 +155,31 @@ def fit_reference(
 
 
 def append_reference(video: Tensor, reference: Tensor) -> Tensor:
-    """z~ = [z, z_ref] along time (Eq. 2): `[B, C, T, H, W]` and `[B or 1, C, 1, H, W]` latents.
+    """z~ = [z, z_ref] along time (Eq. 2): `[B, C, T, H, W]` and `[B or 1, C, K, H, W]` latents.
 
-    Returns `[B, C, T + 1, H, W]` in the video's dtype.
+    Returns `[B, C, T + K, H, W]` in the video's dtype; K is the number of photos, 1 in the paper.
     """
     frame = reference.to(video).expand(video.shape[0], -1, -1, -1, -1)
     return torch.cat((video, frame), dim=2)
 
 
-def strip_reference(output: Tensor) -> Tensor:
-    """Drops the reference's frame from a prediction `[B, C, T + 1, H, W]`: `[B, C, T, H, W]`."""
-    return output[:, :, :-1]
+def as_frames(reference: Tensor, height: int, width: int) -> tuple[Tensor, int]:
+    """References of any size, `[B, C, K, h, w]`, as frames `[B, C, M, height, width]` of tokens.
+
+    The tokens run through the frames one after another; the last frame is filled up with zeros,
+    and how many tokens these are is returned beside it. References of the frames' size are whole
+    frames, and nothing is filled up.
+    """
+    batch, channels = reference.shape[:2]
+    tokens = reference.flatten(2)
+    num_padding = -tokens.shape[2] % (height * width)
+    padded = F.pad(tokens, (0, num_padding))
+    return padded.reshape(batch, channels, -1, height, width), num_padding
+
+
+def strip_reference(output: Tensor, num_references: int = 1) -> Tensor:
+    """Drops the references' frames from a prediction `[B, C, T + K, H, W]`: `[B, C, T, H, W]`."""
+    return output[:, :, : output.shape[2] - num_references]
 
 
 def _white_level(mode: str) -> float:

@@ -61,6 +61,16 @@ def build_tiny(settings: dict[str, Any], seed: int = 0) -> LTX2VideoTransformer3
     return transformer
 
 
+def build_attentive(settings: dict[str, Any]) -> LTX2VideoTransformer3DModel:
+    """As `build_tiny`, with scores so far apart that it matters where a token stands."""
+    transformer = build_tiny(settings)
+    with torch.no_grad():
+        for name, parameter in transformer.named_parameters():
+            if name.endswith(("norm_q.weight", "norm_k.weight")):
+                parameter.mul_(10)
+    return transformer
+
+
 def file_tensors(transformer: LTX2VideoTransformer3DModel) -> dict[str, Tensor]:
     return {transformer_key(key): value for key, value in transformer.state_dict().items()}
 

@@ -64,7 +64,7 @@ class DataSection(Section):
 
 class ReferenceSection(Section):
     placement: Placement = Placement.TASS
-    """Where the reference's tokens stand (Eq. 4), or an ablation of it."""
+    """Where the reference's tokens stand: Eq. 4, or another placement."""
     timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
     """Of the reference's tokens: 0, or the video's."""
     p_drop: float = Field(0.20, ge=0, le=1)

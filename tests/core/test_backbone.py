@@ -103,8 +103,11 @@ def test_the_transformer_gets_the_boxes_and_timesteps_of_the_specification(
     got, _ = seen_arguments(backbone, placement=placement, reference_timestep=reference_timestep)
     in_time = placement in ("tass", "temporal_only")
     in_space = placement in ("tass", "spatial_only")
+    origin = (3 * in_time, 3 * in_space, 4 * (in_space or placement == "sidecar"))
+    if placement == "bfs_st_drc":
+        origin = (2, 2, 3)
     cells = [(t, i, j) for t in range(3) for i in range(3) for j in range(4)]
-    cells += [(3 * in_time, 3 * in_space + i, 4 * in_space + j) for i in range(3) for j in range(4)]
+    cells += [(origin[0], origin[1] + i, origin[2] + j) for i in range(3) for j in range(4)]
     boxes = [
         [
             [max(0, 8 * t - 7) / FRAME_RATE, (8 * t + 1) / FRAME_RATE],
@@ -114,6 +117,11 @@ def test_the_transformer_gets_the_boxes_and_timesteps_of_the_specification(
         for t, i, j in cells
     ]
     expected = torch.tensor(boxes).movedim(0, 1)
+    if placement == "strata":
+        # The clip of 17 frames, and 1.5 s.
+        expected[0, 36:] = 17 / FRAME_RATE + 1.5
+    elif placement == "sidecar":
+        expected[0, 36:] = torch.tensor([0, 17 / FRAME_RATE])
     assert torch.allclose(got["video_coords"], expected.expand(2, -1, -1, -1), rtol=1e-6)
     assert torch.equal(got["sigma"], torch.tensor([300.0, 900.0]))
     per_token = got["timestep"].expand(2, 48)

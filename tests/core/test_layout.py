@@ -194,12 +194,13 @@ def test_inner_geometry_of_the_reference_is_that_of_any_video_frame(
     placement: Placement, grid: LatentGrid
 ):
     """Differences between the starts of every two tokens are those inside a latent frame."""
-    reference = reference_pixel_bounds(grid, placement)
+    reference = reference_pixel_bounds(grid, placement, frame_rate=24)
     frame = to_pixel_bounds(latent_bounds(grid))[:, : grid.tokens_per_frame]
     for boxes in (reference, frame):
         assert (boxes[1:, :, 1] - boxes[1:, :, 0]).unique().tolist() == [32]
     pairwise = [
-        boxes[..., 0][:, :, None] - boxes[..., 0][:, None, :] for boxes in (reference, frame)
+        (boxes[..., 0][:, :, None] - boxes[..., 0][:, None, :]).float()
+        for boxes in (reference, frame)
     ]
     assert torch.equal(*pairwise)
 

@@ -10,7 +10,6 @@ pytestmark = pytest.mark.host
 # The mistake, and what its message has to contain: the input's name first, then what is needed.
 MESSAGES = {
     "no image": ["image", "[0, 60, 40, 3]", "one photo"],
-    "several images": ["image", "[2, 60, 40, 3]", "one photo"],
     "nan image": ["image", "NaN"],
     "image latent": ["latent", "[1, 4, 8, 8]", "EmptyLTXVLatentVideo"],
     "image vae": ["vae", "4 channels", "LTX"],
@@ -18,7 +17,6 @@ MESSAGES = {
     "not ltx": ["model", "Flux", "LTX"],
     "unpatched": ["model", "Apply TASS-RoPE Patch"],
     "reference of several frames": ["reference", "[1, 128, 2, 4, 4]", "Encode Reference Latent"],
-    "reference of several photos": ["reference", "[2, 128, 1, 4, 4]", "Encode Reference Latent"],
     "reference is an image latent": ["reference", "[1, 4, 8, 8]", "Encode Reference Latent"],
     "reference of another size": ["reference", "6 x 5", "4 x 4", "Encode Reference Latent"],
     "reference of other channels": ["reference", "16 channels", "128", "VAE"],
@@ -37,7 +35,13 @@ MESSAGES = {
     "image latent to sample": ["latent_image", "EmptyLTXVLatentVideo"],
     "area in negative": ["negative", "area", "Set Mask"],
     "area": ["positive", "area", "reference", "Set Mask"],
-    "core references": ["ReferenceLatent", "2 latents", "remove"],
+    "core references of two sizes": ["ReferenceLatent", "6 x 5", "4 x 4"],
+    "native list for another size": ["reference", "6 x 5", "4 x 4"],
+    "list of two sizes": ["reference", "[1, 128, 1, 6, 5]", "[1, 128, 1, 4, 4]", "same size"],
+    "slot taken twice": ["slot", "0", "taken", "-1"],
+    "list in a list": ["reference", "list already", "references"],
+    "list that lost a reference": ["reference", "1 latents", "2 stand", "Reference List"],
+    "angles of interleaved rope": ["placement", "strata", "interleaved", "tass"],
 }
 
 

@@ -14,15 +14,18 @@ import av
 import numpy as np
 import pytest
 import requests
+import torch
 from comfyui import PACK_NAME, PROJECT
 from comfyui_server import Server
 from PIL import Image
+from safetensors.torch import save_file
 from skimage import data
 
 pytestmark = pytest.mark.host
 
 WORKFLOWS = PROJECT / "workflows"
 NUM_FRAMES, SIZE, FRAME_RATE = 17, 128, 24
+SCALES = ("text_scale", "reference_scale")
 
 
 def astronaut(folder: Path) -> Path:
@@ -115,6 +118,59 @@ def test_a_real_photo_goes_through_the_queue_to_an_mp4(
     assert shown[0][0]["type"] == "temp"
 
 
+def test_two_people_with_a_public_adapter_go_through_the_queue(server: Server) -> None:
+    """auto knows the adapter by the file's name, and Inspect References tells it all beforehand."""
+    name = "Best_FaceID_v1.0_LoRA.safetensors"
+    loras = server.base / "models" / "loras" / "faces"
+    loras.mkdir(parents=True)
+    key = "diffusion_model.transformer_blocks.0.attn1.to_q"
+    halves = {"lora_A": torch.randn(4, 192), "lora_B": torch.randn(192, 4)}
+    save_file(
+        {f"{key}.{half}.weight": 0.01 * tensor for half, tensor in halves.items()}, loras / name
+    )
+
+    workflow = mini_workflow()
+    ids = {node["class_type"]: each for each, node in workflow.items()}
+    sampler = workflow[ids["STDRCThreeStreamSampler"]]["inputs"]
+    patch = workflow[ids["STDRCApplyTASSRoPE"]]["inputs"]
+
+    def add(node_id: str, class_type: str, **inputs: Any) -> list[Any]:
+        workflow[node_id] = {"class_type": class_type, "inputs": inputs}
+        return [node_id, 0]
+
+    patch["model"] = add(
+        "lora",
+        "LoraLoaderModelOnly",
+        model=patch["model"],
+        lora_name=f"faces/{name}",
+        strength_model=1.0,
+    )
+    other = workflow[ids["STDRCEncodeReference"]]["inputs"] | {
+        "image": add("man", "STDRCMiniCharacter", seed=8)
+    }
+    options = {"strength": 1.0, "scale": 1.0, "slot": -1}
+    first = add("first", "STDRCReferenceList", reference=sampler["reference"], **options)
+    sampler["reference"] = add(
+        "second",
+        "STDRCReferenceList",
+        reference=add("other", "STDRCEncodeReference", **other),
+        references=first,
+        **options,
+    )
+    shared = ("model", "positive", "negative", "reference", "latent_image", *SCALES)
+    add("inspect", "STDRCInspect", **{each: sampler[each] for each in shared})
+
+    history, _ = server.run(workflow)
+    assert history["status"]["status_str"] == "success", history["status"]
+    (video,) = saved_videos(history, server.base)
+    check_video(video)
+    (report,) = history["outputs"]["inspect"]["text"]
+    assert report.startswith("Nothing wrong was found.")
+    for part in ("overlap_source_phase, clean", name, "ref_t2v: ", "Reference 2: slot 1"):
+        assert part in report
+    assert f"(by its file name, faces/{name}) was trained for" in server.log()
+
+
 def test_seed_and_reference_make_the_clip(server: Server, tmp_path: Path) -> None:
     photos = {name: server.upload(photo(tmp_path)) for name, photo in PHOTOS.items()}
 
@@ -201,7 +257,7 @@ def test_workflows_use_core_nodes_and_ours_with_valid_inputs(
 
 def test_every_node_has_a_help_page_that_names_its_inputs(server: Server) -> None:
     nodes = {k: v for k, v in server.object_info().items() if k.startswith("STDRC")}
-    assert len(nodes) == 9
+    assert len(nodes) == 13
     for name, node in nodes.items():
         page = requests.get(f"{server.url}/extensions/{PACK_NAME}/docs/{name}.md", timeout=60)
         assert page.ok, name

@@ -241,6 +241,19 @@ def test_sampled_frames_equal_core_with_the_reference_appended_by_hand(
         assert relative_difference(ours, by_hand) < 1e-6
 
 
+@pytest.mark.parametrize("case", ["plain", "weak guide", "masked guide", "bare guide", "audio"])
+@pytest.mark.parametrize("strength", [0.0, 0.4, 1.7])
+def test_a_strength_is_the_hosts_attention_strength(
+    host: Worker, case: str, strength: float
+) -> None:
+    grid, options = [3, 4, 4], {"bounds": torch.tensor(equation_4(3, 4, 4, "tass"))}
+    got = host("by_hand.compare", case=case, grid=grid, strength=strength, **options)
+    plain = host("by_hand.compare", case=case, grid=grid, **options)["ours"]
+    for ours, by_hand in zip(got["ours"], got["by_hand"], strict=True):
+        assert relative_difference(ours, by_hand) < 1e-6
+    assert relative_difference(got["ours"][0], plain[0]) > 1e-5
+
+
 @pytest.mark.parametrize("reference_timestep", ["clean", "shared"])
 def test_a_noise_mask_holds_its_frame_beside_a_reference(
     host: Worker, reference_timestep: str

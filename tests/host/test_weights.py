@@ -204,7 +204,91 @@ def test_what_cannot_be_read_stops_auto_and_warns_of_a_choice(
 
 
 def test_saved_workflows_still_find_their_widgets(host: Worker) -> None:
+    """Their values are kept by position: new widgets and choices come last."""
+    adapters = ["overlap_source_phase", "strata", "sidecar", "bfs_st_drc"]
     assert host("weights.widgets") == [
-        ["placement", "auto", ["auto", *PLACEMENTS]],
+        ["placement", "auto", ["auto", "tass", "overlap", *PLACEMENTS[2:], *adapters]],
         ["reference_timestep", "auto", ["auto", *TIMESTEPS]],
+        ["source_id", 2.0, []],
+        ["phase_scale", 1.0, []],
+        ["temporal_offset", 0, []],
+        ["adapter", "auto", ["auto", "Best-Face-ID v1.0", "Best-Face-ID character sheet v1.0"]],
     ]
+
+
+OTHERS = {
+    "ltx-trainer": ({"reference_downscale_factor": "1"}, "overlap", "INFO", "IC-LoRA"),
+    "scaled": ({"reference_downscale_factor": "2"}, "overlap", "WARNING", "scaled down by 2"),
+    "slots": (
+        {"reference_slot_embedding_dim": "128"},
+        "overlap_source_phase",
+        "WARNING",
+        "source_id 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_auto_heeds_other_trainers_metadata(host: Worker, exported: EXPORT, case: str) -> None:
+    metadata, placement, expected_level, part = OTHERS[case]
+    lora = ["lora", with_metadata(exported("lora", "tass"), metadata)]
+    got = host("weights.run", chain=[lora, AUTO])
+    options = {"source_id": 1.0} if case == "slots" else {}
+    expected = velocity(host, lora, ["patch", [placement, "clean", options]])
+    assert torch.equal(got["velocity"], expected)
+    ((level, sentence),) = got["said"]
+    assert level == expected_level
+    assert part in sentence
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("loader", ["lora", "unet"])
+def test_our_own_metadata_count_before_others(host: Worker, exported: EXPORT, loader: str) -> None:
+    ours = [loader, exported("lora" if loader == "lora" else "full", "temporal_only")]
+    other = ["lora", with_metadata(exported("lora", "tass"), OTHERS["ltx-trainer"][0])]
+    got = velocity(host, ours, other, AUTO)
+    expected = velocity(host, ours, other, ["patch", ["temporal_only", "clean"]])
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("placement", ["auto", "tass"])
+def test_an_adapter_chosen_by_name(host: Worker, placement: str) -> None:
+    options = {"adapter": "Best-Face-ID v1.0"}
+    got = host("weights.run", chain=[["patch", [placement, "auto", options]]])
+    chosen = "overlap_source_phase" if placement == "auto" else placement
+    assert torch.equal(got["velocity"], velocity(host, ["patch", [chosen, "clean"]]))
+    ((level, sentence),) = got["said"]
+    assert level == ("INFO" if placement == "auto" else "WARNING")
+    assert "Best-Face-ID v1.0 (chosen by name)" in sentence
+    assert "ref_t2v: " in sentence
+
+
+def test_lora_files_are_read_off_the_workflow(host: Worker) -> None:
+    """A chain of loaders, a node of no model and a loop that no workflow should have."""
+    graph = {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "ltx.safetensors"}},
+        "2": {"inputs": {"lora_name": "first.safetensors", "model": ["1", 0], "strength": 1.0}},
+        "3:7": {"inputs": {"lora_1": "second.safetensors", "on": True, "model": ["2", 0]}},
+        "4": {"inputs": {"placement": "auto", "model": ["3:7", 0]}},
+        "5": {"inputs": {"lora_name": "other.safetensors", "model": ["1", 0]}},
+        "6": {"inputs": {"lora_name": "loop.safetensors", "model": ["6", 0]}},
+    }
+    assert host("weights.lora_files", graph=graph, node_id="4") == [
+        "second.safetensors",
+        "first.safetensors",
+    ]
+    assert host("weights.lora_files", graph=graph, node_id="1") == []
+    assert host("weights.lora_files", graph=graph, node_id="6") == ["loop.safetensors"]
+    assert host("weights.lora_files", graph=graph, node_id="9") == []
+
+
+def test_a_file_name_counts_before_all_but_st_drc_loras(host: Worker, exported: EXPORT) -> None:
+    name = "faces/Best_FaceID_v1.0_LoRA.safetensors"
+    known = host("weights.decide", chain=[], lora_files=["style.safetensors", name])
+    assert "overlap_source_phase, clean" in known
+    assert f"by its file name, {name}" in known
+    other = with_metadata(exported("lora", "tass"), OTHERS["ltx-trainer"][0])
+    for chain in ([["lora", other]], [["unet", exported("full", "spatial_only")]]):
+        assert host("weights.decide", chain=chain, lora_files=[name]) == known
+    ours = host("weights.decide", chain=[["lora", exported("lora", "tass")]], lora_files=[name])
+    assert "layout tass, clean, which the weights were trained for" in ours

@@ -37,6 +37,7 @@ def _by_hand(
     noise: Tensor,
     audio: dict[str, Tensor] | None,
     sampler: str,
+    strength: float,
 ) -> list[Tensor]:
     samples = video["samples"]
     batch, channels, num_frames, height, width = samples.shape
@@ -45,14 +46,14 @@ def _by_hand(
     bounds = bounds[None] if guides is None else torch.cat((guides, bounds[None]), dim=2)
     values: dict[str, Any] = {"keyframe_idxs": bounds}
     entries = options.get("guide_attention_entries")
-    if entries:
+    if entries or strength != 1:
         own = {
             "pre_filter_count": height * width,
-            "strength": 1.0,
+            "strength": strength,
             "pixel_mask": None,
             "latent_shape": [1, height, width],
         }
-        values["guide_attention_entries"] = [*entries, own]
+        values["guide_attention_entries"] = [*(entries or []), own]
     prompt = node_helpers.conditioning_set_values(prompt, values)
     mask = video.get("noise_mask")
     mask = torch.ones(batch, 1, num_frames, 1, 1) if mask is None else mask
@@ -84,10 +85,14 @@ def _ours(
     noise: Tensor,
     audio: dict[str, Tensor] | None,
     sampler: str,
+    strength: float,
 ) -> list[Tensor]:
+    (listed,) = world.node(
+        "STDRCReferenceList", reference={"samples": reference}, strength=strength
+    )
     guider = world.three_streams(
         world.patched(model),
-        reference,
+        listed,
         positive=prompt,
         negative=prompt,
         text_scale=1.0,
@@ -141,7 +146,12 @@ def _guided(case: str, grid: list[int], prompt: list) -> tuple[list, dict[str, A
 
 
 def compare(
-    case: str, grid: list[int], bounds: Tensor, batch: int = 1, sampler: str = "euler"
+    case: str,
+    grid: list[int],
+    bounds: Tensor,
+    batch: int = 1,
+    sampler: str = "euler",
+    strength: float = 1.0,
 ) -> dict[str, list[Tensor]]:
     """Both results, video first, and audio where there is one.
 
@@ -165,8 +175,13 @@ def compare(
         }
     noise = world.latent(list(video["samples"].shape), seed=4)
     reference = world.latent([1, 128, 1, *grid[1:]], seed=2)
-    common = (prompt, video, reference)
+    ours = prompt
+    if case == "bare guide":
+        # Of a guide whose attention nothing is said of: the host takes it as whole.
+        ours = node_helpers.conditioning_set_values(prompt, {"guide_attention_entries": None})
     return {
-        "by_hand": _by_hand(model, *common, bounds, noise, audio, sampler),
-        "ours": _ours(model, *common, noise, audio, sampler),
+        "by_hand": _by_hand(
+            model, prompt, video, reference, bounds, noise, audio, sampler, strength
+        ),
+        "ours": _ours(model, ours, video, reference, noise, audio, sampler, strength),
     }

@@ -35,13 +35,48 @@ def _run(reference: torch.Tensor | None = None, video: Any = None, **inputs: Any
     world.run_guider(guider, world.empty_video(T, H, W) if video is None else video, steps=1)
 
 
+def _run_on(model: ModelPatcher, placement: str) -> None:
+    prompt = world.text_conditioning(model)
+    _run(model=world.patched(model, placement=placement), positive=prompt, negative=prompt)
+
+
+def _listed(*shapes: list[int], slot: int = -1) -> dict[str, Any]:
+    listed: Any = None
+    for shape in shapes:
+        more = {} if listed is None else {"references": listed, "slot": slot}
+        reference = {"samples": world.latent(shape)}
+        (listed,) = world.node("STDRCReferenceList", reference=reference, **more)
+    return listed
+
+
+def _run_list_of_one_native() -> None:
+    """Of a list, one was encoded at a size of its own, which the other then has by mistake."""
+    native = {"samples": world.latent([1, 128, 1, 6, 5]), "stdrc_own_size": True}
+    listed = _listed([1, 128, 1, 6, 5])
+    (listed,) = world.node("STDRCReferenceList", reference=native, references=listed)
+    guider = world.three_streams(world.patched(), listed)
+    world.run_guider(guider, world.empty_video(T, H, W), steps=1)
+
+
+def _list_that_lost_one() -> None:
+    listed = _listed([1, 128, 1, H, W], [1, 128, 1, H, W])
+    listed["samples"] = listed["samples"][:1]
+    world.node(
+        "STDRCThreeStreamGuider",
+        model=world.patched(),
+        positive=world.conditioning("a man runs"),
+        negative=world.conditioning(""),
+        reference=listed,
+    )
+
+
 def _with_nan(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.clone()
     tensor[..., 0] = float("nan")
     return tensor
 
 
-def _not_ltx() -> None:
+def not_ltx_model() -> ModelPatcher:
     """A tiny Flux."""
     sizes = {
         "image_model": "flux",
@@ -64,7 +99,7 @@ def _not_ltx() -> None:
     config = comfy.supported_models.Flux(sizes)
     config.set_inference_dtype(torch.float32, None)
     cpu = torch.device("cpu")
-    world.patched(ModelPatcher(comfy.model_base.Flux(config), cpu, cpu))
+    return ModelPatcher(comfy.model_base.Flux(config), cpu, cpu)
 
 
 def _image_vae() -> None:
@@ -102,15 +137,13 @@ def _core(references: list[torch.Tensor]) -> None:
 
 MISTAKES: dict[str, Callable[[], None]] = {
     "no image": lambda: _encode(image=torch.rand(0, 60, 40, 3)),
-    "several images": lambda: _encode(image=torch.rand(2, 60, 40, 3)),
     "nan image": lambda: _encode(image=_with_nan(torch.rand(1, 60, 40, 3))),
     "image latent": lambda: _encode(latent={"samples": torch.zeros(1, 4, 8, 8)}),
     "image vae": _image_vae,
     "unknown colour": lambda: _encode(pad_color="mauve-ish"),
-    "not ltx": _not_ltx,
+    "not ltx": lambda: world.patched(not_ltx_model()),
     "unpatched": lambda: _run(model=world.mini_model()),
     "reference of several frames": lambda: _run(world.latent([1, 128, 2, H, W])),
-    "reference of several photos": lambda: _run(world.latent([2, 128, 1, H, W])),
     "reference is an image latent": lambda: _run(world.latent([1, 4, 8, 8])),
     "reference of another size": lambda: _run(world.latent([1, 128, 1, 6, 5])),
     "reference of other channels": lambda: _run(world.latent([1, 16, 1, H, W])),
@@ -129,7 +162,17 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "image latent to sample": lambda: _run(video={"samples": world.latent([1, 4, 8, 8])}),
     "area in negative": lambda: _run(negative=_with_area(world.conditioning(""))),
     "area": lambda: _run(positive=_with_area(world.conditioning("a man runs"))),
-    "core references": lambda: _core([world.latent([1, 128, 1, H, W])] * 2),
+    "core references of two sizes": lambda: _core(
+        [world.latent([1, 128, 1, H, W]), world.latent([1, 128, 1, 6, 5])]
+    ),
+    "native list for another size": _run_list_of_one_native,
+    "list of two sizes": lambda: _listed([1, 128, 1, H, W], [1, 128, 1, 6, 5]),
+    "slot taken twice": lambda: _listed([1, 128, 1, H, W], [1, 128, 1, H, W], slot=0),
+    "list in a list": lambda: world.node(
+        "STDRCReferenceList", reference=_listed([1, 128, 1, H, W])
+    ),
+    "list that lost a reference": _list_that_lost_one,
+    "angles of interleaved rope": lambda: _run_on(world.tiny_ltxv(causal=True), "strata"),
 }
 
 

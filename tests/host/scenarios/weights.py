@@ -43,8 +43,13 @@ def _chained(chain: list[list[Any]]) -> ModelPatcher:
         elif kind == "clone":
             model = model.clone()
         else:
-            placement, reference_timestep = value
-            model = world.patched(model, placement=placement, reference_timestep=reference_timestep)
+            placement, reference_timestep, *options = value
+            model = world.patched(
+                model,
+                placement=placement,
+                reference_timestep=reference_timestep,
+                **(options[0] if options else {}),
+            )
     return model
 
 
@@ -85,5 +90,15 @@ def run(chain: list[list[Any]]) -> dict[str, Any]:
 
 def widgets() -> list[list[Any]]:
     """The patch node's widgets in their order: name, default, choices."""
-    (_, *combos) = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"].define_schema().inputs
-    return [[combo.id, combo.default, list(combo.options)] for combo in combos]
+    (_, *inputs) = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"].define_schema().inputs
+    return [[each.id, each.default, list(getattr(each, "options", []))] for each in inputs]
+
+
+def lora_files(graph: dict[str, Any], node_id: str) -> list[str]:
+    return list(world.pack("nodes.workflow").lora_files_before(graph, node_id))
+
+
+def decide(chain: list[list[Any]], lora_files: list[str]) -> str:
+    """What `auto` says of a model, and of these names of LoRA files in the workflow."""
+    choice = world.pack("nodes.weights").LayoutChoice(lora_files=tuple(lora_files))
+    return choice.decide(_chained(chain)).sentence

@@ -215,15 +215,16 @@ class Recorder:
         return sum(shape[0] * shape[2] * shape[3] * shape[4] for shape in shapes)
 
 
-def three_streams(model: ModelPatcher, reference: Tensor, **inputs: Any) -> Any:
+def three_streams(model: ModelPatcher, reference: Tensor | dict[str, Any], **inputs: Any) -> Any:
     """A guider from the node, on fixed prompts where none are given."""
+    latent = reference if isinstance(reference, dict) else {"samples": reference}
     (guider,) = node(
         "STDRCThreeStreamGuider",
         **{
             "model": model,
             "positive": conditioning("a man runs"),
             "negative": conditioning(""),
-            "reference": {"samples": reference},
+            "reference": latent,
         }
         | inputs,
     )

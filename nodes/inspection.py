@@ -1,0 +1,235 @@
+"""Inspect References: what will run, where the references stand, and what is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from comfy.ldm.lightricks.model import LTXBaseModel
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..stdrc_core.grid import LatentGrid
+from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales
+from ..stdrc_core.placed import PlacedReference, layers, with_common_scale
+from .checks import check_finite, check_references, check_video, check_whole_frame
+from .host import check_rope, is_patched, layout_choice, reference_bounds, video_grid
+from .references import placed_references
+from .weights import ReferenceLayout, lora_metadata
+
+# What ComfyUI takes where a conditioning says nothing (LTXVConditioning).
+_FRAME_RATE = 25.0
+# BFS's references among the transformer's options: they reach every stream.
+_BFS_REFERENCES = "_id_ref_specs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setup:
+    """The node's inputs."""
+
+    model: ModelPatcher
+    positive: list
+    negative: list
+    latent_image: dict[str, Any]
+    reference: dict[str, Any]
+    text_scale: float
+    reference_scale: float
+
+    @property
+    def transformer(self) -> Any:
+        return self.model.model.diffusion_model
+
+    @property
+    def video(self) -> Tensor:
+        samples = self.latent_image["samples"]
+        return samples.unbind()[0] if samples.is_nested else samples
+
+    @property
+    def guides(self) -> Tensor | None:
+        return self.positive[0][1].get("keyframe_idxs") if self.positive else None
+
+    @property
+    def grid(self) -> LatentGrid:
+        return video_grid(self.video, self.guides)
+
+    @property
+    def frame_rate(self) -> float:
+        options = self.positive[0][1] if self.positive else {}
+        return float(options.get("frame_rate", _FRAME_RATE))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of each reference, in latent steps."""
+        height, width = self.reference["samples"].shape[-2:]
+        return height, width
+
+    @property
+    def placed(self) -> tuple[PlacedReference, ...]:
+        return placed_references(self.reference)
+
+
+class STDRCInspect(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="STDRCInspect",
+            display_name="Inspect References",
+            category="ST-DRC",
+            description=(
+                "Says which streams will run with how many tokens, where the references stand, "
+                "what the adapters' metadata say, and what is wrong. Nothing is sampled."
+            ),
+            search_aliases=["st-drc", "check", "debug", "self check", "identity"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The model as the guider gets it."),
+                io.Conditioning.Input("positive", tooltip="As for the guider."),
+                io.Conditioning.Input("negative", tooltip="As for the guider."),
+                io.Latent.Input("reference", tooltip="As for the guider."),
+                io.Latent.Input("latent_image", tooltip="The video latent that will be sampled."),
+                io.Float.Input(
+                    "text_scale",
+                    default=TEXT_SCALE,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="As on the guider: it decides which streams run.",
+                ),
+                io.Float.Input(
+                    "reference_scale",
+                    default=REFERENCE_SCALE,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="As on the guider: it decides which streams run.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="report")],
+        )
+
+    @classmethod
+    def execute(cls, **inputs: Any) -> io.NodeOutput:
+        report = "\n".join(_report(_Setup(**inputs)))
+        return io.NodeOutput(report, ui=ui.PreviewText(report))
+
+
+def _report(setup: _Setup) -> Iterator[str]:
+    wrong = [sentence for check in _CHECKS if (sentence := _sentence(check, setup))]
+    yield "What is wrong:" if wrong else "Nothing wrong was found."
+    yield from (f"- {sentence}" for sentence in wrong)
+    yield f"Model: {type(setup.transformer).__name__}."
+    yield from (f"LoRA metadata: {_shown(metadata)}" for metadata in lora_metadata(setup.model))
+    if wrong:
+        return
+    decision = layout_choice(setup.model).decide(setup.model)
+    yield decision.sentence
+    yield from _streams(setup)
+    yield from _places(setup, decision.layout)
+
+
+def _streams(setup: _Setup) -> Iterator[str]:
+    grid = setup.grid
+    num_video = setup.video.shape[2] * grid.tokens_per_frame
+    tokens_per_reference = math.prod(setup.size)
+    num_guides = num_video - grid.num_tokens
+    reference_scale, placed = with_common_scale(setup.reference_scale, setup.placed)
+    scales = GuidanceScales(text=setup.text_scale, reference=reference_scale)
+    runs, parts = scales.runs_reference, layers(placed)
+    streams = [
+        ("v0, nothing", 0, scales.runs_empty),
+        ("vy, text", 0, scales.runs_text or (runs and len(parts) > 1)),
+        *((f"vyr, text and {len(seen)} reference(s)", len(seen), runs) for _, seen in parts),
+    ]
+    yield (
+        f"Video: {grid.num_frames} x {grid.height} x {grid.width} = {grid.num_tokens} tokens"
+        + (f", and {num_guides} of guides." if num_guides else ".")
+    )
+    for name, num_references, does_run in streams:
+        tokens = num_video + num_references * tokens_per_reference
+        yield f"Stream {name}: " + (f"{tokens} tokens." if does_run else "does not run.")
+
+
+def _places(setup: _Setup, layout: ReferenceLayout) -> Iterator[str]:
+    for number, each in enumerate(setup.placed, start=1):
+        bounds = reference_bounds(
+            setup.transformer, setup.grid, layout, [each.slot], setup.frame_rate, setup.size
+        )
+        low, high = bounds[..., 0].amin(dim=1).tolist(), bounds[..., 1].amax(dim=1).tolist()
+        time, rows, columns = (f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
+        yield (
+            f"Reference {number}: slot {each.slot}, strength {each.strength:g}, scale "
+            f"{each.scale:g}; frames {time}, rows {rows}, columns {columns} (pixels)."
+        )
+
+
+def _check_model(setup: _Setup) -> None:
+    if not isinstance(setup.transformer, LTXBaseModel):
+        raise ValueError(
+            f"model is a {type(setup.transformer).__name__}; needs an LTX-Video or LTX-2 model."
+        )
+    if not is_patched(setup.model):
+        raise ValueError(
+            "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
+            "loader and the guider."
+        )
+    check_rope(setup.transformer, layout_choice(setup.model).decide(setup.model).layout)
+
+
+def _check_other_packs(setup: _Setup) -> None:
+    if setup.model.model_options.get("transformer_options", {}).get(_BFS_REFERENCES):
+        raise ValueError(
+            "model has a reference of BFS's LTX Identity Transfer, which every stream sees; needs "
+            "one of the two: remove that node."
+        )
+
+
+def _check_prompts(setup: _Setup) -> None:
+    for name in ("positive", "negative"):
+        if not getattr(setup, name):
+            raise ValueError(f"{name} is an empty conditioning; needs an encoded prompt.")
+    conds = {name: [each[1] for each in getattr(setup, name)] for name in ("positive", "negative")}
+    check_whole_frame(conds)
+
+
+def _check_video(setup: _Setup) -> None:
+    check_video(setup.video.shape, setup.model.model.latent_format.latent_channels)
+    check_finite(setup.video, "latent_image")
+
+
+def _check_references(setup: _Setup) -> None:
+    have_own_size = all(each.has_own_size for each in setup.placed)
+    samples = setup.reference["samples"]
+    check_references([samples], "reference", setup.video.shape, have_own_size=have_own_size)
+
+
+def _check_scales(setup: _Setup) -> None:
+    GuidanceScales(text=setup.text_scale, reference=setup.reference_scale)
+
+
+_CHECKS: tuple[Callable[[_Setup], None], ...] = (
+    _check_model,
+    _check_other_packs,
+    _check_prompts,
+    _check_video,
+    _check_references,
+    _check_scales,
+)
+
+
+def _sentence(check: Callable[[_Setup], None], setup: _Setup) -> str | None:
+    try:
+        check(setup)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _shown(metadata: Any) -> str:
+    """In one line, however much a trainer wrote."""
+    text = ", ".join(f"{key}: {value}" for key, value in metadata.items())
+    return text if len(text) <= 300 else text[:297] + "..."
