@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,13 @@ class Server:
         answer.raise_for_status()
         return answer.json()["name"]
 
-    def run(self, prompt: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Queues an API workflow; returns its history entry and the websocket's messages."""
+    def run(
+        self, prompt: dict[str, Any], on_message: Callable[[dict[str, Any]], object] | None = None
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Queues an API workflow; returns its history entry and the websocket's messages.
+
+        `on_message` is called with each message as it comes.
+        """
         client_id = uuid.uuid4().hex
         messages = []
         ws = websocket.create_connection(
@@ -91,10 +97,16 @@ class Server:
                 # Binary messages are preview pictures.
                 if isinstance(message, str):
                     messages.append(json.loads(message))
+                    if on_message is not None:
+                        on_message(messages[-1])
         finally:
             ws.close()
         history = requests.get(f"{self.url}/history/{prompt_id}", timeout=60).json()
         return history[prompt_id], messages
+
+    def interrupt(self) -> None:
+        """Stops the job that runs."""
+        requests.post(f"{self.url}/interrupt", timeout=60).raise_for_status()
 
     def forget(self) -> None:
         """Empties the cache of node outputs, so that the same workflow runs again."""
