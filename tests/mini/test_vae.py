@@ -30,6 +30,13 @@ def block_pca_psnr(clips: Tensor, num_components: int) -> float:
     return float(10 * torch.log10(4 * centred.numel() / energies[num_components:].sum()))
 
 
+def mean_color_psnr(clips: Tensor) -> float:
+    """Of flat clips, all of one colour, in dB."""
+    pixels = signed(clips)
+    errors = (pixels - pixels.mean(dim=(0, 2, 3, 4), keepdim=True)).square().mean(dim=(1, 2, 3, 4))
+    return float((10 * (4 / errors).log10()).mean())
+
+
 def test_the_start_is_near_the_best_linear_code_of_its_clips(clips: Tensor):
     vae = build_vae()
     start_from_components(vae, signed(clips))
@@ -38,7 +45,7 @@ def test_the_start_is_near_the_best_linear_code_of_its_clips(clips: Tensor):
     assert psnr(vae, clips) > 20
     # A code of the clip, not a memory of these: others come out as well, though not as sharp.
     others = draw_clips(4, 6, unseen=True)[0]
-    assert psnr(vae, others) > 15
+    assert psnr(vae, others) > mean_color_psnr(others) + 1.5
     measure_latents(vae, clips)
     latents = vae.encode(signed(clips[:4])).latent_dist.mode()
     assert latents.shape == (4, 128, 3, 4, 4)
