@@ -47,7 +47,7 @@ from .vae_training import signed
 
 log = logging.getLogger(__name__)
 
-TEXT_SCALE, REFERENCE_SCALE = 3.0, 5.0
+TEXT_SCALE, REFERENCE_SCALE = 2.0, 4.0
 SHOT = Shot(
     num_frames=NUM_FRAMES,
     height=SIDE_PX,
