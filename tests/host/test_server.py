@@ -234,7 +234,7 @@ def test_a_mistake_ends_the_queued_job_with_its_sentence(server: Server, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "workflow", sorted((WORKFLOWS / "api").glob("*.json")), ids=lambda p: p.name
+    "workflow", sorted((WORKFLOWS / "api").rglob("*.json")), ids=lambda p: p.name
 )
 def test_workflows_use_core_nodes_and_ours_with_valid_inputs(
     server: Server, workflow: Path
