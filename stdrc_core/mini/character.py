@@ -53,13 +53,8 @@ class Identity:
     hair: Hair | None
     eye_color: Color
     eye_size: float
-    eye_distance: float
     brow_thickness: float
-    brow_tilt: float
-    nose_width: float
-    nose_length: float
     mouth_width: float
-    lip_thickness: float
     lip_color: Color
     beard: str
     mark: str
@@ -82,13 +77,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "hair": (None, *itertools.starmap(Hair, itertools.product(_HAIR_STYLES, _HAIR_COLORS))),
     "eye_color": ((60, 36, 22), (30, 96, 180), (40, 132, 72), (120, 120, 128), (176, 112, 24)),
     "eye_size": (0.1, 0.135, 0.17),
-    "eye_distance": (0.28, 0.33, 0.38),
     "brow_thickness": (0.03, 0.06, 0.095),
-    "brow_tilt": (-0.07, 0.0, 0.07),
-    "nose_width": (0.08, 0.12, 0.17),
-    "nose_length": (0.22, 0.3),
     "mouth_width": (0.17, 0.24, 0.31),
-    "lip_thickness": (0.045, 0.08, 0.12),
     "lip_color": ((196, 96, 92), (150, 44, 52), (110, 62, 58)),
     "beard": ("none", "moustache", "goatee", "full"),
     "mark": ("none", "mole_left", "mole_right", "freckles", "scar", "blush"),

@@ -87,7 +87,7 @@ def _pose(scene: Scene, u: float) -> Pose:
         case "tilts sideways":
             roll += 0.2 * wave
         case "walks right":
-            x += 0.06 * swing
+            x += 0.05 * swing
         case "comes closer":
             size *= 1 + 0.09 * swing
     is_speaking = scene.motion == "speaks up"

@@ -19,6 +19,10 @@ from .scene import COLORS, Scene
 _HEAD_DEPTH = 0.7
 _EYES_Y = -0.08
 _MOUTH_Y = 0.52
+# What all faces have in common.
+_EYE_DISTANCE = 0.33
+_NOSE_WIDTH, _NOSE_LENGTH = 0.12, 0.26
+_LIP_THICKNESS = 0.09
 # The tip of the nose stands out from the head.
 _NOSE_LIFT = 0.2
 _WHITE: Color = (250, 250, 248)
@@ -62,8 +66,8 @@ class Figure:
     def landmarks(self) -> np.ndarray:
         """Eyes, tip of the nose and corners of the mouth, from the left: `[5, 2]` (x, y)."""
         person = self.person
-        eyes = np.array([(-person.eye_distance, _EYES_Y), (person.eye_distance, _EYES_Y)])
-        tip = np.array([(0, _EYES_Y + person.nose_length)])
+        eyes = np.array([(-_EYE_DISTANCE, _EYES_Y), (_EYE_DISTANCE, _EYES_Y)])
+        tip = np.array([(0, _EYES_Y + _NOSE_LENGTH)])
         mouth = np.array([(-person.mouth_width, _MOUTH_Y), (person.mouth_width, _MOUTH_Y)])
         points = [self._on_face(eyes), self._on_face(tip, _NOSE_LIFT), self._on_face(mouth)]
         return np.concatenate(points)
@@ -156,7 +160,7 @@ class Figure:
     def _draw_eyes(self) -> None:
         person = self.person
         for side in (-1, 1):
-            x, size = side * person.eye_distance, person.eye_size
+            x, size = side * _EYE_DISTANCE, person.eye_size
             self._spot(x, _EYES_Y, size * 1.15, shaded(person.skin, 0.6), 0.8)
             self._spot(x, _EYES_Y + 0.01, size * 1.05, _WHITE, 0.75)
             self._spot(x, _EYES_Y + 0.01, size * 0.68, person.eye_color)
@@ -166,16 +170,16 @@ class Figure:
         person = self.person
         color = shaded(person.hair.color, 0.75) if person.hair else (60, 44, 36)
         for side in (-1, 1):
-            inner, outer = (side * (person.eye_distance + d) for d in (-0.13, 0.17))
+            inner, outer = (side * (_EYE_DISTANCE + d) for d in (-0.13, 0.17))
             y = _EYES_Y - person.eye_size - 0.09
-            ends = [(inner, y + person.brow_tilt), (outer, y - person.brow_tilt)]
+            ends = [(inner, y), (outer, y)]
             self._stroke(ends, person.brow_thickness, color)
 
     def _draw_nose(self) -> None:
         person = self.person
-        tip = _EYES_Y + person.nose_length
+        tip = _EYES_Y + _NOSE_LENGTH
         ridge = np.array([(-0.03, _EYES_Y), (0.03, _EYES_Y)])
-        ball = _CIRCLE * (person.nose_width, person.nose_width * 0.55) + (0, tip)
+        ball = _CIRCLE * (_NOSE_WIDTH, _NOSE_WIDTH * 0.55) + (0, tip)
         sides = ball[np.abs(_CIRCLE[:, 1]).argsort(kind="stable")[:2]]
         slope = [self._on_face(ridge), self._on_face(sides[np.argsort(-sides[:, 0])], _NOSE_LIFT)]
         self._fill(np.concatenate(slope), shaded(person.skin, 0.9))
@@ -183,7 +187,7 @@ class Figure:
 
     def _draw_mouth(self) -> None:
         person, gap = self.person, self.pose.mouth_open
-        lips = _CIRCLE * (person.mouth_width, person.lip_thickness + gap) + (0, _MOUTH_Y)
+        lips = _CIRCLE * (person.mouth_width, _LIP_THICKNESS + gap) + (0, _MOUTH_Y)
         self._fill(self._on_face(lips), person.lip_color)
         line = _CIRCLE * (person.mouth_width * 0.8, 0.012 + gap * 0.8) + (0, _MOUTH_Y)
         self._fill(self._on_face(line), shaded(person.lip_color, 0.4))
@@ -200,7 +204,7 @@ class Figure:
         if person.beard == "goatee":
             self._spot(0, _MOUTH_Y + 0.27, 0.17, color, 1.0)
         if person.beard in ("moustache", "full"):
-            y = _MOUTH_Y - person.lip_thickness - 0.05
+            y = _MOUTH_Y - _LIP_THICKNESS - 0.05
             ends = [
                 (-person.mouth_width - 0.04, y + 0.06),
                 (0, y),
@@ -293,7 +297,7 @@ class Figure:
         glasses = self.person.glasses
         if glasses is None:
             return
-        distance = self.person.eye_distance
+        distance = _EYE_DISTANCE
         half = 0.21
         for side in (-1, 1):
             ring = _CIRCLE * half

@@ -27,14 +27,15 @@ PATTERNS = ("plain", "striped", "dotted", "checked", "hilly")
 CLOTHES = ("shirt", "collar", "stripes", "hood")
 LIGHTS: dict[str, tuple[float, float, float]] = {
     "bright": (1.0, 1.0, 1.0),
-    "dim": (0.66, 0.66, 0.68),
-    "warm": (1.0, 0.88, 0.72),
-    "cold": (0.8, 0.92, 1.0),
+    "dim": (0.76, 0.76, 0.78),
+    "warm": (1.0, 0.9, 0.78),
+    "cold": (0.84, 0.94, 1.0),
 }
-# Of the frame's width; the person's middle.
-PLACES: dict[str, float] = {"left": 0.37, "middle": 0.5, "right": 0.63}
+# Of the frame's width; the person's middle. Whole latent cells apart: what the VAE makes of a
+# person then moves with it from cell to cell.
+PLACES: dict[str, float] = {"left": 0.25, "middle": 0.5, "right": 0.75}
 # Half-heights of the head, of the frame's height.
-SHOTS: dict[str, float] = {"near": 0.3, "far": 0.22}
+SHOTS: dict[str, float] = {"near": 0.28, "far": 0.21}
 MOTIONS = (
     "stays still",
     "turns left",
@@ -85,7 +86,7 @@ def split_caption(caption: str) -> tuple[str, str] | None:
 
 
 # How far place and pose may be off what the caption tells: in a photo, as it comes, and in a clip.
-PHOTO_FREEDOM, CLIP_FREEDOM = 1.0, 0.2
+PHOTO_FREEDOM, CLIP_FREEDOM = 1.0, 0.1
 
 # What the caption tells, with its values.
 ATTRIBUTES: dict[str, tuple[Any, ...]] = {
