@@ -257,7 +257,7 @@ def test_workflows_use_core_nodes_and_ours_with_valid_inputs(
 
 def test_every_node_has_a_help_page_that_names_its_inputs(server: Server) -> None:
     nodes = {k: v for k, v in server.object_info().items() if k.startswith("STDRC")}
-    assert len(nodes) == 13
+    assert len(nodes) == 14
     for name, node in nodes.items():
         page = requests.get(f"{server.url}/extensions/{PACK_NAME}/docs/{name}.md", timeout=60)
         assert page.ok, name
