@@ -51,15 +51,18 @@ def test_psnr_is_over_40_db(
     assert 10 * torch.log10(1 / (ours - other).square().mean()) < 30
 
 
+@pytest.mark.parametrize(
+    "over_time", [{}, {"reference_every": 3, "guidance_rescale": 0.5}], ids=str
+)
 def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
-    host: Worker, mini_checkpoint: Path
+    host: Worker, mini_checkpoint: Path, over_time: dict[str, float]
 ):
     photo, frame = (
         torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(side))
         for side in (80, 128)
     )
     asked = {"num_steps": 6, "seed": 4, "num_frames": 17}
-    asked |= {"text_scale": 3.0, "reference_scale": 4.0}
+    asked |= {"text_scale": 3.0, "reference_scale": 4.0} | over_time
     theirs = host(
         "generate.clip", photo=photo, prompt=PROMPT, side_px=128, first_frame=frame, **asked
     )
