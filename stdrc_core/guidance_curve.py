@@ -58,8 +58,8 @@ class GuidanceCurve:
                 )
         if not 0 <= self.end_sigma < self.start_sigma < math.inf:
             raise ValueError(
-                f"a guidance curve went from start_sigma {self.start_sigma} to end_sigma "
-                f"{self.end_sigma}; needs start_sigma above end_sigma, and both 0 or more."
+                f"start_sigma was {self.start_sigma} and end_sigma {self.end_sigma}; a guidance "
+                "curve needs start_sigma above end_sigma, and both 0 or more."
             )
 
     def at(self, sigma: float) -> float:

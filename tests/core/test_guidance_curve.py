@@ -95,5 +95,5 @@ def test_a_scale_that_is_none_is_refused_with_an_example(text: str):
 
 @pytest.mark.parametrize(("start", "end"), [(0.5, 0.5), (0.2, 0.8), (1, -0.1), (math.inf, 0)])
 def test_sigmas_have_to_fall(start: float, end: float):
-    with pytest.raises(ValueError, match=r"^a guidance curve went from .*needs start_sigma above"):
+    with pytest.raises(ValueError, match=r"^start_sigma was .*needs start_sigma above"):
         GuidanceCurve(start=1, end=2, start_sigma=start, end_sigma=end)
