@@ -8,7 +8,7 @@ from comfy_api.latest import ComfyExtension, io
 from ..stdrc_core.mini.shipped import CHECKPOINT
 from .best import STDRCKeepBestIdentity
 from .faces import offer_pack_folder
-from .guider import STDRCThreeStreamGuider, STDRCThreeStreamSampler
+from .guider import STDRCGuidanceCurve, STDRCThreeStreamGuider, STDRCThreeStreamSampler
 from .identity import STDRCArcFaceSimilarity
 from .inspection import STDRCInspect
 from .mini import STDRCMiniCharacter, STDRCMiniPrompt
@@ -24,6 +24,7 @@ NODES: list[type[io.ComfyNode]] = [
     STDRCApplyTASSRoPE,
     STDRCThreeStreamGuider,
     STDRCThreeStreamSampler,
+    STDRCGuidanceCurve,
     STDRCInspect,
     STDRCArcFaceSimilarity,
     STDRCPrepareReferencePhoto,

@@ -2,155 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import comfy.samplers
-import node_helpers
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 from torch import Tensor
 
-from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales, Stream, guide
-from ..stdrc_core.placed import (
-    PlacedReference,
-    in_order,
-    layered_prediction,
-    layers,
-    with_common_scale,
-)
+from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..stdrc_core.guidance_curve import CurveShape, GuidanceCurve
+from ..stdrc_core.guidance_plan import EXACT, GuidancePlan, check_window
+from ..stdrc_core.placed import with_common_scale
 from .checks import check_reference
-from .host import PLACED_REFERENCES, REFERENCE_LATENTS, is_patched
+from .host import is_patched
 from .references import placed_references
+from .three_streams import ThreeStreamGuider
 
-# The streams' names among the host's conditionings; some hooks look for the first two.
-_CONDS = {Stream.TEXT: "positive", Stream.EMPTY: "negative", Stream.REFERENCE: "reference"}
-
-
-class ThreeStreamGuider(comfy.samplers.CFGGuider):
-    """Core's guider with Eq. 13 in place of classifier-free guidance.
-
-    Outside [`start_percent`, `end_percent`] of sampling, text and reference are guided together
-    (s_r = s_y), which saves the text stream.
-    """
-
-    def __init__(
-        self,
-        model: ModelPatcher,
-        scales: GuidanceScales,
-        start_percent: float = 0.0,
-        end_percent: float = 1.0,
-    ) -> None:
-        super().__init__(model)
-        self.scales = scales
-        sampling = model.get_model_object("model_sampling")
-        self.start_sigma = sampling.percent_to_sigma(start_percent)
-        self.end_sigma = sampling.percent_to_sigma(end_percent)
-        # Of references whose scales differ: f_i and the conditioning of v_i, but for the last one.
-        self._part_conds: list[tuple[float, str]] = []
-        self._last_scale = 1.0
-
-    def set_streams(
-        self,
-        positive: list,
-        negative: list,
-        reference: Tensor,
-        placed: Sequence[PlacedReference] = (),
-    ) -> None:
-        """`positive` for vy, with `reference` `[K, C, 1, H, W]` for vyr; `negative` for v0.
-
-        `placed` says where each of the K references stands and how much it counts; one at least
-        does.
-        """
-        text = _without_reference(positive)
-        placed = placed or in_order(len(reference))
-
-        def seeing(indices: list[int]) -> list:
-            seen = {
-                REFERENCE_LATENTS: [reference[index : index + 1] for index in indices],
-                PLACED_REFERENCES: tuple(placed[index] for index in indices),
-            }
-            return node_helpers.conditioning_set_values(text, seen)
-
-        *some, (self._last_scale, everything) = layers(placed)
-        self._part_conds = [
-            (scale, f"{_CONDS[Stream.REFERENCE]} {number}")
-            for number, (scale, _) in enumerate(some, start=1)
-        ]
-        conds = {
-            _CONDS[Stream.TEXT]: text,
-            _CONDS[Stream.EMPTY]: _without_reference(negative),
-            _CONDS[Stream.REFERENCE]: seeing(everything),
-        }
-        for (_, name), (_, indices) in zip(self._part_conds, some, strict=True):
-            conds[name] = seeing(indices)
-        self.inner_set_conds(conds)
-
-    def predict_noise(
-        self,
-        x: Tensor,
-        timestep: Tensor,
-        model_options: dict[str, Any] = {},  # noqa: B006 (the host's own signature)
-        seed: int | None = None,
-    ) -> Tensor:
-        """The guided estimate of the clean latent (the host's `denoised`), shaped as `x`."""
-        scales = self._scales_at(timestep)
-        conds = {stream: self.conds[name] for stream, name in _CONDS.items()}
-        # Some hooks need both sides of the CFG; the host lets them ask for it.
-        runs_empty = scales.runs_empty or model_options.get("disable_cfg1_optimization", False)
-        # Outside of the window all references are guided together, too.
-        in_parts = scales.runs_reference and scales is self.scales and bool(self._part_conds)
-        part_conds = self._part_conds if in_parts else []
-        running = [
-            conds[Stream.REFERENCE] if scales.runs_reference else None,
-            conds[Stream.TEXT] if scales.runs_text or in_parts else None,
-            conds[Stream.EMPTY] if runs_empty else None,
-            *(self.conds[name] for _, name in part_conds),
-        ]
-        reference, text, empty, *parts = comfy.samplers.calc_cond_batch(
-            self.inner_model, running, x, timestep, model_options
-        )
-        if in_parts:
-            factors = [*(scale for scale, _ in part_conds), self._last_scale]
-            reference = layered_prediction(
-                text, list(zip(factors, [*parts, reference], strict=True))
-            )
-
-        def cfg(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
-            return comfy.samplers.cfg_function(
-                self.inner_model,
-                cond,
-                uncond,
-                scale,
-                x,
-                timestep,
-                model_options=model_options,
-                cond=conds[scales.text_side],
-                uncond=conds[Stream.EMPTY] if runs_empty else None,
-            )
-
-        return guide(scales, empty=empty, text=text, reference=reference, cfg=cfg)
-
-    def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
-        # The host drops these after a run that ends well; an error or an interrupt would keep the
-        # loaded model alive for as long as this guider stays in the node cache.
-        try:
-            return super().outer_sample(*args, **kwargs)
-        finally:
-            for name in ("inner_model", "loaded_models"):
-                self.__dict__.pop(name, None)
-
-    def sample(self, *args: Any, **kwargs: Any) -> Tensor:
-        try:
-            return super().sample(*args, **kwargs)
-        finally:
-            self.__dict__.pop("conds", None)
-
-    def _scales_at(self, timestep: Tensor) -> GuidanceScales:
-        if self.end_sigma <= float(timestep[0]) <= self.start_sigma:
-            return self.scales
-        return self.scales.guided_together()
+# What Guidance Curve gives: a GuidanceCurve.
+Curve = io.Custom("STDRC_GUIDANCE_CURVE")
 
 
 def make_guider(
@@ -161,8 +30,12 @@ def make_guider(
     reference: dict[str, Tensor],
     text_scale: float,
     reference_scale: float,
-    start_percent: float = 0.0,
-    end_percent: float = 1.0,
+    start_percent: float = EXACT.start_percent,
+    end_percent: float = EXACT.end_percent,
+    guidance_rescale: float = 0.0,
+    reference_every: int = EXACT.reference_every,
+    text_curve: GuidanceCurve | None = None,
+    reference_curve: GuidanceCurve | None = None,
 ) -> ThreeStreamGuider:
     """Checks the inputs of both nodes and builds the guider; raises ValueError for a bad one."""
     if not is_patched(model):
@@ -176,27 +49,25 @@ def make_guider(
                 f"{name} is an empty conditioning; needs an encoded prompt: connect a text encoder "
                 "(an empty text is fine)."
             )
-    if not 0 <= start_percent <= end_percent <= 1:
-        raise ValueError(
-            f"start_percent was {start_percent} and end_percent {end_percent}; needs "
-            "0 <= start_percent <= end_percent <= 1."
-        )
+    check_window(start_percent, end_percent)
     samples = reference["samples"]
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
-    reference_scale, placed = with_common_scale(reference_scale, placed_references(reference))
-    scales = GuidanceScales(text=text_scale, reference=reference_scale)
-    guider = ThreeStreamGuider(model, scales, start_percent, end_percent)
+    reference_scale, placed = with_common_scale(
+        reference_scale if reference_curve is None else reference_curve,
+        placed_references(reference),
+    )
+    sampling = model.get_model_object("model_sampling")
+    guidance = GuidancePlan(
+        text=text_scale if text_curve is None else text_curve,
+        reference=reference_scale,
+        start_sigma=sampling.percent_to_sigma(start_percent),
+        end_sigma=sampling.percent_to_sigma(end_percent),
+        rescale=guidance_rescale,
+        reference_every=reference_every,
+    )
+    guider = ThreeStreamGuider(model, guidance)
     guider.set_streams(positive, negative, samples, placed)
     return guider
-
-
-def _without_reference(conditioning: list) -> list:
-    """Neither v0 nor vy may see a reference, whatever nodes stand before this one."""
-    ours = (REFERENCE_LATENTS, PLACED_REFERENCES)
-    return [
-        [cross_attn, {key: value for key, value in options.items() if key not in ours}]
-        for cross_attn, options in conditioning
-    ]
 
 
 def _stream_inputs() -> list[io.Input]:
@@ -257,8 +128,101 @@ def _window_inputs() -> list[io.Input]:
                 "together (reference_scale = text_scale), which saves a stream."
             ),
         )
-        for name, default, word in (("start_percent", 0.0, "from"), ("end_percent", 1.0, "until"))
+        for name, default, word in (
+            ("start_percent", EXACT.start_percent, "from"),
+            ("end_percent", EXACT.end_percent, "until"),
+        )
     ]
+
+
+def _over_time_inputs() -> list[io.Input]:
+    """Last, as workflows save widgets by their position."""
+    return [
+        io.Float.Input(
+            "guidance_rescale",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip=(
+                "Brings the contrast of the guided result back to that of the prediction with text "
+                "and reference (Lin et al. 2024): 1 fully, 0 is off. LTX-2's own pipeline has 0.7."
+            ),
+        ),
+        io.Int.Input(
+            "reference_every",
+            optional=True,
+            default=EXACT.reference_every,
+            min=1,
+            max=64,
+            advanced=True,
+            tooltip=(
+                "The reference's direction is computed every so many steps and used again between, "
+                "which saves the reference's stream there. 1 is exact."
+            ),
+        ),
+        *(
+            Curve.Input(
+                f"{name}_curve",
+                optional=True,
+                tooltip=f"From Guidance Curve; takes the place of {name}_scale.",
+            )
+            for name in ("text", "reference")
+        ),
+    ]
+
+
+class STDRCGuidanceCurve(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        sigma = {"min": 0.0, "max": 1.0, "step": 0.01, "advanced": True}
+        value = {"min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}
+        return io.Schema(
+            node_id="STDRCGuidanceCurve",
+            display_name="Guidance Curve",
+            category="ST-DRC",
+            description=(
+                "A guidance scale that changes while sampling, as a function of the noise level "
+                "sigma. For the text_curve or reference_curve of the three-stream nodes."
+            ),
+            search_aliases=["st-drc", "cfg schedule", "dynamic cfg", "guidance schedule"],
+            inputs=[
+                io.Float.Input(
+                    "start", default=TEXT_SCALE, **value, tooltip="The scale at high noise."
+                ),
+                io.Float.Input(
+                    "end",
+                    default=1.0,
+                    **value,
+                    tooltip="The scale at low noise. Where text_scale is 1, v0 does not run.",
+                ),
+                io.Combo.Input(
+                    "shape",
+                    options=[str(shape) for shape in CurveShape],
+                    default=str(CurveShape.LINEAR),
+                    tooltip="early and late say when most of the change happens.",
+                ),
+                io.Float.Input(
+                    "start_sigma",
+                    default=1.0,
+                    **sigma,
+                    tooltip="Above this noise level the scale is start. Sampling begins at 1.",
+                ),
+                io.Float.Input(
+                    "end_sigma",
+                    default=0.0,
+                    **sigma,
+                    tooltip="Below this noise level the scale is end. Sampling ends at 0.",
+                ),
+            ],
+            outputs=[Curve.Output(display_name="curve")],
+        )
+
+    @classmethod
+    def execute(cls, shape: str, **numbers: float) -> io.NodeOutput:
+        return io.NodeOutput(GuidanceCurve(shape=CurveShape(shape), **numbers))
 
 
 class STDRCThreeStreamGuider(io.ComfyNode):
@@ -273,7 +237,7 @@ class STDRCThreeStreamGuider(io.ComfyNode):
                 "For SamplerCustomAdvanced."
             ),
             search_aliases=["st-drc", "reference", "identity", "cfg", "dual cfg"],
-            inputs=[*_stream_inputs(), *_scale_inputs(), *_window_inputs()],
+            inputs=[*_stream_inputs(), *_scale_inputs(), *_window_inputs(), *_over_time_inputs()],
             outputs=[io.Guider.Output(display_name="guider")],
         )
 
@@ -305,6 +269,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
                 io.Sigmas.Input("sigmas"),
                 io.Latent.Input("latent_image", tooltip="The video latent to sample."),
                 *_window_inputs(),
+                *_over_time_inputs(),
             ],
             outputs=[
                 io.Latent.Output(display_name="output"),

@@ -73,6 +73,11 @@ class GuidanceScales:
             return Stream.TEXT
         return Stream.REFERENCE if self.runs_reference else Stream.EMPTY
 
+    @property
+    def positive(self) -> Stream:
+        """The stream that sees the most of those that run."""
+        return Stream.REFERENCE if self.runs_reference else self.text_side
+
     def guided_together(self) -> GuidanceScales:
         """Text and reference as one condition, s_r = s_y: vy drops out."""
         return GuidanceScales(text=self.text, reference=self.text)
@@ -102,6 +107,23 @@ def guide(
     if scales.runs_text and scales.runs_reference:
         guided = guided + scales.reference * (reference - text)
     return guided
+
+
+def rescale(guided: Tensor, positive: Tensor, phi: float) -> Tensor:
+    """Guidance rescale (Lin et al. 2024, arXiv 2305.08891, Eq. 15-16), on clean estimates:
+
+        x <- phi x std(x_pos) / std(x) + (1 - phi) x
+
+    `guided` x and `positive` x_pos `[B, ...]`, the standard deviations per sample; phi in [0, 1],
+    0 is off. Of three streams the positive one is vyr (`GuidanceScales.positive`): our choice. That
+    clean estimates are rescaled, not velocities, is that of LTX-2's own pipeline.
+    """
+    if phi == 0:
+        return guided
+    axes = tuple(range(1, guided.ndim))
+    std = guided.float().std(axes, keepdim=True)
+    ratio = positive.float().std(axes, keepdim=True) / std.where(std > 0, 1)
+    return (guided * (phi * ratio + (1 - phi))).to(guided.dtype)
 
 
 def _is_zero(weight: float) -> bool:

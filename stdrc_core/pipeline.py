@@ -11,10 +11,12 @@ from torch import Tensor
 
 from .backbone import VideoBackbone
 from .grid import LTX_SCALE_FACTORS, latent_grid
-from .guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales
+from .guidance import REFERENCE_SCALE, TEXT_SCALE
+from .guidance_curve import Scale
+from .guidance_plan import EXACT, GuidancePlan, check_window
 from .layout import Placement
 from .reference import ReferenceTimestep
-from .sampling import sample, sigma_schedule
+from .sampling import percent_to_sigma, sample, sigma_schedule
 from .vae import VideoVAE
 from .video import check_num_frames
 
@@ -29,11 +31,17 @@ class Shot:
     fps: float = 24.0
     seed: int = 0
     num_steps: int = 30
-    text_scale: float = TEXT_SCALE
-    reference_scale: float = REFERENCE_SCALE
+    text_scale: Scale = TEXT_SCALE
+    reference_scale: Scale = REFERENCE_SCALE
+    start_percent: float = EXACT.start_percent
+    """From this part of sampling on, text and reference are guided separately, else together."""
+    end_percent: float = EXACT.end_percent
+    guidance_rescale: float = 0.0
+    reference_every: int = EXACT.reference_every
 
     def __post_init__(self) -> None:
-        """Raises ValueError for sizes that the VAE cannot make, or a frame rate not above 0."""
+        """Raises ValueError for sizes that the VAE cannot make, a frame rate not above 0, or
+        guidance out of its ranges."""
         check_num_frames(self.num_frames)
         for name in ("height", "width"):
             side, step = getattr(self, name), getattr(LTX_SCALE_FACTORS, name)
@@ -41,10 +49,19 @@ class Shot:
                 raise ValueError(f"{name} was {side}; needs a multiple of {step} pixels.")
         if not 0 < self.fps < float("inf"):
             raise ValueError(f"fps was {self.fps}; needs a frame rate above 0.")
+        check_window(self.start_percent, self.end_percent)
+        self.guidance()
 
-    @property
-    def scales(self) -> GuidanceScales:
-        return GuidanceScales(text=self.text_scale, reference=self.reference_scale)
+    def guidance(self) -> GuidancePlan:
+        """Raises ValueError for numbers out of their ranges."""
+        return GuidancePlan(
+            text=self.text_scale,
+            reference=self.reference_scale,
+            start_sigma=percent_to_sigma(self.start_percent),
+            end_sigma=percent_to_sigma(self.end_percent),
+            rescale=self.guidance_rescale,
+            reference_every=self.reference_every,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +109,15 @@ class Pipeline:
         `first_frames` `[B, h, w, 3]` in [0, 1] are what the clips begin with (image to video): each
         is the first latent frame, clean at timestep 0 as in LTX's in-place conditioning.
         """
+        grid = latent_grid(shot.num_frames, shot.height, shot.width)
+        sigmas = sigma_schedule(shot.num_steps, grid.num_tokens)
         reference = None
-        if shot.scales.runs_reference:
+        if shot.guidance().needs_reference(sigmas):
             reference = self.vae.encode_photos(photos, shot.height, shot.width, self.device)
         first = None
         if first_frames is not None:
             frames = first_frames.split(1)
             first = self.vae.encode_photos(frames, shot.height, shot.width, self.device)
-        grid = latent_grid(shot.num_frames, shot.height, shot.width)
         shape = (1, self.vae.latent_channels, grid.num_frames, grid.height, grid.width)
         noise = torch.cat(
             [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -107,11 +125,11 @@ class Pipeline:
         latents = sample(
             partial(self._velocity, shot.fps, 0 if first is None else 1),
             noise.to(self.device),
-            sigma_schedule(shot.num_steps, noise[0, 0].numel()),
+            sigmas,
             text=contexts.to(self.device),
             empty=self.empty_context.expand(len(seeds), -1, -1),
             reference=reference,
-            scales=shot.scales,
+            guidance=shot.guidance(),
             first=first,
             on_step=on_step,
         )

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from .guidance_curve import Scale
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedReference:
@@ -59,8 +61,8 @@ def layers(references: Sequence[PlacedReference]) -> list[tuple[float, list[int]
 
 
 def with_common_scale(
-    reference_scale: float, references: Sequence[PlacedReference]
-) -> tuple[float, tuple[PlacedReference, ...]]:
+    reference_scale: Scale, references: Sequence[PlacedReference]
+) -> tuple[Scale, tuple[PlacedReference, ...]]:
     """s_r and the references; a scale that all of them share goes into s_r, and costs no stream."""
     scales = {each.scale for each in references}
     if len(scales) != 1:

@@ -9,10 +9,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .flow import resolution_shift
-from .guidance import GuidanceScales, guide
+from .flow import clean_estimate, resolution_shift
+from .guidance import Stream, guide, rescale
+from .guidance_plan import GuidancePlan, KeptDirection
 
 DEFAULT_TERMINAL = 0.1
+# ComfyUI's shift of LTX models, by which parts of sampling become sigmas.
+_PERCENT_SHIFT = 2.37
 
 # (noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,1,H,W] or None) -> velocity
 Velocity = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -41,6 +44,14 @@ def sigma_schedule(
     return torch.cat((sigmas.float(), torch.zeros(1)))
 
 
+def percent_to_sigma(percent: float) -> float:
+    """The sigma where this part of sampling, in [0, 1], is over, as ComfyUI counts for LTX."""
+    if percent in (0, 1):
+        return 1.0 - percent
+    shift = math.exp(_PERCENT_SHIFT)
+    return shift / (shift + (1 / (1 - percent) - 1))
+
+
 @torch.no_grad()
 def sample(
     velocity: Velocity,
@@ -50,7 +61,7 @@ def sample(
     text: Tensor,
     empty: Tensor,
     reference: Tensor | None,
-    scales: GuidanceScales,
+    guidance: GuidancePlan,
     first: Tensor | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
@@ -62,22 +73,39 @@ def sample(
     in all steps, and `velocity` has to take it as clean.
     `on_step(i, denoised)` sees each step's estimate of the clean latent. Returns the sampled one.
 
-    Raises ValueError where the scales need a reference and there is none.
+    Raises ValueError where the guidance needs a reference and there is none.
     """
-    if reference is None and scales.runs_reference:
+    if reference is None and guidance.needs_reference(sigmas):
         raise ValueError(
-            f"reference is missing and reference_scale was {scales.reference}; needs the latent of "
-            "a photo, or reference_scale 0."
+            f"reference is missing and reference_scale was {guidance.reference}; needs the latent "
+            "of a photo, or reference_scale 0."
         )
+    kept = KeptDirection(guidance.reference_every)
+
+    def guided_velocity(latent: Tensor, sigma: Tensor) -> Tensor:
+        t = sigma.to(latent).expand(latent.shape[0])
+        scales = guidance.at(float(sigma))
+        v0 = velocity(latent, t, empty, None) if scales.runs_empty else None
+        vy = velocity(latent, t, text, None) if scales.runs_text else None
+        # Where the weight of vy is 0, vyr itself is guided by: there is no direction to keep.
+        takes_direction = scales.runs_text and scales.runs_reference
+        direction = kept.at(float(sigma), sigmas) if takes_direction else None
+        if direction is not None:
+            vyr = vy + direction
+        else:
+            vyr = velocity(latent, t, text, reference) if scales.runs_reference else None
+            if takes_direction:
+                kept.keep(vyr - vy, float(sigma), sigmas)
+        guided = guide(scales, empty=v0, text=vy, reference=vyr)
+        if guidance.rescale == 0:
+            return guided
+        positive = {Stream.EMPTY: v0, Stream.TEXT: vy, Stream.REFERENCE: vyr}[scales.positive]
+        clean = (clean_estimate(latent, v, t) for v in (guided, positive))
+        return (latent - rescale(*clean, guidance.rescale)) / sigma.to(latent)
+
     latent = noise if first is None else _beginning_with(first, noise)
     for i, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
-        t = sigma.to(latent).expand(latent.shape[0])
-        guided = guide(
-            scales,
-            empty=velocity(latent, t, empty, None) if scales.runs_empty else None,
-            text=velocity(latent, t, text, None) if scales.runs_text else None,
-            reference=velocity(latent, t, text, reference) if scales.runs_reference else None,
-        )
+        guided = guided_velocity(latent, sigma)
         if first is not None:
             guided = _beginning_with(torch.zeros_like(first), guided)
         if on_step is not None:

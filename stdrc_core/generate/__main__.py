@@ -97,8 +97,13 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--steps", dest="num_steps", type=int, default=30)
     paper = "by default what the weights say, else the paper's"
-    add("--text-scale", type=float, help=f"s_y; {paper} {TEXT_SCALE}")
-    add("--reference-scale", type=float, help=f"s_r; {paper} {REFERENCE_SCALE}")
+    curve = "a number, or a curve over sigma such as 5:1:cosine"
+    add("--text-scale", help=f"s_y, {curve}; {paper} {TEXT_SCALE}")
+    add("--reference-scale", help=f"s_r, as s_y; {paper} {REFERENCE_SCALE}")
+    add("--start-percent", type=float, help="the two are guided separately from here, in [0, 1]")
+    add("--end-percent", type=float, help="until here; outside, together")
+    add("--guidance-rescale", type=float, help="phi of Lin et al. 2024, in [0, 1]; 0 is off")
+    add("--reference-every", type=int, help="steps from one computed vyr - vy to the next")
     add("--frames", dest="num_frames", type=int, help="8n + 1")
     add("--height", type=int, help="pixels, a multiple of 32")
     add("--width", type=int, help="pixels, a multiple of 32")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..guidance_curve import read_scale
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
 from ..pipeline import Shot
@@ -17,6 +18,8 @@ from ..trained_for import TrainedFor
 
 # What LTX-2.3 makes well, within reach of one large GPU.
 _LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768}
+# Of a shot's fields, those that may be curves.
+_SCALES = ("text_scale", "reference_scale")
 _MINIATURE_SHOT = {"num_frames": NUM_FRAMES, "height": SIDE_PX, "width": SIDE_PX, "fps": FPS}
 
 
@@ -61,7 +64,7 @@ def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
     given = {key: getattr(args, key) for key in (f.name for f in dataclasses.fields(Shot))}
     defaults = _MINIATURE_SHOT if args.text_encoder == MINIATURE else _LTX_SHOT
     if facts is not None:
-        scales = {"text_scale": facts.text_scale, "reference_scale": facts.reference_scale}
+        scales = {key: getattr(facts, key) for key in _SCALES}
         defaults = defaults | scales
     common = defaults | {key: value for key, value in given.items() if value is not None}
     if args.batch is None:
@@ -71,7 +74,7 @@ def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
                 "give --batch."
             )
         name = args.name or f"{args.reference.stem}_{args.seed}"
-        shot = Shot(**common)
+        shot = _shot(common)
         return [
             Job(
                 name=name,
@@ -103,12 +106,13 @@ def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str,
     try:
         values = json.loads(line)
         reference, prompt = args.batch.parent / values.pop("reference"), values.pop("prompt")
-        shot = Shot(**common | {key: values[key] for key in values if key != "name"})
+        asked = {key: values[key] for key in values if key != "name"}
+        shot = _shot(common | asked)
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{where} could not be used ({error}); needs a JSON object with reference, prompt and "
-            "perhaps name, seed, num_steps, num_frames, height, width, fps, text_scale or "
-            "reference_scale."
+            "perhaps name, seed, num_steps, num_frames, height, width, fps, text_scale, "
+            "reference_scale, start_percent, end_percent, guidance_rescale or reference_every."
         ) from error
     name = values.get("name", f"{reference.stem}_{shot.seed}")
     return Job(
@@ -119,6 +123,10 @@ def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str,
         weights=_weights(args),
         staging=_staging(args),
     )
+
+
+def _shot(values: dict[str, Any]) -> Shot:
+    return Shot(**values | {key: read_scale(values[key]) for key in _SCALES if key in values})
 
 
 def _staging(args: argparse.Namespace) -> Staging | None:

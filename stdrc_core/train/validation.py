@@ -29,7 +29,7 @@ from torch.distributed.fsdp import FSDPModule
 from ..faces.finder import FaceFinder
 from ..faces.similarity import face_sim, largest_embeddings, spread
 from ..grid import latent_grid
-from ..guidance import GuidanceScales
+from ..guidance_plan import GuidancePlan
 from ..levels import to_levels
 from ..reference import fit_reference, load_opaque_photo
 from ..sampling import sample, sigma_schedule
@@ -140,7 +140,7 @@ class Validator:
         self.model, self.vae, self.empty_context = model, vae, empty_context
         self.cases, self.faces, self.fps = cases, faces, manifest.fps
         self.show, self.is_main = show, is_main
-        self.scales = GuidanceScales(
+        self.guidance = GuidancePlan(
             text=self.section.text_scale, reference=self.section.reference_scale
         )
         self.num_frames = self.section.num_frames or manifest.num_frames
@@ -197,15 +197,17 @@ class Validator:
         generator = torch.Generator().manual_seed(case.item.seed)
         noise = torch.randn(self.latent_shape, generator=generator)
         encode = ReferenceEncoder(self.vae, self.height, self.width, device)
+        sigmas = sigma_schedule(self.section.num_steps, noise[0, 0].numel())
+        has_reference = self.guidance.needs_reference(sigmas)
         with _undisturbed(self.model, device):
             return sample(
                 lambda *group: self.model([group])[0].float(),
                 noise.to(device),
-                sigma_schedule(self.section.num_steps, noise[0, 0].numel()),
+                sigmas,
                 text=case.context[None].to(device),
                 empty=self.empty_context[None].to(device),
-                reference=encode([case.photo]) if self.scales.runs_reference else None,
-                scales=self.scales,
+                reference=encode([case.photo]) if has_reference else None,
+                guidance=self.guidance,
             )
 
     @torch.no_grad()

@@ -14,6 +14,9 @@ from PIL import Image
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.generate.__main__ import main, make_parser, run
+from stdrc_core.generate.jobs import read_jobs
+from stdrc_core.guidance import REFERENCE_SCALE
+from stdrc_core.guidance_curve import CurveShape, GuidanceCurve
 from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, Scene
@@ -129,6 +132,8 @@ def test_a_seed_is_a_clip_and_the_photo_counts(tmp_path: Path, mini_checkpoint: 
         (["--reference", "PHOTO", "--prompt", "a", "--lora", "gone.st"], "gone.st could not be"),
         (["--reference", "PHOTO", "--prompt", "a", "--device", "tpu9"], "device was 'tpu9'"),
         (["--batch", "gone.jsonl"], "gone.jsonl could not be read"),
+        (["--reference", "PHOTO", "--prompt", "a", "--text-scale", "much"], "scale was 'much'"),
+        (["--reference", "PHOTO", "--prompt", "a", "--reference-every", "0"], "_every was 0"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
@@ -166,3 +171,21 @@ def test_a_batch_that_cannot_be_used_is_told(
     with pytest.raises(ValueError, match=r"batch .*jobs\.jsonl") as raised:
         run(make_parser().parse_args(command))
     assert says in str(raised.value)
+
+
+def test_guidance_over_time_on_the_command_line_and_in_a_batch(tmp_path: Path):
+    curve = GuidanceCurve(start=5, end=1, shape=CurveShape.COSINE)
+    asked = ["--text-scale", "5:1:cosine", "--reference-every", "3", "--guidance-rescale", "0.7"]
+    alone = ["--reference", "a.png", "--prompt", "a person"]
+    (job,) = read_jobs(make_parser().parse_args([*asked, *alone, "--end-percent", "0.6"]), None)
+    shot = job.shot
+    assert (shot.text_scale, shot.reference_scale) == (curve, REFERENCE_SCALE)
+    assert (shot.reference_every, shot.guidance_rescale, shot.end_percent) == (3, 0.7, 0.6)
+    # What was asked comes back from its file as it was: a batch goes on by it.
+    assert json.loads(json.dumps(job.asked())) == job.asked()
+    line = {"reference": "a.png", "prompt": "a person", "reference_scale": "7:2"}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(line | {"reference_every": 2}))
+    batch = ["--batch", str(tmp_path / "jobs.jsonl")]
+    (job,) = read_jobs(make_parser().parse_args([*asked, *batch]), None)
+    assert (job.shot.text_scale, job.shot.reference_every) == (curve, 2)
+    assert job.shot.reference_scale == GuidanceCurve(start=7, end=2)

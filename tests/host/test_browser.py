@@ -198,6 +198,26 @@ def test_a_workflow_saved_before_auto_keeps_its_choice(page: Any) -> None:
     assert (inputs["placement"], inputs["reference_timestep"]) == ("overlap", "shared")
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_saved_before_guidance_over_time_keeps_its_values_and_links(
+    page: Any, workflow: Path
+) -> None:
+    graph = json.loads(workflow.read_text())
+    for node in graph["nodes"]:
+        if node["type"].startswith("STDRCThreeStream"):
+            # Widgets are saved by position, and the newest two stand last.
+            del node["widgets_values"][-2:]
+    page.evaluate("(graph) => app.loadGraphData(graph)", graph)
+    page.wait_for_timeout(1000)
+    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
+    saved = json.loads((workflow.parent / "api" / workflow.name).read_text())
+    ours = {k: v for k, v in prompt.items() if v["class_type"].startswith("STDRCThreeStream")}
+    assert ours
+    for key, node in ours.items():
+        # The exact guidance of then is the default of now.
+        assert node["inputs"] == saved[key]["inputs"]
+
+
 def test_template_browser_offers_the_workflows(server: Server) -> None:
     import requests
 

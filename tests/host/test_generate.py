@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from comfyui import Worker
 
 from stdrc_core.backbone import load_backbone
+from stdrc_core.guidance_curve import read_scale
 from stdrc_core.mini.text import MiniatureText
 from stdrc_core.pipeline import Pipeline, Shot
 from stdrc_core.vae import load_vae
@@ -49,15 +51,18 @@ def test_psnr_is_over_40_db(
     assert 10 * torch.log10(1 / (ours - other).square().mean()) < 30
 
 
+@pytest.mark.parametrize(
+    "over_time", [{}, {"reference_every": 3, "guidance_rescale": 0.5}], ids=str
+)
 def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
-    host: Worker, mini_checkpoint: Path
+    host: Worker, mini_checkpoint: Path, over_time: dict[str, float]
 ):
     photo, frame = (
         torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(side))
         for side in (80, 128)
     )
     asked = {"num_steps": 6, "seed": 4, "num_frames": 17}
-    asked |= {"text_scale": 3.0, "reference_scale": 4.0}
+    asked |= {"text_scale": 3.0, "reference_scale": 4.0} | over_time
     theirs = host(
         "generate.clip", photo=photo, prompt=PROMPT, side_px=128, first_frame=frame, **asked
     )
@@ -68,3 +73,34 @@ def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
     assert 10 * torch.log10(1 / (ours - theirs).square().mean()) > 40
     without = pipeline.many([photo], context, shot, [4])[0]
     assert 10 * torch.log10(1 / (ours - without).square().mean()) < 30
+
+
+def test_guidance_over_time_is_that_of_the_nodes(host: Worker, mini_checkpoint: Path):
+    photo = torch.rand(1, 80, 60, 3, generator=torch.Generator().manual_seed(1))
+    asked = {"num_steps": 8, "seed": 5, "num_frames": 17, "reference_scale": 7.5}
+    over_time = {"start_percent": 0.2, "end_percent": 0.95, "guidance_rescale": 0.7}
+    over_time |= {"reference_every": 2}
+    curve = {"start": 5.0, "end": 1.0, "shape": "cosine", "start_sigma": 0.95, "end_sigma": 0.5}
+    theirs = host(
+        "generate.clip",
+        photo=photo,
+        prompt=PROMPT,
+        side_px=128,
+        text_scale=5.0,
+        text_curve=curve,
+        **asked,
+        **over_time,
+    )
+    pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)
+    shot = Shot(
+        height=128, width=128, text_scale=read_scale("5:1:cosine:0.95:0.5"), **asked, **over_time
+    )
+    ours = pipeline(photo, context, shot)
+    assert 10 * torch.log10(1 / (ours - theirs).square().mean()) > 40
+    for name in over_time:
+        other = pipeline(photo, context, replace(shot, **{name: getattr(plain_shot(), name)}))
+        assert not torch.allclose(other, ours, atol=1e-3), name
+
+
+def plain_shot() -> Shot:
+    return Shot(num_frames=17, height=128, width=128)

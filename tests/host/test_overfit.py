@@ -16,7 +16,7 @@ from train.overfit import (
     Overfit,
 )
 
-from stdrc_core.guidance import GuidanceScales
+from stdrc_core.guidance_plan import GuidancePlan
 from stdrc_core.mini.text import MiniatureText
 from stdrc_core.sampling import sample
 
@@ -71,7 +71,7 @@ def test_the_host_samples_what_the_trainer_samples(
             text=text.encode(CAPTION)[None],
             empty=text.encode("")[None],
             reference=overfit.reference(person),
-            scales=GuidanceScales(text=TEXT_SCALE, reference=REFERENCE_SCALE),
+            guidance=GuidancePlan(text=TEXT_SCALE, reference=REFERENCE_SCALE),
         )
         theirs = sampled[person]["latent"]
         assert (ours - theirs).norm() / theirs.norm() < 1e-4

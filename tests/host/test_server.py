@@ -255,9 +255,26 @@ def test_workflows_use_core_nodes_and_ours_with_valid_inputs(
         assert inputs <= required | optional, (class_type, inputs - required - optional)
 
 
+def test_a_guidance_curve_goes_through_the_queue(server: Server) -> None:
+    workflow = mini_workflow()
+    sampler = next(v for v in workflow.values() if v["class_type"] == "STDRCThreeStreamSampler")
+    curve = {"start": 3.0, "end": 1.0, "shape": "late", "start_sigma": 1.0, "end_sigma": 0.5}
+    workflow["curve"] = {"class_type": "STDRCGuidanceCurve", "inputs": curve}
+    sampler["inputs"] |= {
+        "text_curve": ["curve", 0],
+        "reference_curve": ["curve", 0],
+        "guidance_rescale": 0.7,
+        "reference_every": 3,
+    }
+    history, _ = server.run(workflow)
+    assert history["status"]["status_str"] == "success", history["status"]
+    (video,) = saved_videos(history, server.base)
+    check_video(video)
+
+
 def test_every_node_has_a_help_page_that_names_its_inputs(server: Server) -> None:
     nodes = {k: v for k, v in server.object_info().items() if k.startswith("STDRC")}
-    assert len(nodes) == 13
+    assert len(nodes) == 14
     for name, node in nodes.items():
         page = requests.get(f"{server.url}/extensions/{PACK_NAME}/docs/{name}.md", timeout=60)
         assert page.ok, name

@@ -48,8 +48,9 @@ def test_guides_of_any_strength(host: Worker, strength: float) -> None:
     assert set(got["frames"]) == {T + 1, T + 2}
 
 
-def test_a_batch_equals_its_videos_one_by_one(host: Worker) -> None:
-    got = host("together.batch")
+@pytest.mark.parametrize("inputs", [{}, {"reference_every": 2, "guidance_rescale": 0.7}], ids=str)
+def test_a_batch_equals_its_videos_one_by_one(host: Worker, inputs: dict[str, float]) -> None:
+    got = host("together.batch", **inputs)
     assert torch.allclose(got["batch"], got["singles"], rtol=1e-4, atol=1e-4)
     assert not torch.allclose(got["batch"][0], got["batch"][1], rtol=1e-2, atol=1e-2)
 

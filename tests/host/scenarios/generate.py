@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nodes
 from scenarios import world
 from torch import Tensor
@@ -17,8 +19,16 @@ def clip(
     text_scale: float,
     reference_scale: float,
     first_frame: Tensor | None = None,
+    text_curve: dict[str, Any] | None = None,
+    **over_time: float,
 ) -> Tensor:
-    """`[F, h, w, 3]` in [0, 1]; `first_frame` `[1, h, w, 3]` is core's in-place conditioning."""
+    """`[F, h, w, 3]` in [0, 1]; `first_frame` `[1, h, w, 3]` is core's in-place conditioning.
+
+    `text_curve` are the inputs of Guidance Curve, `over_time` more of the guider's.
+    """
+    more: dict[str, Any] = dict(over_time)
+    if text_curve is not None:
+        (more["text_curve"],) = world.node("STDRCGuidanceCurve", **text_curve)
     video = world.node(
         "EmptyLTXVLatentVideo", width=side_px, height=side_px, length=num_frames, batch_size=1
     )[0]
@@ -40,6 +50,7 @@ def clip(
         negative=world.conditioning(""),
         text_scale=text_scale,
         reference_scale=reference_scale,
+        **more,
     )
     output, _ = world.node(
         "SamplerCustomAdvanced",

@@ -190,3 +190,100 @@ def hooks(text_scale: float, reference_scale: float) -> dict[str, Any]:
         )
         results.append(output["samples"])
     return {"plain": results[0], "hooked": results[1], "seen": seen}
+
+
+def over_time(sampler: str = "euler", steps: int = 3, **inputs: Any) -> dict[str, Any]:
+    """A run of the guider; `curves` are Guidance Curve nodes by the guider's input."""
+    recorder = world.Recorder()
+    curves = {
+        name: world.node("STDRCGuidanceCurve", **options)[0]
+        for name, options in inputs.pop("curves", {}).items()
+    }
+    guider = world.three_streams(
+        recorder.record(world.patched()), world.latent([1, 128, 1, H, W]), **inputs, **curves
+    )
+    outputs = []
+    for _ in range(2):
+        output, _ = world.node(
+            "SamplerCustomAdvanced",
+            noise=world.node("RandomNoise", noise_seed=3)[0],
+            guider=guider,
+            sampler=world.sampler(sampler),
+            sigmas=world.sigmas(steps),
+            latent_image=world.empty_video(T, H, W),
+        )
+        outputs.append(output["samples"])
+    return {
+        "output": outputs[0],
+        "again": outputs[1],
+        "sigmas": world.sigmas(steps),
+        # Of both runs: the highest timestep and whether the reference was there, of each video.
+        "calls": [
+            [float(call["timestep"].max()), call["video"].shape[2] == T + 1]
+            for call in recorder.calls
+            for _ in range(call["video"].shape[0])
+        ],
+    }
+
+
+def streams_at(latent: Tensor, sigma: float) -> dict[str, Tensor]:
+    """v0, vy and vyr of `latent` at `sigma`, each by core's CFGGuider at scale 1 on one step to 0.
+
+    Such a step ends at the estimate of the clean latent, x - sigma v.
+    """
+    conditions = _conditions(world.latent([1, 128, 1, H, W]))
+    model, found = world.patched(), {}
+    for name, positive in conditions.items():
+        (guider,) = world.node(
+            "CFGGuider", model=model, positive=positive, negative=conditions["empty"], cfg=1.0
+        )
+        clean = guider.sample(
+            latent / sigma, torch.zeros_like(latent), world.sampler(), torch.tensor([sigma, 0.0])
+        )
+        found[name] = (latent - clean.cpu()) / sigma
+    return found
+
+
+def by_hand(
+    s_y: list[float], s_r: list[float], every: int, phi: float, start: int, end: int
+) -> Tensor:
+    """Euler steps with Eq. 13 written out on core's own streams; scales by step.
+
+    Steps outside of `start` to `end` have s_r = s_y and compute their own direction.
+    """
+    steps = len(s_y)
+    sigmas = world.sigmas(steps).tolist()
+    latent = torch.randn([1, 128, T, H, W], generator=torch.Generator().manual_seed(3))
+    direction = None
+    for i in range(steps):
+        v = streams_at(latent, sigmas[i])
+        inside = start <= i <= end
+        if not inside or (i - start) % every == 0:
+            direction = v["both"] - v["text"]
+        push = s_r[i] if inside else s_y[i]
+        guided = v["empty"] + s_y[i] * (v["text"] - v["empty"]) + push * direction
+        clean = latent - sigmas[i] * guided
+        positive = latent - sigmas[i] * (v["text"] + direction)
+        clean = clean * (phi * positive.std() / clean.std() + 1 - phi)
+        latent = latent + (sigmas[i + 1] - sigmas[i]) * (latent - clean) / sigmas[i]
+    return latent
+
+
+def audio_and_video_rescaled() -> dict[str, list[Tensor]]:
+    """One step to sigma 0 of a packed latent: the guided estimates and the positive ones."""
+    (video,) = world.node(
+        "LTXVConcatAVLatent",
+        video_latent=world.empty_video(T, H, W),
+        audio_latent={"samples": torch.zeros(1, 8, 12, 16)},
+    )
+    options = {
+        "guided": {"guidance_rescale": 1.0},
+        "plain": {},
+        "positive": {"text_scale": 1.0, "reference_scale": 1.0},
+    }
+    found = {}
+    for name, inputs in options.items():
+        guider = world.three_streams(world.patched(), world.latent([1, 128, 1, H, W]), **inputs)
+        output = world.run_guider(guider, video, steps=1)
+        found[name] = [each.clone() for each in output.unbind()]
+    return found

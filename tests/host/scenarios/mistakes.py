@@ -153,6 +153,12 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "text scale": lambda: _run(text_scale=float("nan")),
     "reference scale": lambda: _run(reference_scale=float("inf")),
     "window": lambda: _run(start_percent=0.8, end_percent=0.2),
+    "rescale": lambda: _run(guidance_rescale=1.5),
+    "reference every": lambda: _run(reference_every=0),
+    "curve that does not fall": lambda: world.node(
+        "STDRCGuidanceCurve", start_sigma=0.2, end_sigma=0.9
+    ),
+    "curve to nowhere": lambda: world.node("STDRCGuidanceCurve", end=float("nan")),
     "empty positive": lambda: _run(positive=[]),
     "empty negative": lambda: _run(negative=[]),
     "core reference of another size": lambda: _core([world.latent([1, 128, 1, 6, 5])]),

@@ -95,9 +95,12 @@ def _snapshot(model: Any) -> dict[str, Any]:
 
 
 def left_behind(end: str) -> dict[str, Any]:
-    """The model before and after a run that ends well, in an error, or in an interrupt."""
+    """The model before and after a run that ends well, in an error, or in an interrupt.
+
+    The guider keeps its direction for three steps; a run after this one may not find it.
+    """
     model = world.patched()
-    guider = _guider(model)
+    guider = _guider(model, reference_every=3)
     world.run_guider(_guider(world.mini_model(), reference=False), world.empty_video(T, H, W))
     before, keys_before = _snapshot(model), sorted(guider.__dict__)
 
@@ -117,8 +120,9 @@ def left_behind(end: str) -> dict[str, Any]:
         comfy.model_management.interrupt_current_processing(False)
     after = {"before": before, "after": _snapshot(model), "raised": raised}
     after["guider_before"], after["guider_after"] = keys_before, sorted(guider.__dict__)
-    again = world.run_guider(_guider(model), world.empty_video(T, H, W))
-    fresh = world.run_guider(_guider(world.patched()), world.empty_video(T, H, W))
+    again = world.run_guider(guider, world.empty_video(T, H, W))
+    other = _guider(world.patched(), reference_every=3)
+    fresh = world.run_guider(other, world.empty_video(T, H, W))
     return after | {"again": again, "fresh": fresh}
 
 

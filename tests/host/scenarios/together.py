@@ -97,8 +97,8 @@ def weak_guide(strength: float) -> dict[str, Any]:
     return {"outputs": outputs, "frames": [call["video"].shape[2] for call in recorder.calls]}
 
 
-def batch() -> dict[str, Tensor]:
-    """Two videos in one batch, and the same two one by one."""
+def batch(**inputs: Any) -> dict[str, Tensor]:
+    """Two videos in one batch, and the same two one by one; `inputs` are the guider's."""
     reference = world.latent([1, 128, 1, H, W])
     model = world.patched()
     both = world.empty_video(T, H, W, batch=2)
@@ -108,7 +108,7 @@ def batch() -> dict[str, Tensor]:
         output, _ = world.node(
             "SamplerCustomAdvanced",
             noise=world.FixedNoise(value),
-            guider=world.three_streams(model, reference),
+            guider=world.three_streams(model, reference, **inputs),
             sampler=world.sampler(),
             sigmas=world.sigmas(3),
             latent_image=video,
