@@ -24,7 +24,7 @@ from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, MOTIONS, Scene, split_caption
 from stdrc_core.mini.scores import draw_cases
-from stdrc_core.mini.shipped import FACES
+from stdrc_core.mini.shipped import CHECKPOINT, FACES
 from stdrc_core.pipeline import Shot
 
 pytestmark = [
@@ -43,10 +43,10 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_staged_clip_begins_with_its_first_frame_and_tells_how_it_was_made(
-    tmp_path: Path, mini_checkpoint: Path, photo: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, photo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = ["--reference", photo, "--prompt", SCENE.caption, "--staged", "--candidates", "3"]
-    command = words(mini_checkpoint, tmp_path, *asked, "--name", "one")
+    command = words(CHECKPOINT, tmp_path, *asked, "--name", "one")
     with caplog.at_level(logging.INFO):
         main(command)
     result = json.loads((tmp_path / "one.json").read_text())
@@ -58,10 +58,9 @@ def test_a_staged_clip_begins_with_its_first_frame_and_tells_how_it_was_made(
     assert any("caption of the miniature" in message for message in caplog.messages)
     kept = np.asarray(Image.open(tmp_path / "one.first.png")).astype(float)
     clip = frames_of(tmp_path / "one.mp4").astype(float)
-    # Through random weights' VAE the frame comes back changed, but as nothing else does.
-    near = np.corrcoef(kept.ravel(), clip[0].ravel())[0, 1]
-    far = np.corrcoef(kept.ravel(), clip[-1].ravel())[0, 1]
-    assert near > far
+    alike = [np.corrcoef(kept.ravel(), frame.ravel())[0, 1] for frame in clip]
+    assert alike[0] > 0.9
+    assert alike[0] > alike[-1]
     # The same command finds it done; the clip made at once is another one.
     made = (tmp_path / "one.json").stat().st_mtime_ns
     main(command)
@@ -151,7 +150,7 @@ def test_a_real_models_prompt_is_split_by_rules_with_the_photos_gender(tmp_path:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     args = make_parser().parse_args(["--text-encoder", "gemma", "--faces", str(tmp_path)])
     person = draw_cases(1, seed=5)[0].photo
-    photo = person * torch.tensor([0.6, 1.0, 1.0])
+    photo = person * torch.tensor([0.4, 1.0, 1.0])
     faces = open_face_pack(tmp_path)
     job = a_job(prompt="A chef in an apron waves at the camera.")
     without = split_job(job, args, photo, faces)
