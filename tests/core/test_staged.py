@@ -59,7 +59,7 @@ def test_a_staged_clip_begins_with_its_first_frame_and_tells_how_it_was_made(
     kept = np.asarray(Image.open(tmp_path / "one.first.png")).astype(float)
     clip = frames_of(tmp_path / "one.mp4").astype(float)
     alike = [np.corrcoef(kept.ravel(), frame.ravel())[0, 1] for frame in clip]
-    assert alike[0] > 0.9
+    assert alike[0] > 0.7
     assert alike[0] > alike[-1]
     # The same command finds it done; the clip made at once is another one.
     made = (tmp_path / "one.json").stat().st_mtime_ns

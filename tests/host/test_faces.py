@@ -80,7 +80,7 @@ def test_a_photo_is_cut_around_its_face(host: Worker, case: Case) -> None:
 
 def test_any_of_several_faces_can_be_chosen(host: Worker) -> None:
     """Two persons side by side, the left one at half size."""
-    one, other = (each.photo for each in draw_cases(2, seed=33))
+    one, other = (each.photo for each in draw_cases(2, seed=39))
     small = torch.nn.functional.interpolate(one.movedim(-1, 1), size=(64, 64)).movedim(1, -1)
     below = torch.full_like(small, 0.4)
     both = torch.cat((torch.cat((small, below), dim=1), other), dim=2)

@@ -48,7 +48,7 @@ def test_the_photo_tells_the_gender_where_the_pack_can(
 ) -> None:
     model = export_genderage(GenderByRed(), tmp_path / "genderage.onnx")
     pack = host("prompts.with_gender_model", model=str(model))
-    tints = {"man": (1.0, 0.4, 0.4), "woman": (0.6, 1.0, 1.0)}
+    tints = {"man": (1.0, 0.4, 0.4), "woman": (0.4, 1.0, 1.0)}
     for gender, tint in tints.items():
         tinted = photo * torch.tensor(tint)
         got = host("prompts.decouple", prompt=PROMPT, photo=tinted, face_pack=pack)
