@@ -84,28 +84,29 @@ def test_training_changes_the_weights_and_lowers_the_loss_on_its_own_clips(
 def test_a_compiled_run_takes_the_same_steps(
     tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
 ):
-    results = {}
+    flows = []
     for compiles in (False, True):
         torch.compiler.reset()
         counters.clear()
-        model = {"compile": compiles, "gradient_checkpointing": False}
-        model |= {"checkpoint": mini_checkpoint, "dtype": "float32"}
-        # Batches of three, with and without a reference among them.
-        sizes = {"batch_size": 3, "micro_batch_size": 3, "num_steps": 3}
         out = tmp_path / str(compiles)
-        _, _, results[compiles] = run(
-            out, mini_checkpoint, mini_cache, model=model, run=sizes, reference={"p_drop": 0.4}
+        model = {"checkpoint": mini_checkpoint, "dtype": "float32", "compile": compiles}
+        run(
+            out,
+            mini_checkpoint,
+            mini_cache,
+            model=model | {"gradient_checkpointing": False},
+            # One size of group: each other one is compiled anew.
+            reference={"p_drop": 0},
+            trainable={"method": "full"},
         )
         assert (counters["stats"]["unique_graphs"] > 0) is compiles
+        lines = (out / "log.jsonl").read_text().splitlines()
+        flows.append([json.loads(line)["flow"] for line in lines])
     torch.compiler.reset()
-    plain, compiled = (results[key].weights for key in (False, True))
-    for name, value in plain.items():
-        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)
-    entries = [
-        [json.loads(line)["flow"] for line in (tmp_path / name / "log.jsonl").open()]
-        for name in ("False", "True")
-    ]
-    assert entries[1] == pytest.approx(entries[0], rel=1e-4)
+    # The second step starts from what the first one learned.
+    assert len(flows[0]) == 2
+    assert flows[1] == pytest.approx(flows[0], rel=1e-3)
+    assert flows[0][0] != pytest.approx(flows[0][1], rel=1e-2)
 
 
 def test_an_exported_lora_has_the_files_names_and_says_what_it_is_for(lora_run, tmp_path: Path):
