@@ -87,28 +87,25 @@ def _stream_inputs() -> list[io.Input]:
     ]
 
 
+def scale_input(name: str, default: float, tooltip: str) -> io.Input:
+    """A guidance scale, as all nodes have it."""
+    return io.Float.Input(
+        name, default=default, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tooltip
+    )
+
+
 def _scale_inputs() -> list[io.Input]:
     return [
-        io.Float.Input(
+        scale_input(
             "text_scale",
-            default=TEXT_SCALE,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            tooltip="s_y: how strongly the prompt is followed. At 1 the empty stream does not run.",
+            TEXT_SCALE,
+            "s_y: how strongly the prompt is followed. At 1 the empty stream does not run.",
         ),
-        io.Float.Input(
+        scale_input(
             "reference_scale",
-            default=REFERENCE_SCALE,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            tooltip=(
-                "s_r: how strongly the face is kept. Equal to text_scale, one stream of the three "
-                "does not run; at 0 the reference is not used (within start and end percent)."
-            ),
+            REFERENCE_SCALE,
+            "s_r: how strongly the face is kept. Equal to text_scale, one stream of the three "
+            "does not run; at 0 the reference is not used (within start and end percent).",
         ),
     ]
 

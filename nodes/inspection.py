@@ -16,6 +16,7 @@ from ..stdrc_core.grid import LatentGrid
 from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales
 from ..stdrc_core.placed import PlacedReference, layers, with_common_scale
 from .checks import check_finite, check_references, check_video, check_whole_frame
+from .guider import scale_input
 from .host import check_rope, is_patched, layout_choice, reference_bounds, video_grid
 from .references import placed_references
 from .weights import ReferenceLayout, lora_metadata
@@ -90,23 +91,12 @@ class STDRCInspect(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="As for the guider."),
                 io.Latent.Input("reference", tooltip="As for the guider."),
                 io.Latent.Input("latent_image", tooltip="The video latent that will be sampled."),
-                io.Float.Input(
-                    "text_scale",
-                    default=TEXT_SCALE,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="As on the guider: it decides which streams run.",
-                ),
-                io.Float.Input(
-                    "reference_scale",
-                    default=REFERENCE_SCALE,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="As on the guider: it decides which streams run.",
+                *(
+                    scale_input(name, default, "As on the guider: it decides which streams run.")
+                    for name, default in (
+                        ("text_scale", TEXT_SCALE),
+                        ("reference_scale", REFERENCE_SCALE),
+                    )
                 ),
             ],
             outputs=[io.String.Output(display_name="report")],

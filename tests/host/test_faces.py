@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from comfyui import HostError, Worker
+from comfyui import Worker
+from host.sentences import assert_one_clear_sentence
 from torch import Tensor
 
 from stdrc_core.faces.onnx_finder import open_onnx_pack
@@ -192,14 +193,7 @@ MESSAGES = {
 
 @pytest.mark.parametrize("mistake", MESSAGES)
 def test_one_clear_sentence(host: Worker, mistake: str) -> None:
-    with pytest.raises(HostError) as raised:
-        host("faces.make", name=mistake)
-    error = raised.value
-    assert error.kind == "ValueError", error
-    for part in MESSAGES[mistake]:
-        assert part in error.message, error.message
-    assert error.message.endswith(".")
-    assert "\n" not in error.message
+    assert_one_clear_sentence(host, "faces.make", mistake, MESSAGES[mistake])
 
 
 def test_every_mistake_is_checked(host: Worker) -> None:
