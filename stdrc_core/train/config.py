@@ -127,7 +127,7 @@ class OptimizerSection(Section):
     name: Literal["adamw", "adamw_8bit"] = "adamw"
     """AdamW, or bitsandbytes' with moments of 8 bits."""
     lr: float = Field(5e-5, gt=0)
-    """Learning rate after the warm-up; it stays."""
+    """Learning rate between warm-up and decay."""
     beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of the mean of gradients."""
     beta2: float = Field(0.999, ge=0, lt=1)
@@ -138,6 +138,8 @@ class OptimizerSection(Section):
     """Gradients of a greater norm are scaled down to it."""
     num_warmup_steps: int = Field(0, ge=0)
     """Steps over which the learning rate rises from 0."""
+    num_decay_steps: int = Field(0, ge=0)
+    """Last steps of the run, over which the learning rate falls to 0 in a straight line."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay of the averaged weights; 0 keeps none."""
 

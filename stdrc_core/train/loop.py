@@ -94,8 +94,7 @@ def train(
     if accelerator.is_fsdp2:
         set_up_sharding(config, accelerator)
     optimizer = make_optimizer(config, parts.model)
-    warmup = max(1, config.optimizer.num_warmup_steps)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1.0, (s + 1) / warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: lr_factor(config, s))
     model, optimizer = accelerator.prepare(parts.model, optimizer)
     bare = accelerator.unwrap_model(model)
     average = None
@@ -247,6 +246,15 @@ def training_step(
     optimizer.zero_grad()
     means = {name: accelerator.reduce(value, "mean") for name, value in vars(sums).items()}
     return Losses(**means), norm, num_tokens
+
+
+def lr_factor(config: TrainConfig, step: int) -> float:
+    """What the learning rate is multiplied by in a step, counted from 0: it rises over the warm-up,
+    stays at 1, and falls so that it would be 0 one step after the run's last."""
+    options = config.optimizer
+    risen = (step + 1) / max(1, options.num_warmup_steps)
+    left = (config.run.num_steps - step) / max(1, options.num_decay_steps)
+    return max(0.0, min(1.0, risen, left))
 
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

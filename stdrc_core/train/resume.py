@@ -24,6 +24,7 @@ _FREE = {
     "model.compile",
     "model.offload",
     "optimizer.lr",
+    "optimizer.num_decay_steps",
     "optimizer.weight_decay",
     "optimizer.max_grad_norm",
     "validation",

@@ -128,6 +128,29 @@ def test_a_run_that_goes_on_takes_its_step_size_from_the_configuration(tmp_path:
     assert 0 < moved < 2 * 0.0006
 
 
+@pytest.mark.parametrize(
+    ("num_steps", "decay", "factors"),
+    [
+        (6, 2, [1 / 3, 2 / 3, 1, 1, 1, 0.5]),
+        (6, 4, [1 / 3, 2 / 3, 1, 3 / 4, 2 / 4, 1 / 4]),
+        (3, 6, [1 / 3, 2 / 6, 1 / 6]),
+    ],
+)
+def test_the_step_size_falls_over_the_last_steps(
+    tmp_path: Path, num_steps: int, decay: int, factors: list[float]
+):
+    """In a run that goes on after its first step."""
+    for until in (1, num_steps):
+        config = world.config(
+            tmp_path,
+            run={"num_steps": until, "checkpoint_every": 1},
+            optimizer={"lr": 0.01, "num_decay_steps": decay if until == num_steps else 0},
+        )
+        loop.train(config, world.parts(config), Accelerator(cpu=True))
+    told = [log(tmp_path)[step]["lr"] for step in range(num_steps)]
+    assert told == pytest.approx([0.01 * factor for factor in factors])
+
+
 def test_validation_sees_the_averages_and_leaves_the_run_as_it_was(whole: Path, tmp_path: Path):
     config = world.config(tmp_path, validation=VALIDATION | {"every": 2})
     parts = world.parts(config)

@@ -48,6 +48,7 @@ def test_another_run_is_refused_by_the_key_that_differs(begun: Path, section: di
         {"run": {"num_steps": 99, "checkpoint_every": 7, "keep_checkpoints": 1, "log_every": 5}},
         {"run": {"micro_batch_size": 1, "trackers": []}},
         {"optimizer": {"lr": 1e-4, "weight_decay": 0, "max_grad_norm": 0.5}},
+        {"optimizer": {"num_decay_steps": 2}},
         {"model": {"checkpoint": "moved/unused", "gradient_checkpointing": False}},
         {"model": {"compile": True}},
         {"validation": {"num_steps": 3}},
