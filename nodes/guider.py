@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..stdrc_core.guidance_curve import CurveShape, GuidanceCurve
-from ..stdrc_core.guidance_plan import EXACT, GuidancePlan, check_window
+from ..stdrc_core.guidance_plan import EXACT, PRESETS, GuidancePlan, check_window
 from ..stdrc_core.placed import with_common_scale
 from .checks import check_reference
 from .host import is_patched
@@ -34,6 +34,8 @@ def make_guider(
     end_percent: float = EXACT.end_percent,
     guidance_rescale: float = 0.0,
     reference_every: int = EXACT.reference_every,
+    guided_share: float = EXACT.guided_share,
+    preset: str = "exact",
     text_curve: GuidanceCurve | None = None,
     reference_curve: GuidanceCurve | None = None,
 ) -> ThreeStreamGuider:
@@ -49,6 +51,13 @@ def make_guider(
                 f"{name} is an empty conditioning; needs an encoded prompt: connect a text encoder "
                 "(an empty text is fine)."
             )
+    over_time = PRESETS[preset].filling(
+        start_percent=start_percent,
+        end_percent=end_percent,
+        reference_every=reference_every,
+        guided_share=guided_share,
+    )
+    start_percent, end_percent = over_time.pop("start_percent"), over_time.pop("end_percent")
     check_window(start_percent, end_percent)
     samples = reference["samples"]
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
@@ -63,7 +72,7 @@ def make_guider(
         start_sigma=sampling.percent_to_sigma(start_percent),
         end_sigma=sampling.percent_to_sigma(end_percent),
         rescale=guidance_rescale,
-        reference_every=reference_every,
+        **over_time,
     )
     guider = ThreeStreamGuider(model, guidance)
     guider.set_streams(positive, negative, samples, placed)
@@ -158,6 +167,29 @@ def _over_time_inputs() -> list[io.Input]:
             tooltip=(
                 "The reference's direction is computed every so many steps and used again between, "
                 "which saves the reference's stream there. 1 is exact."
+            ),
+        ),
+        io.Float.Input(
+            "guided_share",
+            optional=True,
+            default=EXACT.guided_share,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip=(
+                "Share of the steps, from the first, that are guided; after them the stream with "
+                "text and reference runs alone, one of three. 1 is exact."
+            ),
+        ),
+        io.Combo.Input(
+            "preset",
+            optional=True,
+            options=list(PRESETS),
+            default="exact",
+            tooltip=(
+                f"fast takes {PRESETS['fast'].reference_every} for reference_every and "
+                f"{PRESETS['fast'].guided_share} for guided_share, where these are at 1."
             ),
         ),
         *(

@@ -74,7 +74,8 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         seed: int | None = None,
     ) -> Tensor:
         """The guided estimate of the clean latent (the host's `denoised`), shaped as `x`."""
-        scales = self.guidance.at(float(timestep[0]))
+        sigmas = model_options["transformer_options"]["sample_sigmas"]
+        scales = self.guidance.at(float(timestep[0]), sigmas)
         predictions = self._predict(scales, x, timestep, model_options)
         runs_empty = _runs_empty(scales, model_options)
 
@@ -100,12 +101,12 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         """The streams' estimates of the clean latent; those at rest are 0, as the host has it."""
         sigma = float(timestep[0])
         # Outside of the window all references are guided together, whatever their scales.
-        is_inside = self.guidance.is_inside(sigma)
-        in_parts = scales.runs_reference and is_inside and bool(self._part_conds)
+        sigmas = model_options["transformer_options"]["sample_sigmas"]
+        is_separate = self.guidance.is_separate(sigma, sigmas)
+        in_parts = scales.runs_reference and is_separate and bool(self._part_conds)
         runs_text = scales.runs_text or in_parts
         # Without vy there is no direction to keep: vyr itself is guided by.
         keeps = scales.runs_reference and runs_text and self.guidance.reference_every > 1
-        sigmas = model_options["transformer_options"]["sample_sigmas"] if keeps else None
         direction = self._kept.at(sigma, sigmas) if keeps else None
         computes_reference = scales.runs_reference and direction is None
         part_conds = self._part_conds if in_parts and computes_reference else []

@@ -82,6 +82,12 @@ class GuidanceScales:
         """Text and reference as one condition, s_r = s_y: vy drops out."""
         return GuidanceScales(text=self.text, reference=self.text)
 
+    def unguided(self) -> GuidanceScales:
+        """Without guidance: of what these scales use, the stream that sees the most, alone."""
+        return GuidanceScales(
+            text=0.0 if self.positive is Stream.EMPTY else 1.0, reference=float(self.runs_reference)
+        )
+
 
 def classifier_free_guidance(cond: Tensor, uncond: Tensor | None, scale: float) -> Tensor:
     """uncond + scale (cond - uncond); without an `uncond` the scale is 1 and `cond` is returned."""

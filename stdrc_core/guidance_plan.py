@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from torch import Tensor
@@ -23,11 +23,19 @@ class GuidancePreset:
     start_percent: float = 0.0
     end_percent: float = 1.0
     reference_every: int = 1
+    guided_share: float = 1.0
+
+    def filling(self, **chosen: float) -> dict[str, float]:
+        """Values of some of the fields: `chosen` where it is not the exact one, else this one's."""
+        own = asdict(self)
+        return {k: own[k] if v == getattr(EXACT, k) else v for k, v in chosen.items()}
 
 
 EXACT = GuidancePreset()
-# A faster row belongs here once it is measured on trained weights.
-PRESETS: Mapping[str, GuidancePreset] = MappingProxyType({"exact": EXACT})
+# `python -m stdrc_core.mini guidance` measures what each of these costs.
+PRESETS: Mapping[str, GuidancePreset] = MappingProxyType(
+    {"exact": EXACT, "fast": GuidancePreset(reference_every=3, guided_share=0.5)}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +45,8 @@ class GuidancePlan:
     `text` and `reference` are s_y and s_r, numbers or curves over sigma. Outside of
     [`end_sigma`, `start_sigma`] text and reference are guided together (s_r = s_y), which saves the
     text stream. `rescale` is phi of `guidance.rescale`. Inside of these sigmas, vyr - vy is
-    computed every `reference_every`-th step and kept between (`KeptDirection`).
+    computed every `reference_every`-th step and kept between (`KeptDirection`). After the first
+    `guided_share` of a run's steps nothing is guided: the stream that sees the most runs alone.
     """
 
     text: Scale = TEXT_SCALE
@@ -46,9 +55,11 @@ class GuidancePlan:
     end_sigma: float = 0.0
     rescale: float = 0.0
     reference_every: int = EXACT.reference_every
+    guided_share: float = EXACT.guided_share
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a scale that is not finite, a phi outside [0, 1] or a k below 1."""
+        """Raises ValueError for a scale that is not finite, a phi or a share outside [0, 1], or a k
+        below 1."""
         GuidanceScales(text=scale_at(self.text, 1.0), reference=scale_at(self.reference, 1.0))
         if not 0 <= self.rescale <= 1:
             raise ValueError(
@@ -58,19 +69,33 @@ class GuidancePlan:
             raise ValueError(
                 f"reference_every was {self.reference_every}; needs 1 (every step) or more."
             )
+        if not 0 <= self.guided_share <= 1:
+            raise ValueError(
+                f"guided_share was {self.guided_share}; needs a number from 0 (no step is guided) "
+                "to 1 (all are)."
+            )
 
-    def is_inside(self, sigma: float) -> bool:
-        """Whether text and reference are guided separately at `sigma`."""
-        return self.end_sigma <= sigma <= self.start_sigma
+    def is_guided(self, sigma: float, sigmas: Tensor) -> bool:
+        """Whether the step of `sigma` in the schedule `sigmas` `[N + 1]` is guided at all."""
+        num_steps = len(sigmas) - 1
+        return self.guided_share == 1 or step_of(sigma, sigmas) < self.guided_share * num_steps
 
-    def at(self, sigma: float) -> GuidanceScales:
+    def is_separate(self, sigma: float, sigmas: Tensor) -> bool:
+        """Whether text and reference are guided separately at `sigma` of the schedule `sigmas`."""
+        is_inside = self.end_sigma <= sigma <= self.start_sigma
+        return is_inside and self.is_guided(sigma, sigmas)
+
+    def at(self, sigma: float, sigmas: Tensor) -> GuidanceScales:
+        """s_y and s_r at `sigma` of the schedule `sigmas` `[N + 1]`, falling."""
         text, reference = scale_at(self.text, sigma), scale_at(self.reference, sigma)
         scales = GuidanceScales(text=text, reference=reference)
-        return scales if self.is_inside(sigma) else scales.guided_together()
+        if not self.is_guided(sigma, sigmas):
+            return scales.unguided()
+        return scales if self.is_separate(sigma, sigmas) else scales.guided_together()
 
     def needs_reference(self, sigmas: Tensor) -> bool:
         """Whether vyr runs in any of the steps from `sigmas` `[N + 1]`, of which the last is 0."""
-        return any(self.at(sigma).runs_reference for sigma in sigmas[:-1].tolist())
+        return any(self.at(sigma, sigmas).runs_reference for sigma in sigmas[:-1].tolist())
 
 
 class KeptDirection:

@@ -38,6 +38,8 @@ class Shot:
     end_percent: float = EXACT.end_percent
     guidance_rescale: float = 0.0
     reference_every: int = EXACT.reference_every
+    guided_share: float = EXACT.guided_share
+    """Of the steps, from the first; after them the stream that sees the most runs alone."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes that the VAE cannot make, a frame rate not above 0, or
@@ -61,6 +63,7 @@ class Shot:
             end_sigma=percent_to_sigma(self.end_percent),
             rescale=self.guidance_rescale,
             reference_every=self.reference_every,
+            guided_share=self.guided_share,
         )
 
 

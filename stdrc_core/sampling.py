@@ -84,7 +84,7 @@ def sample(
 
     def guided_velocity(latent: Tensor, sigma: Tensor) -> Tensor:
         t = sigma.to(latent).expand(latent.shape[0])
-        scales = guidance.at(float(sigma))
+        scales = guidance.at(float(sigma), sigmas)
         v0 = velocity(latent, t, empty, None) if scales.runs_empty else None
         vy = velocity(latent, t, text, None) if scales.runs_text else None
         # Where the weight of vy is 0, vyr itself is guided by: there is no direction to keep.

@@ -26,6 +26,7 @@ import torch
 
 from ..device import open_device
 from ..guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..guidance_plan import PRESETS
 from ..layout import Placement
 from ..mini.text import MINIATURE, open_text_encoder
 from ..prompts.gender import Gender
@@ -104,6 +105,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--end-percent", type=float, help="until here; outside, together")
     add("--guidance-rescale", type=float, help="phi of Lin et al. 2024, in [0, 1]; 0 is off")
     add("--reference-every", type=int, help="steps from one computed vyr - vy to the next")
+    add("--guided-share", type=float, help="of the steps, from the first; then vyr runs alone")
+    add("--preset", choices=list(PRESETS), help="fast: the last two as measured; flags count more")
     add("--frames", dest="num_frames", type=int, help="8n + 1")
     add("--height", type=int, help="pixels, a multiple of 32")
     add("--width", type=int, help="pixels, a multiple of 32")

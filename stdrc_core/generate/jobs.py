@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..guidance_curve import read_scale
+from ..guidance_plan import PRESETS
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
 from ..pipeline import Shot
@@ -66,6 +67,8 @@ def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
     if facts is not None:
         scales = {key: getattr(facts, key) for key in _SCALES}
         defaults = defaults | scales
+    if args.preset is not None:
+        defaults = defaults | dataclasses.asdict(PRESETS[args.preset])
     common = defaults | {key: value for key, value in given.items() if value is not None}
     if args.batch is None:
         if args.reference is None or args.prompt is None:
@@ -112,7 +115,8 @@ def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str,
         raise ValueError(
             f"{where} could not be used ({error}); needs a JSON object with reference, prompt and "
             "perhaps name, seed, num_steps, num_frames, height, width, fps, text_scale, "
-            "reference_scale, start_percent, end_percent, guidance_rescale or reference_every."
+            "reference_scale, start_percent, end_percent, guidance_rescale, reference_every or "
+            "guided_share."
         ) from error
     name = values.get("name", f"{reference.stem}_{shot.seed}")
     return Job(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
 from stdrc_core.guidance import REFERENCE_SCALE
 from stdrc_core.guidance_curve import CurveShape, GuidanceCurve
+from stdrc_core.guidance_plan import PRESETS
 from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, Scene
@@ -183,6 +185,12 @@ def test_guidance_over_time_on_the_command_line_and_in_a_batch(tmp_path: Path):
     assert (shot.reference_every, shot.guidance_rescale, shot.end_percent) == (3, 0.7, 0.6)
     # What was asked comes back from its file as it was: a batch goes on by it.
     assert json.loads(json.dumps(job.asked())) == job.asked()
+    fast = asdict(PRESETS["fast"])
+    (job,) = read_jobs(make_parser().parse_args(["--preset", "fast", *alone]), None)
+    assert {name: getattr(job.shot, name) for name in fast} == fast
+    by_hand = ["--preset", "fast", "--guided-share", "1", *alone]
+    (job,) = read_jobs(make_parser().parse_args(by_hand), None)
+    assert (job.shot.guided_share, job.shot.reference_every) == (1, fast["reference_every"])
     line = {"reference": "a.png", "prompt": "a person", "reference_scale": "7:2"}
     (tmp_path / "jobs.jsonl").write_text(json.dumps(line | {"reference_every": 2}))
     batch = ["--batch", str(tmp_path / "jobs.jsonl")]

@@ -11,6 +11,7 @@ import torch
 from comfyui import Worker
 from torch import Tensor
 
+from stdrc_core.guidance_plan import PRESETS
 from stdrc_core.sampling import percent_to_sigma
 
 pytestmark = pytest.mark.host
@@ -141,6 +142,37 @@ def test_forwards_of_a_step_fall_with_k(host: Worker) -> None:
     # Where vy drops out, vyr is what is guided by, and runs.
     together = host("guidance.over_time", steps=8, reference_scale=5.0, reference_every=4)
     assert len(together["calls"]) // 2 == 16
+
+
+@pytest.mark.parametrize(("share", "guided"), [(0.5, 3), (0.6, 4), (0.0, 0)])
+def test_after_the_guided_share_vyr_runs_alone(host: Worker, share: float, guided: int) -> None:
+    got = host("guidance.over_time", steps=STEPS, guided_share=share, reference_every=2)
+    expected = host(
+        "guidance.by_hand",
+        s_y=[5.0] * guided + [1.0] * (STEPS - guided),
+        s_r=[7.5] * guided + [1.0] * (STEPS - guided),
+        every=2,
+        phi=0.0,
+        start=0,
+        end=guided - 1,
+    )
+    assert difference(got["output"], expected) < 1e-4
+    computed = -(-guided // 2)
+    assert len(got["calls"]) // 2 == 2 * guided + computed + (STEPS - guided)
+
+
+def test_the_fast_preset_is_its_numbers_where_none_are_given(host: Worker) -> None:
+    fast = PRESETS["fast"]
+    numbers = {"reference_every": fast.reference_every, "guided_share": fast.guided_share}
+    by_preset = host("guidance.over_time", steps=STEPS, preset="fast")
+    assert torch.equal(
+        by_preset["output"], host("guidance.over_time", steps=STEPS, **numbers)["output"]
+    )
+    mixed = host("guidance.over_time", steps=STEPS, preset="fast", reference_every=2)
+    numbers |= {"reference_every": 2}
+    assert torch.equal(
+        mixed["output"], host("guidance.over_time", steps=STEPS, **numbers)["output"]
+    )
 
 
 def test_references_with_scales_of_their_own_rest_together(host: Worker) -> None:
