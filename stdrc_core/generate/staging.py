@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ..files import written_aside
 from ..levels import to_levels
 from ..mini.scene import split_caption
 from ..mini.text import MINIATURE
-from ..pipeline import Pipeline
+from ..pipeline import Pipeline, Shot
 from ..prompts.decouple import decouple, find_subject, make_request
 from ..prompts.gender import Gender
 from .jobs import Job
@@ -97,24 +97,44 @@ def make_first_frame(
     """
     assert job.staging is not None
     num_candidates = job.staging.num_candidates
-    seeds = [job.shot.seed + i for i in range(num_candidates)]
-    frames = pipeline.many(
-        [photo] * num_candidates,
-        context.expand(num_candidates, -1, -1),
-        replace(job.shot, num_frames=1),
-        seeds,
-        on_step,
-    )[:, 0]
+    seeds = candidate_seeds(job.shot, num_candidates)
+    frames = sample_first_frames(pipeline, photo, context, job.shot, seeds, on_step)
     similarities: list[float | None] = [None] * num_candidates
     if faces is not None and e_ref is not None:
         similarities = frame_cosines(to_levels(frames), e_ref, faces)
     if num_candidates > 1 and all(each is None for each in similarities):
         log.warning("%s: no first frame could be measured; the first one is kept", job.name)
-    kept = ranking([_NO_FACE if each is None else each for each in similarities])[0]
+    kept = best_candidate(similarities)
     with written_aside(out / f"{job.name}.first.png") as partial:
         Image.fromarray(to_levels(frames[kept]).numpy()).save(partial, format="PNG")
     facts = {"seeds": seeds, "similarities": similarities, "kept": kept}
     return FirstFrame(frame=frames[kept], facts=facts)
+
+
+def candidate_seeds(shot: Shot, num_candidates: int) -> list[int]:
+    """The shot's seed and those after it: fewer candidates are the first of more."""
+    return [shot.seed + i for i in range(num_candidates)]
+
+
+def sample_first_frames(
+    pipeline: Pipeline,
+    photo: Tensor,
+    context: Tensor,
+    shot: Shot,
+    seeds: Sequence[int],
+    on_step: Callable[..., object] | None = None,
+) -> Tensor:
+    """Candidates `[N, h, w, 3]` in [0, 1], one for each seed, sampled side by side.
+
+    `context` `[L, D]` embeds the spatial prompt.
+    """
+    photos, contexts = [photo] * len(seeds), context.expand(len(seeds), -1, -1)
+    return pipeline.many(photos, contexts, replace(shot, num_frames=1), seeds, on_step)[:, 0]
+
+
+def best_candidate(similarities: Sequence[float | None]) -> int:
+    """The index of the highest similarity, of equals the first; None, no face, is below all."""
+    return ranking([_NO_FACE if each is None else each for each in similarities])[0]
 
 
 def _read_gender(

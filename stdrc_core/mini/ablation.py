@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,38 +25,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..backbone import load_backbone
-from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
 from ..faces.remembered import RememberingFinder
 from ..files import write_json, written_aside
 from ..levels import to_levels
-from ..pipeline import Pipeline, Shot
+from ..pipeline import Pipeline
 from ..reference import fit_reference
-from ..trained_for import from_settings
-from ..vae import load_vae
 from ..video import contact_sheet
 from .build import BASE, add_speed_arguments, train_recipe
-from .drawing import FPS, NUM_FRAMES, SIDE_PX
-from .reader import CaptionReader, train_reader
-from .scores import COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
+from .drawing import NUM_FRAMES, SIDE_PX
+from .models import (
+    REFERENCE_SCALE,
+    SHOT,
+    TEXT_SCALE,
+    open_pipeline,
+    open_reader,
+    round_trip,
+)
+from .reader import CaptionReader
+from .scores import COLUMNS, Case, draw_cases, sample_cases, score_clips
 from .shipped import CHECKPOINT_NAME
-from .text import MiniatureText
-from .vae_training import signed
+from .tables import summary, table
 
 log = logging.getLogger(__name__)
 
-TEXT_SCALE, REFERENCE_SCALE = 2.0, 4.0
-SHOT = Shot(
-    num_frames=NUM_FRAMES,
-    height=SIDE_PX,
-    width=SIDE_PX,
-    fps=FPS,
-    num_steps=20,
-    text_scale=TEXT_SCALE,
-    reference_scale=REFERENCE_SCALE,
-)
-_READER = {"num_clips": 4000, "num_steps": 1200}
 _SWEPT = (0.0, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0)
 # Rows and columns of the contact sheet: persons, and frames of each row's clip.
 _SHEET_PERSONS, _SHEET_FRAMES = 6, 3
@@ -91,7 +82,7 @@ def main(args: argparse.Namespace) -> None:
     cases = draw_cases(args.num_persons, args.seed)
     # Each row is scored against the same photos.
     faces = RememberingFinder(open_face_pack(args.build / "faces"))
-    reader = _read_or_train_reader(args.build, args.seed)
+    reader = open_reader(args.build / "reader.pt", args.seed)
     results: dict[str, dict[str, Any]] = {}
     shown: dict[str, list[Tensor]] = {}
     for number, row in enumerate(ROWS):
@@ -107,7 +98,7 @@ def main(args: argparse.Namespace) -> None:
         results[row.name] = json.loads(done.read_text())
         shown[row.name] = sample_cases(pipeline, cases[:_SHEET_PERSONS], shot, 0, "sheet")
     truth = [case.true_clip() for case in cases]
-    decoded = _round_trip(pipeline, truth)
+    decoded = round_trip(pipeline, truth)
     for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
         results[name] = summary([score_clips(clips, cases, faces, reader)])
     write_json(args.out / "ablation.json", results)
@@ -144,45 +135,6 @@ def open_row(
     return open_pipeline(path)
 
 
-def open_pipeline(path: Path) -> Pipeline:
-    """A miniature's file, ready to sample; without a word of its training, as the paper's."""
-    backbone = load_backbone(path, dtype=torch.float32).eval()
-    vae, empty = load_vae(path, torch.float32), MiniatureText().encode("")
-    facts = from_settings(open_checkpoint(path).config["transformer"])
-    placing = {}
-    if facts is not None:
-        placing = {"placement": facts.placement, "reference_timestep": facts.reference_timestep}
-    return Pipeline(backbone=backbone, vae=vae, empty_context=empty, **placing)
-
-
-def summary(by_seed: Sequence[Sequence[Score]]) -> dict[str, dict[str, float]]:
-    """Each column's mean over persons and its standard error; None values are left out."""
-    result = {}
-    for name in COLUMNS:
-        # Of one person's clips first: they are not independent.
-        values = [
-            [getattr(score, name) for score in scores] for scores in zip(*by_seed, strict=True)
-        ]
-        known = [[value for value in own if value is not None] for own in values]
-        persons = np.array([np.mean(own) for own in known if own])
-        error = persons.std(ddof=1) / len(persons) ** 0.5 if len(persons) > 1 else math.nan
-        mean = persons.mean() if len(persons) else math.nan
-        result[name] = {"mean": float(mean), "standard_error": float(error)}
-    return result
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown: a line for each row, mean ± standard error."""
-    lines = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for name, result in results.items():
-        cells = [
-            f"{result[column]['mean']:.3f} ± {result[column]['standard_error']:.3f}"
-            for column in COLUMNS
-        ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def sweep(
     pipeline: Pipeline, cases: Sequence[Case], faces: FaceFinder, reader: CaptionReader
 ) -> dict[str, list[dict[str, Any]]]:
@@ -217,28 +169,6 @@ def plot_sweeps(path: Path, sweeps: dict[str, list[dict[str, Any]]]) -> None:
     figure.axes[0].legend(fontsize=8)
     with written_aside(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
-
-
-def _read_or_train_reader(build: Path, seed: int) -> CaptionReader:
-    path = build / "reader.pt"
-    if path.is_file():
-        reader = CaptionReader()
-        reader.load_state_dict(torch.load(path, weights_only=True))
-        return reader.eval()
-    reader = train_reader(**_READER, seed=seed)
-    with written_aside(path) as partial:
-        torch.save(reader.state_dict(), partial)
-    return reader
-
-
-@torch.no_grad()
-def _round_trip(pipeline: Pipeline, clips: Sequence[Tensor]) -> list[Tensor]:
-    decoded = []
-    for clip in clips:
-        pixels = signed(clip.movedim(-1, 1)[None])
-        back = pipeline.vae.decode(pipeline.vae.encode(pixels))
-        decoded.append(to_levels((back[0].movedim(0, -1) + 1) / 2))
-    return decoded
 
 
 def _draw_sheet(path: Path, cases: Sequence[Case], rows: dict[str, list[Tensor]]) -> None:

@@ -1,0 +1,67 @@
+"""The miniature's networks, opened for tables; and the shot that tables sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..backbone import load_backbone
+from ..checkpoint_files import open_checkpoint
+from ..files import written_aside
+from ..levels import to_levels
+from ..pipeline import Pipeline, Shot
+from ..trained_for import from_settings
+from ..vae import load_vae
+from .drawing import FPS, NUM_FRAMES, SIDE_PX
+from .reader import CaptionReader, train_reader
+from .text import MiniatureText
+from .vae_training import signed
+
+TEXT_SCALE, REFERENCE_SCALE = 2.0, 4.0
+SHOT = Shot(
+    num_frames=NUM_FRAMES,
+    height=SIDE_PX,
+    width=SIDE_PX,
+    fps=FPS,
+    num_steps=20,
+    text_scale=TEXT_SCALE,
+    reference_scale=REFERENCE_SCALE,
+)
+_READER = {"num_clips": 4000, "num_steps": 1200}
+
+
+def open_pipeline(path: Path) -> Pipeline:
+    """A miniature's file, ready to sample; without a word of its training, as the paper's."""
+    backbone = load_backbone(path, dtype=torch.float32).eval()
+    vae, empty = load_vae(path, torch.float32), MiniatureText().encode("")
+    facts = from_settings(open_checkpoint(path).config["transformer"])
+    placing = {}
+    if facts is not None:
+        placing = {"placement": facts.placement, "reference_timestep": facts.reference_timestep}
+    return Pipeline(backbone=backbone, vae=vae, empty_context=empty, **placing)
+
+
+def open_reader(path: Path, seed: int) -> CaptionReader:
+    """The reader of a file; trained first, and the file written, where it is not there."""
+    if path.is_file():
+        reader = CaptionReader()
+        reader.load_state_dict(torch.load(path, weights_only=True))
+        return reader.eval()
+    reader = train_reader(**_READER, seed=seed)
+    with written_aside(path) as partial:
+        torch.save(reader.state_dict(), partial)
+    return reader
+
+
+@torch.no_grad()
+def round_trip(pipeline: Pipeline, clips: Sequence[Tensor]) -> list[Tensor]:
+    """What the VAE makes of clips `[F, h, w, 3]` uint8: the best that can be sampled."""
+    decoded = []
+    for clip in clips:
+        pixels = signed(clip.movedim(-1, 1)[None])
+        back = pipeline.vae.decode(pipeline.vae.encode(pixels))
+        decoded.append(to_levels((back[0].movedim(0, -1) + 1) / 2))
+    return decoded

@@ -1,0 +1,203 @@
+"""`python -m stdrc_core.mini staged`: staged clips against direct ones, and best-of-N of both.
+
+Of persons that nobody has seen: clips made at once from photo and prompt, of which the one most
+like the photo is kept; and clips made in two stages as `python -m stdrc_core.generate --staged`
+makes them, where of several first frames the one most like the photo is animated. One batch of
+candidates gives the best of 1, 2, 4 and 8: fewer candidates are the first of more. Writes
+
+    staged.json   means and standard errors over persons: each row, and staged minus direct
+    staged.md     the same as tables
+    staged.png    the same as curves over N
+    parts/        what each person and seed scored; run again, it goes on with what is missing
+
+The candidates are chosen by the recogniser that then measures them: part of what a larger N gains
+in identity similarity is that choice. A time is what one clip took of its batch of candidates, with
+their measuring where there was a choice, and of its animation; on the machine that ran it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ..faces.finder import open_face_pack
+from ..faces.remembered import RememberingFinder
+from ..files import write_json, written_aside
+from ..pipeline import Pipeline, Shot
+from .best_of_n import (
+    DECODED_CLIPS,
+    DIRECT,
+    NUM_CANDIDATES,
+    STAGED,
+    Judges,
+    StagedScore,
+    drawn,
+    row_name,
+    run,
+)
+from .models import SHOT, open_pipeline, open_reader
+from .scores import Case, draw_cases
+from .shipped import CHECKPOINT, FACES
+from .tables import by_person, mean_and_error, summary, table
+from .text import MiniatureText
+
+log = logging.getLogger(__name__)
+
+# Between two seeds' noise there is room for this many persons.
+_MAX_PERSONS = 100_000
+# Name -> how it reads in a table.
+COLUMNS = {
+    "identity": "identity similarity",
+    "motion": "motion (face widths a frame)",
+    "caption": "caption adherence",
+    "time_s": "time (s)",
+}
+
+
+def main(args: argparse.Namespace) -> None:
+    """Samples and scores what is missing, and writes the table."""
+    if args.num_persons < 1 or len(set(args.seeds)) < len(args.seeds):
+        raise ValueError(
+            f"num-persons was {args.num_persons} and seeds {args.seeds}; needs 1 person or more, "
+            "and each seed once."
+        )
+    args.out.mkdir(parents=True, exist_ok=True)
+    shot = replace(SHOT, num_steps=args.steps)
+    cases = draw_cases(args.num_persons, args.persons_seed)
+    pipeline = open_pipeline(args.checkpoint)
+    judges = Judges(
+        faces=RememberingFinder(open_face_pack(args.faces)),
+        reader=open_reader(args.reader or args.out / "reader.pt", args.persons_seed),
+    )
+    made_by = {"weights": _digest(args.checkpoint), "faces": args.faces.name}
+    _warm_up(pipeline, cases[0], shot)
+    by_seed: list[list[dict[str, StagedScore]]] = []
+    for seed in args.seeds:
+        persons = []
+        for i, case in enumerate(tqdm(cases, f"seed {seed}", unit="person")):
+            own = replace(shot, seed=(seed * _MAX_PERSONS + i) * max(NUM_CANDIDATES))
+            asked = made_by | _asked(case, own)
+            path = args.out / "parts" / f"person_{i:04}_seed_{seed}.json"
+            persons.append(_part(path, asked, lambda c=case, s=own: run(pipeline, c, s, judges)))
+        by_seed.append(persons)
+    truth = []
+    for i, case in enumerate(tqdm(cases, "drawn clips", unit="person")):
+        path, asked = args.out / "parts" / f"person_{i:04}_drawn.json", made_by | _asked(case)
+        truth.append(_part(path, asked, lambda c=case: drawn(pipeline, c, judges)))
+    results = summarize(by_seed, [truth])
+    asked = {"persons": len(cases), "persons_seed": args.persons_seed, "seeds": args.seeds}
+    asked |= made_by | {"shot": dataclasses.asdict(shot)}
+    write_json(args.out / "staged.json", {"asked": asked} | results)
+    with written_aside(args.out / "staged.md") as partial:
+        partial.write_text(report(results, asked))
+    plot(args.out / "staged.png", results["rows"])
+    log.info("%s\n%s", args.out / "staged.md", (args.out / "staged.md").read_text())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for the table and its parts")
+    add("--num-persons", type=int, default=100)
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the noise; each counts")
+    add("--persons-seed", type=int, default=1234, help="of persons and scenes")
+    add("--steps", type=int, default=SHOT.num_steps, help="of the sampler, in both stages")
+    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
+    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
+    add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
+
+
+def summarize(
+    by_seed: Sequence[Sequence[Mapping[str, StagedScore]]],
+    drawn_by_seed: Sequence[Sequence[Mapping[str, StagedScore]]],
+) -> dict[str, Any]:
+    """`rows` and `differences`, staged minus direct of one N in pairs of one person: each column's
+    mean over persons and its standard error."""
+    scores = {
+        name: [[person[name] for person in persons] for persons in source]
+        for source in (by_seed, drawn_by_seed)
+        for name in source[0][0]
+    }
+    differences = {}
+    for count in NUM_CANDIDATES:
+        staged, direct = (scores[row_name(way, count)] for way in (STAGED, DIRECT))
+        differences[f"best of {count}"] = {
+            column: mean_and_error(by_person(staged, column) - by_person(direct, column))
+            for column in COLUMNS
+        }
+    rows = {name: summary(each, COLUMNS) for name, each in scores.items()}
+    return {"rows": rows, "differences": differences}
+
+
+def report(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """The tables in Markdown, and what they are of."""
+    return (
+        f"{asked['persons']} unseen persons, {len(asked['seeds'])} seed(s), "
+        f"{asked['shot']['num_steps']} steps; mean ± standard error over persons.\n\n"
+        + table(results["rows"], COLUMNS)
+        + "\nStaged minus direct, in pairs of one person:\n\n"
+        + table(results["differences"], COLUMNS)
+    )
+
+
+def plot(path: Path, rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """A panel for each column, over N; dashed where a perfect generator with this VAE is."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.2), layout="constrained")
+    for axes, (column, label) in zip(
+        figure.subplots(1, len(COLUMNS)), COLUMNS.items(), strict=True
+    ):
+        for way in (DIRECT, STAGED):
+            points = [rows[row_name(way, count)][column] for count in NUM_CANDIDATES]
+            means, errors = ([p[key] for p in points] for key in ("mean", "standard_error"))
+            axes.errorbar(NUM_CANDIDATES, means, errors, label=way, marker=".", capsize=2)
+        axes.axhline(rows[DECODED_CLIPS][column]["mean"], color="grey", linestyle="--")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(NUM_CANDIDATES, [str(count) for count in NUM_CANDIDATES])
+        axes.set(title=label, xlabel="N")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=8)
+    with written_aside(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
+def _part(
+    path: Path, asked: Mapping[str, Any], make: Callable[[], dict[str, StagedScore]]
+) -> dict[str, StagedScore]:
+    """What the file holds if it was made of the same, else what is made now, and written to it."""
+    if path.is_file():
+        part = json.loads(path.read_text())
+        if part["asked"] == asked:
+            return {name: StagedScore(**score) for name, score in part["rows"].items()}
+    rows = make()
+    plain = {name: dataclasses.asdict(score) for name, score in rows.items()}
+    write_json(path, {"asked": asked, "rows": plain})
+    return rows
+
+
+def _asked(case: Case, shot: Shot | None = None) -> dict[str, Any]:
+    """All that decides what a person's scores are, in plain words and numbers."""
+    photo = hashlib.sha256(case.photo.numpy()).hexdigest()
+    asked = {"photo": photo, "caption": case.scene.caption}
+    return asked | ({} if shot is None else {"shot": dataclasses.asdict(shot)})
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _warm_up(pipeline: Pipeline, case: Case, shot: Shot) -> None:
+    """One step before the clock counts: the first run of a network is slower."""
+    context = MiniatureText().encode(case.scene.caption)
+    pipeline.many([case.photo], context[None], replace(shot, num_steps=1), [0])
