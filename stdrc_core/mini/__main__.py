@@ -11,6 +11,7 @@ from ..commands import run_command
 COMMANDS = {
     "draw": (".photo", "draws the photo of a person whom the miniature has never seen"),
     "build": (".build", "makes the miniature's weights, from nothing but a seed"),
+    "guidance": (".guidance_costs", "measures what guidance over time saves and costs"),
     "ablation": (".ablation", "trains, samples and scores the paper's ablation in small"),
     "staged": (".staged", "compares staged clips with direct ones, and the best of N of both"),
 }

@@ -1,0 +1,173 @@
+"""`python -m stdrc_core.mini guidance`: the time that guidance saves, and the likeness it costs.
+
+Samples the same unseen persons with each setting and exactly, and writes
+
+    guidance.json   each setting's time as a ratio to exact guidance, and its paired differences
+    guidance.md     the same as a table, mean ± standard error over persons
+    guidance.png    likeness lost over time saved
+
+A batch of persons is sampled by all settings in turn before the next batch, and a setting's ratio
+is the median over batches: a machine that is slower for a while is so for all of them. Time is that
+of the processor for whole clips, with photo and VAE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..faces.finder import open_face_pack
+from ..faces.remembered import RememberingFinder
+from ..files import write_json, written_aside
+from ..guidance_curve import GuidanceCurve
+from ..guidance_plan import EXACT, PRESETS
+from ..pipeline import Pipeline, Shot
+from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
+from .scores import COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
+from .shipped import CHECKPOINT, FACES
+from .tables import by_person, mean_and_error
+
+log = logging.getLogger(__name__)
+
+_BATCH_SIZE = 25
+_COMPARED = ("identity", "caption")
+
+
+def _settings() -> dict[str, dict[str, dict[str, Any]]]:
+    """Family -> setting -> what it changes in the shot."""
+    curves = {
+        "s_r rising, 2 to 6": {"reference_scale": GuidanceCurve(start=2, end=6)},
+        "s_r falling, 6 to 2": {"reference_scale": GuidanceCurve(start=6, end=2)},
+        "both falling to 1": {
+            "text_scale": GuidanceCurve(start=2 * TEXT_SCALE - 1, end=1),
+            "reference_scale": GuidanceCurve(start=2 * REFERENCE_SCALE - 1, end=1),
+        },
+    }
+    return {
+        "reference_every": {f"every {k}": {"reference_every": k} for k in range(2, 9)},
+        "guided_share": {f"share {s:g}": {"guided_share": s} for s in (0.2, 0.35, 0.5, 0.65, 0.8)},
+        "window": {
+            f"separate {start:g} to {end:g}": {"start_percent": start, "end_percent": end}
+            for start, end in ((0, 0.2), (0, 0.5), (0, 0.8), (0.2, 1), (0.5, 1))
+        },
+        "curves": curves,
+        "both": {
+            f"every {k}, share {share:g}": {"reference_every": k, "guided_share": share}
+            for share in (0.35, 0.5, 0.65)
+            for k in (2, 3, 4)
+        },
+        "presets": {
+            name: dataclasses.asdict(preset)
+            for name, preset in PRESETS.items()
+            if preset is not EXACT
+        },
+    }
+
+
+def main(args: argparse.Namespace) -> None:
+    """Samples, scores and writes."""
+    if args.num_persons < 2:
+        raise ValueError(f"num-persons was {args.num_persons}; needs 2 or more.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    shot, settings = replace(SHOT, num_steps=args.steps), _settings()
+    flat = {"exact": {}} | {name: c for family in settings.values() for name, c in family.items()}
+    pipeline = open_pipeline(args.checkpoint)
+    cases = draw_cases(args.num_persons, args.persons_seed)
+    finder = RememberingFinder(open_face_pack(args.faces))
+    reader = open_reader(args.reader or args.out / "reader.pt", args.persons_seed)
+    scores: dict[str, list[Score]] = {name: [] for name in flat}
+    times_s: dict[str, list[float]] = {name: [] for name in flat}
+    _sample(pipeline, cases[:1], shot, 0)  # The first run of a network is slower.
+    for number, start in enumerate(range(0, len(cases), _BATCH_SIZE)):
+        batch = cases[start : start + _BATCH_SIZE]
+        for name, changes in flat.items():
+            clips, time_s = _sample(pipeline, batch, replace(shot, **changes), number)
+            times_s[name].append(time_s)
+            scores[name] += score_clips(clips, batch, finder, reader)
+            log.info("batch %d: %s", number, name)
+    results = compare(scores, times_s)
+    for name, result in results.items():
+        result["family"] = next((f for f, own in settings.items() if name in own), "exact")
+    write_json(args.out / "guidance.json", results)
+    with written_aside(args.out / "guidance.md") as partial:
+        partial.write_text(table(results))
+    plot(args.out / "guidance.png", results)
+    log.info("%s", table(results))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for table and plot")
+    add("--num-persons", type=int, default=100)
+    add("--persons-seed", type=int, default=4321, help="of persons and scenes")
+    add("--steps", type=int, default=SHOT.num_steps, help="of the sampler")
+    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
+    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
+    add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
+
+
+def compare(
+    scores: Mapping[str, Sequence[Score]], times_s: Mapping[str, Sequence[float]]
+) -> dict[str, dict[str, Any]]:
+    """Each setting beside `exact`, in pairs of one person and of one batch."""
+    results = {}
+    for name, own in scores.items():
+        ratios = [a / b for a, b in zip(times_s[name], times_s["exact"], strict=True)]
+        result: dict[str, Any] = {"time": statistics.median(ratios)}
+        for column in _COMPARED:
+            mine, exact = (by_person([each], column) for each in (own, scores["exact"]))
+            result[column] = mean_and_error(mine)
+            result[f"{column}_lost"] = mean_and_error(exact - mine)
+        results[name] = result
+    return results
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: a line for each setting."""
+    columns = [f"{COLUMNS[column]}{lost}" for column in _COMPARED for lost in ("", ", lost")]
+    lines = ["| | time | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    for name, result in results.items():
+        cells = [f"{result['time']:.2f}"]
+        for column in _COMPARED:
+            for key in (column, f"{column}_lost"):
+                cells.append(f"{result[key]['mean']:.3f} ± {result[key]['standard_error']:.3f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Time to the right, likeness lost upwards; a colour for each family."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for family in dict.fromkeys(result["family"] for result in results.values()):
+        own = {name: r for name, r in results.items() if r["family"] == family}
+        lost = [result["identity_lost"]["mean"] for result in own.values()]
+        errors = [result["identity_lost"]["standard_error"] for result in own.values()]
+        times = [result["time"] for result in own.values()]
+        axes.errorbar(times, lost, errors, fmt="o", markersize=4, capsize=2, label=family)
+        for name, x, y in zip(own, times, lost, strict=True):
+            axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=6)
+    axes.axhline(0.01, color="grey", linestyle="--", linewidth=0.8)
+    axes.axvline(0.6, color="grey", linestyle="--", linewidth=0.8)
+    axes.set(xlabel="time, of exact guidance's", ylabel="FaceSim lost")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    with written_aside(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
+def _sample(
+    pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int
+) -> tuple[list[Any], float]:
+    started = time.process_time()
+    clips = sample_cases(pipeline, cases, shot, seed)
+    return clips, time.process_time() - started

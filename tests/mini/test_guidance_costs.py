@@ -1,0 +1,49 @@
+"""`python -m stdrc_core.mini guidance`: pairs, ratios, and a small run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from stdrc_core.guidance_plan import PRESETS
+from stdrc_core.mini.__main__ import main
+from stdrc_core.mini.guidance_costs import compare
+from stdrc_core.mini.reader import CaptionReader
+from stdrc_core.mini.scores import Score
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def score(identity: float, caption: float = 1.0) -> Score:
+    return Score(identity=identity, constancy=None, leak=0.0, caption=caption)
+
+
+def test_losses_are_of_pairs_and_times_of_the_same_batch():
+    exact = [score(0.5), score(0.1), score(0.9)]
+    setting = [score(0.4, 0.5), score(0.1, 1.0), score(0.7, 0.75)]
+    results = compare({"exact": exact, "half": setting}, {"exact": [2, 4, 8], "half": [1, 1, 8]})
+    half = results["half"]
+    # 1/2, 1/4 and 1; 0.1, 0 and 0.2.
+    assert half["time"] == 0.5
+    assert half["identity_lost"]["mean"] == pytest.approx(0.1)
+    assert half["identity_lost"]["standard_error"] == pytest.approx(0.1 / 3**0.5)
+    assert half["caption_lost"]["mean"] == pytest.approx(0.25)
+    assert half["identity"]["mean"] == pytest.approx(0.4)
+    assert (results["exact"]["time"], results["exact"]["identity_lost"]["mean"]) == (1, 0)
+
+
+def test_the_command_measures_every_preset(tmp_path: Path):
+    torch.save(CaptionReader().state_dict(), tmp_path / "reader.pt")
+    options = {"out": tmp_path, "num-persons": 2, "steps": 2}
+    main(["guidance", *(w for k, v in options.items() for w in (f"--{k}", str(v)))])
+    results = json.loads((tmp_path / "guidance.json").read_text())
+    assert set(PRESETS) <= set(results)
+    assert all(result["time"] > 0 for result in results.values())
+    # Of two steps the second keeps the first one's direction, however long it may.
+    assert results["every 2"]["identity_lost"] == results["every 8"]["identity_lost"]
+    lines = (tmp_path / "guidance.md").read_text().splitlines()
+    assert len(lines) == 2 + len(results)
+    assert (tmp_path / "guidance.png").stat().st_size > 10_000
