@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..stdrc_core.guidance import GuidanceScales, Stream, guide, rescale
-from ..stdrc_core.guidance_plan import GuidancePlan, KeptDirection
+from ..stdrc_core.guidance_plan import GuidancePlan, KeptDirection, StreamsAt
 from ..stdrc_core.placed import PlacedReference, in_order, layered_prediction, layers
 from .host import PLACED_REFERENCES, REFERENCE_LATENTS
 
@@ -74,8 +74,9 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         seed: int | None = None,
     ) -> Tensor:
         """The guided estimate of the clean latent (the host's `denoised`), shaped as `x`."""
-        scales = self.guidance.at(float(timestep[0]))
-        predictions = self._predict(scales, x, timestep, model_options)
+        runs = self.guidance.streams_at(float(timestep[0]), has_parts=bool(self._part_conds))
+        scales = runs.scales
+        predictions = self._predict(runs, x, timestep, model_options)
         runs_empty = _runs_empty(scales, model_options)
 
         def cfg(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
@@ -95,20 +96,15 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         return self._rescaled(guided, predictions[scales.positive])
 
     def _predict(
-        self, scales: GuidanceScales, x: Tensor, timestep: Tensor, model_options: dict[str, Any]
+        self, runs: StreamsAt, x: Tensor, timestep: Tensor, model_options: dict[str, Any]
     ) -> dict[Stream, Tensor]:
         """The streams' estimates of the clean latent; those at rest are 0, as the host has it."""
         sigma = float(timestep[0])
-        # Outside of the window all references are guided together, whatever their scales.
-        is_inside = self.guidance.is_inside(sigma)
-        in_parts = scales.runs_reference and is_inside and bool(self._part_conds)
-        runs_text = scales.runs_text or in_parts
-        # Without vy there is no direction to keep: vyr itself is guided by.
-        keeps = scales.runs_reference and runs_text and self.guidance.reference_every > 1
+        keeps = runs.have_direction and self.guidance.reference_every > 1
         sigmas = model_options["transformer_options"]["sample_sigmas"] if keeps else None
         direction = self._kept.at(sigma, sigmas) if keeps else None
-        computes_reference = scales.runs_reference and direction is None
-        part_conds = self._part_conds if in_parts and computes_reference else []
+        computes_reference = runs.reference and direction is None
+        part_conds = self._part_conds if runs.in_parts and computes_reference else []
 
         def cond(stream: Stream, runs: bool) -> list | None:
             return self.conds[_CONDS[stream]] if runs else None
@@ -117,8 +113,8 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             self.inner_model,
             [
                 cond(Stream.REFERENCE, computes_reference),
-                cond(Stream.TEXT, runs_text),
-                cond(Stream.EMPTY, _runs_empty(scales, model_options)),
+                cond(Stream.TEXT, runs.text),
+                cond(Stream.EMPTY, _runs_empty(runs.scales, model_options)),
                 *(self.conds[name] for _, name in part_conds),
             ],
             x,

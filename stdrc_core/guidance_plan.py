@@ -31,6 +31,34 @@ PRESETS: Mapping[str, GuidancePreset] = MappingProxyType({"exact": EXACT})
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamsAt:
+    """Which streams of Eq. 13 one evaluation of the model needs."""
+
+    scales: GuidanceScales
+    is_inside: bool
+    """Whether text and reference are guided separately."""
+    in_parts: bool
+    """Whether the references count each by its own scale, in streams of their own (`placed`)."""
+
+    @property
+    def empty(self) -> bool:
+        return self.scales.runs_empty
+
+    @property
+    def text(self) -> bool:
+        return self.scales.runs_text or self.in_parts
+
+    @property
+    def reference(self) -> bool:
+        return self.scales.runs_reference
+
+    @property
+    def have_direction(self) -> bool:
+        """Whether there is a vyr - vy that may be kept; without vy, vyr itself is guided by."""
+        return self.reference and self.text
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuidancePlan:
     """Eq. 13 over a run. The defaults are the paper's: constant scales, all streams, all steps.
 
@@ -67,6 +95,13 @@ class GuidancePlan:
         text, reference = scale_at(self.text, sigma), scale_at(self.reference, sigma)
         scales = GuidanceScales(text=text, reference=reference)
         return scales if self.is_inside(sigma) else scales.guided_together()
+
+    def streams_at(self, sigma: float, *, has_parts: bool = False) -> StreamsAt:
+        """`has_parts`: references whose scales differ. Outside of the window they are guided
+        together all the same."""
+        scales, is_inside = self.at(sigma), self.is_inside(sigma)
+        in_parts = scales.runs_reference and is_inside and has_parts
+        return StreamsAt(scales=scales, is_inside=is_inside, in_parts=in_parts)
 
     def needs_reference(self, sigmas: Tensor) -> bool:
         """Whether vyr runs in any of the steps from `sigmas` `[N + 1]`, of which the last is 0."""
