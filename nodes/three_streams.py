@@ -130,6 +130,8 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             reference = text - sigma * direction
         elif keeps and sigma > 0:
             self._kept.keep((text - reference) / sigma, sigma, sigmas)
+        if runs.have_direction:
+            reference = self._without_audio(reference, text)
         return {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}
 
     def outer_sample(
@@ -150,6 +152,15 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             return super().sample(*args, **kwargs)
         finally:
             self.__dict__.pop("conds", None)
+
+    def _without_audio(self, reference: Tensor, text: Tensor) -> Tensor:
+        """vyr with vy's audio, of audio and video packed into one tensor: no face guides a voice."""
+        if len(self._latent_shapes) == 1:
+            return reference
+        parts = [
+            comfy.utils.unpack_latents(each, self._latent_shapes) for each in (reference, text)
+        ]
+        return comfy.utils.pack_latents([parts[0][0], *parts[1][1:]])[0]
 
     def _rescaled(self, guided: Tensor, positive: Tensor) -> Tensor:
         """Guidance rescale; of audio and video packed into one tensor, each by itself."""
