@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -12,7 +13,7 @@ from torch import Tensor
 from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..stdrc_core.guidance_curve import CurveShape, GuidanceCurve
 from ..stdrc_core.guidance_plan import EXACT, PRESETS, GuidancePlan, check_window
-from ..stdrc_core.placed import with_common_scale
+from ..stdrc_core.placed import PlacedReference, with_common_scale
 from .checks import check_reference
 from .host import is_patched
 from .references import placed_references
@@ -28,18 +29,12 @@ def make_guider(
     positive: list,
     negative: list,
     reference: dict[str, Tensor],
-    text_scale: float,
-    reference_scale: float,
-    start_percent: float = EXACT.start_percent,
-    end_percent: float = EXACT.end_percent,
-    guidance_rescale: float = 0.0,
-    reference_every: int = EXACT.reference_every,
-    guided_share: float = EXACT.guided_share,
-    preset: str = "exact",
-    text_curve: GuidanceCurve | None = None,
-    reference_curve: GuidanceCurve | None = None,
+    **numbers: Any,
 ) -> ThreeStreamGuider:
-    """Checks the inputs of both nodes and builds the guider; raises ValueError for a bad one."""
+    """Checks the inputs of both nodes and builds the guider; raises ValueError for a bad one.
+
+    `numbers` are those of `guidance_of`.
+    """
     if not is_patched(model):
         raise ValueError(
             "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
@@ -51,6 +46,33 @@ def make_guider(
                 f"{name} is an empty conditioning; needs an encoded prompt: connect a text encoder "
                 "(an empty text is fine)."
             )
+    samples = reference["samples"]
+    check_reference(samples, "reference", model.model.latent_format.latent_channels)
+    guidance, placed = guidance_of(model, placed_references(reference), **numbers)
+    guider = ThreeStreamGuider(model, guidance)
+    guider.set_streams(positive, negative, samples, placed)
+    return guider
+
+
+def guidance_of(
+    model: ModelPatcher,
+    placed: Sequence[PlacedReference],
+    *,
+    text_scale: float,
+    reference_scale: float,
+    start_percent: float = EXACT.start_percent,
+    end_percent: float = EXACT.end_percent,
+    guidance_rescale: float = 0.0,
+    reference_every: int = EXACT.reference_every,
+    guided_share: float = EXACT.guided_share,
+    preset: str = "exact",
+    text_curve: GuidanceCurve | None = None,
+    reference_curve: GuidanceCurve | None = None,
+) -> tuple[GuidancePlan, tuple[PlacedReference, ...]]:
+    """The guidance over a run of `model`, and the references without the scale that all share.
+
+    Raises ValueError for numbers out of their ranges.
+    """
     over_time = PRESETS[preset].filling(
         start_percent=start_percent,
         end_percent=end_percent,
@@ -59,24 +81,18 @@ def make_guider(
     )
     start_percent, end_percent = over_time.pop("start_percent"), over_time.pop("end_percent")
     check_window(start_percent, end_percent)
-    samples = reference["samples"]
-    check_reference(samples, "reference", model.model.latent_format.latent_channels)
-    reference_scale, placed = with_common_scale(
-        reference_scale if reference_curve is None else reference_curve,
-        placed_references(reference),
-    )
+    scale = reference_scale if reference_curve is None else reference_curve
+    scale, placed = with_common_scale(scale, placed)
     sampling = model.get_model_object("model_sampling")
-    guidance = GuidancePlan(
+    plan = GuidancePlan(
         text=text_scale if text_curve is None else text_curve,
-        reference=reference_scale,
+        reference=scale,
         start_sigma=sampling.percent_to_sigma(start_percent),
         end_sigma=sampling.percent_to_sigma(end_percent),
         rescale=guidance_rescale,
         **over_time,
     )
-    guider = ThreeStreamGuider(model, guidance)
-    guider.set_streams(positive, negative, samples, placed)
-    return guider
+    return plan, placed
 
 
 def _stream_inputs() -> list[io.Input]:
@@ -96,21 +112,20 @@ def _stream_inputs() -> list[io.Input]:
     ]
 
 
-def scale_input(name: str, default: float, tooltip: str) -> io.Input:
-    """A guidance scale, as all nodes have it."""
+def _scale_input(name: str, default: float, tooltip: str) -> io.Input:
     return io.Float.Input(
         name, default=default, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tooltip
     )
 
 
-def _scale_inputs() -> list[io.Input]:
+def scale_inputs() -> list[io.Input]:
     return [
-        scale_input(
+        _scale_input(
             "text_scale",
             TEXT_SCALE,
             "s_y: how strongly the prompt is followed. At 1 the empty stream does not run.",
         ),
-        scale_input(
+        _scale_input(
             "reference_scale",
             REFERENCE_SCALE,
             "s_r: how strongly the face is kept. Equal to text_scale, one stream of the three "
@@ -119,7 +134,7 @@ def _scale_inputs() -> list[io.Input]:
     ]
 
 
-def _window_inputs() -> list[io.Input]:
+def window_inputs() -> list[io.Input]:
     return [
         io.Float.Input(
             name,
@@ -141,7 +156,7 @@ def _window_inputs() -> list[io.Input]:
     ]
 
 
-def _over_time_inputs() -> list[io.Input]:
+def over_time_inputs() -> list[io.Input]:
     """Last, as workflows save widgets by their position."""
     return [
         io.Float.Input(
@@ -266,7 +281,7 @@ class STDRCThreeStreamGuider(io.ComfyNode):
                 "For SamplerCustomAdvanced."
             ),
             search_aliases=["st-drc", "reference", "identity", "cfg", "dual cfg"],
-            inputs=[*_stream_inputs(), *_scale_inputs(), *_window_inputs(), *_over_time_inputs()],
+            inputs=[*_stream_inputs(), *scale_inputs(), *window_inputs(), *over_time_inputs()],
             outputs=[io.Guider.Output(display_name="guider")],
         )
 
@@ -293,12 +308,12 @@ class STDRCThreeStreamSampler(io.ComfyNode):
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
                 ),
-                *_scale_inputs(),
+                *scale_inputs(),
                 io.Sampler.Input("sampler"),
                 io.Sigmas.Input("sigmas"),
                 io.Latent.Input("latent_image", tooltip="The video latent to sample."),
-                *_window_inputs(),
-                *_over_time_inputs(),
+                *window_inputs(),
+                *over_time_inputs(),
             ],
             outputs=[
                 io.Latent.Output(display_name="output"),

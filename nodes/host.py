@@ -8,7 +8,8 @@ Three wrappers, all in the host's own extension points, carry a reference throug
   it is to stand goes along: only now is it known which LoRAs are on the model.
 * PREPARE_SAMPLING tells the host's memory estimate of the latent frames that are added.
 * DIFFUSION_MODEL appends the references' frames, their RoPE bounds and their timestep to what the
-  transformer gets, and cuts the frames from what comes out.
+  transformer gets, and cuts the frames from what comes out. Of audio and video together, the audio
+  does not see them.
 
 Nothing on the model instance changes, and nothing outlives the run.
 """
@@ -37,6 +38,7 @@ from ..stdrc_core.reference import (
     as_frames,
     strip_reference,
 )
+from .audio import hidden_from_audio
 from .checks import check_finite, check_references, check_video, check_whole_frame
 from .rope import with_turned_angles
 from .weights import LayoutChoice, ReferenceLayout
@@ -212,6 +214,12 @@ def put_in_context(
             num_blocks=len(transformer.transformer_blocks),
             phases=[layout.source_phase.at(slot) for slot in slots],
             tokens_per_phase=num_tokens,
+        )
+    if any(part.numel() for part in audio):
+        transformer_options = hidden_from_audio(
+            transformer_options,
+            num_blocks=len(transformer.transformer_blocks),
+            num_tokens=num_references * num_tokens,
         )
     entries = kwargs.get("guide_attention_entries")
     if entries or any(each.strength != 1 for each in placed):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from comfy.ldm.lightricks.model import LTXBaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..stdrc_core.grid import LatentGrid
-from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE, GuidanceScales
-from ..stdrc_core.placed import PlacedReference, layers, with_common_scale
+from ..stdrc_core.guidance_plan import EXACT, GuidancePlan
+from ..stdrc_core.guidance_schedule import Step, steps_of, told, told_by_sigma, without_effect
+from ..stdrc_core.placed import PlacedReference, layers
 from .checks import check_finite, check_references, check_video, check_whole_frame
-from .guider import scale_input
+from .guider import guidance_of, over_time_inputs, scale_inputs, window_inputs
 from .host import check_rope, is_patched, layout_choice, reference_bounds, video_grid
 from .references import placed_references
 from .weights import ReferenceLayout, lora_metadata
@@ -25,6 +27,8 @@ from .weights import ReferenceLayout, lora_metadata
 _FRAME_RATE = 25.0
 # BFS's references among the transformer's options: they reach every stream.
 _BFS_REFERENCES = "_id_ref_specs"
+# Parts of sampling that stand for its steps where these are not known.
+_NUM_PARTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +40,9 @@ class _Setup:
     negative: list
     latent_image: dict[str, Any]
     reference: dict[str, Any]
-    text_scale: float
-    reference_scale: float
+    guidance: dict[str, Any]
+    """Of `guider.guidance_of`."""
+    sigmas: Tensor | None
 
     @property
     def transformer(self) -> Any:
@@ -71,6 +76,34 @@ class _Setup:
     def placed(self) -> tuple[PlacedReference, ...]:
         return placed_references(self.reference)
 
+    @property
+    def plan(self) -> GuidancePlan:
+        return guidance_of(self.model, self.placed, **self.guidance)[0]
+
+    @property
+    def parts(self) -> list[tuple[float, list[int]]]:
+        """The references by scales of their own, a stream each."""
+        return layers(guidance_of(self.model, self.placed, **self.guidance)[1])
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Of the run, or, where it is not known, as many as show each stretch of sigmas; where a
+        share of the steps would end is not known then."""
+        is_known = self.sigmas is not None
+        return steps_of(
+            self.plan if is_known else replace(self.plan, guided_share=EXACT.guided_share),
+            self.sigmas if is_known else self._any_sigmas(),
+            num_parts=len(self.parts),
+            always_empty=self.model.model_options.get("disable_cfg1_optimization", False),
+        )
+
+    def _any_sigmas(self) -> Tensor:
+        sampling, plan = self.model.get_model_object("model_sampling"), self.plan
+        sigmas = {sampling.percent_to_sigma(part / _NUM_PARTS) for part in range(_NUM_PARTS)}
+        for edge in (plan.start_sigma, plan.end_sigma):
+            sigmas.add(min(edge, max(sigmas)))
+        return torch.tensor([*sorted(sigmas - {0.0}, reverse=True), 0.0], dtype=torch.float64)
+
 
 class STDRCInspect(io.ComfyNode):
     @classmethod
@@ -80,8 +113,8 @@ class STDRCInspect(io.ComfyNode):
             display_name="Inspect References",
             category="ST-DRC",
             description=(
-                "Says which streams will run with how many tokens, where the references stand, "
-                "what the adapters' metadata say, and what is wrong. Nothing is sampled."
+                "Says which streams will run when and with how many tokens, where the references "
+                "stand, what the adapters' metadata say, and what is wrong. Nothing is sampled."
             ),
             search_aliases=["st-drc", "check", "debug", "self check", "identity"],
             is_output_node=True,
@@ -91,25 +124,45 @@ class STDRCInspect(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="As for the guider."),
                 io.Latent.Input("reference", tooltip="As for the guider."),
                 io.Latent.Input("latent_image", tooltip="The video latent that will be sampled."),
-                *(
-                    scale_input(name, default, "As on the guider: it decides which streams run.")
-                    for name, default in (
-                        ("text_scale", TEXT_SCALE),
-                        ("reference_scale", REFERENCE_SCALE),
-                    )
+                *scale_inputs(),
+                *window_inputs(),
+                *over_time_inputs(),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="Of the run: then the report tells of its steps and counts them.",
                 ),
             ],
             outputs=[io.String.Output(display_name="report")],
         )
 
     @classmethod
-    def execute(cls, **inputs: Any) -> io.NodeOutput:
-        report = "\n".join(_report(_Setup(**inputs)))
+    def execute(
+        cls,
+        model: io.Model.Type,
+        positive: list,
+        negative: list,
+        reference: dict[str, Any],
+        latent_image: dict[str, Any],
+        sigmas: Tensor | None = None,
+        **guidance: Any,
+    ) -> io.NodeOutput:
+        setup = _Setup(
+            model=model,
+            positive=positive,
+            negative=negative,
+            latent_image=latent_image,
+            reference=reference,
+            guidance=guidance,
+            sigmas=sigmas,
+        )
+        report = "\n".join(_report(setup))
         return io.NodeOutput(report, ui=ui.PreviewText(report))
 
 
 def _report(setup: _Setup) -> Iterator[str]:
-    wrong = [sentence for check in _CHECKS if (sentence := _sentence(check, setup))]
+    # Two checks may come upon the same.
+    wrong = dict.fromkeys(s for check in _CHECKS if (s := _sentence(check, setup)))
     yield "What is wrong:" if wrong else "Nothing wrong was found."
     yield from (f"- {sentence}" for sentence in wrong)
     yield f"Model: {type(setup.transformer).__name__}."
@@ -119,7 +172,11 @@ def _report(setup: _Setup) -> Iterator[str]:
     decision = layout_choice(setup.model).decide(setup.model)
     yield decision.sentence
     yield from _streams(setup)
+    yield from _schedule(setup)
     yield from _places(setup, decision.layout)
+    if doubts := list(_doubts(setup)):
+        yield "Probably not meant:"
+        yield from (f"- {sentence}" for sentence in doubts)
 
 
 def _streams(setup: _Setup) -> Iterator[str]:
@@ -127,13 +184,12 @@ def _streams(setup: _Setup) -> Iterator[str]:
     num_video = setup.video.shape[2] * grid.tokens_per_frame
     tokens_per_reference = math.prod(setup.size)
     num_guides = num_video - grid.num_tokens
-    reference_scale, placed = with_common_scale(setup.reference_scale, setup.placed)
-    scales = GuidanceScales(text=setup.text_scale, reference=reference_scale)
-    runs, parts = scales.runs_reference, layers(placed)
+    steps = setup.steps
+    runs = any(step.runs.reference for step in steps)
     streams = [
-        ("v0, nothing", 0, scales.runs_empty),
-        ("vy, text", 0, scales.runs_text or (runs and len(parts) > 1)),
-        *((f"vyr, text and {len(seen)} reference(s)", len(seen), runs) for _, seen in parts),
+        ("v0, nothing", 0, any(step.num_empty for step in steps)),
+        ("vy, text", 0, any(step.runs.text for step in steps)),
+        *((f"vyr, text and {len(seen)} reference(s)", len(seen), runs) for _, seen in setup.parts),
     ]
     yield (
         f"Video: {grid.num_frames} x {grid.height} x {grid.width} = {grid.num_tokens} tokens"
@@ -142,6 +198,20 @@ def _streams(setup: _Setup) -> Iterator[str]:
     for name, num_references, does_run in streams:
         tokens = num_video + num_references * tokens_per_reference
         yield f"Stream {name}: " + (f"{tokens} tokens." if does_run else "does not run.")
+
+
+def _schedule(setup: _Setup) -> Iterator[str]:
+    if setup.sigmas is not None:
+        yield from told(setup.steps)
+        return
+    yield from told_by_sigma(setup.plan, setup.steps)
+    yield "Forwards in all are not known: connect sigmas."
+
+
+def _doubts(setup: _Setup) -> Iterator[str]:
+    yield from without_effect(setup.plan, setup.steps, are_known=setup.sigmas is not None)
+    if all(each.strength == 0 for each in setup.placed):
+        yield "The references have strength 0, so vyr sees no more than vy."
 
 
 def _places(setup: _Setup, layout: ReferenceLayout) -> Iterator[str]:
@@ -197,8 +267,24 @@ def _check_references(setup: _Setup) -> None:
     check_references([samples], "reference", setup.video.shape, have_own_size=have_own_size)
 
 
-def _check_scales(setup: _Setup) -> None:
-    GuidanceScales(text=setup.text_scale, reference=setup.reference_scale)
+def _check_guidance(setup: _Setup) -> None:
+    guidance_of(setup.model, setup.placed, **setup.guidance)
+
+
+def _check_sigmas(setup: _Setup) -> None:
+    if setup.sigmas is None:
+        return
+    if len(setup.sigmas) < 2 or not (setup.sigmas.diff() < 0).all():
+        shown = ", ".join(f"{sigma:.4g}" for sigma in setup.sigmas.tolist()) or "empty"
+        raise ValueError(
+            f"sigmas is {shown}; needs two values or more that fall: connect LTXVScheduler."
+        )
+    most = float(setup.model.get_model_object("model_sampling").sigma_max)
+    if setup.sigmas[0] > most * 1.001:
+        raise ValueError(
+            f"sigmas begins at {setup.sigmas[0]:.4g}, this model's noise at {most:.4g}; needs a "
+            "schedule of this model's: connect LTXVScheduler."
+        )
 
 
 _CHECKS: tuple[Callable[[_Setup], None], ...] = (
@@ -207,7 +293,8 @@ _CHECKS: tuple[Callable[[_Setup], None], ...] = (
     _check_prompts,
     _check_video,
     _check_references,
-    _check_scales,
+    _check_guidance,
+    _check_sigmas,
 )
 
 

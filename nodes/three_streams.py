@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..stdrc_core.guidance import GuidanceScales, Stream, guide, rescale
-from ..stdrc_core.guidance_plan import GuidancePlan, KeptDirection
+from ..stdrc_core.guidance_plan import GuidancePlan, KeptDirection, StreamsAt
 from ..stdrc_core.placed import PlacedReference, in_order, layered_prediction, layers
 from .host import PLACED_REFERENCES, REFERENCE_LATENTS
 
@@ -75,8 +75,11 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
     ) -> Tensor:
         """The guided estimate of the clean latent (the host's `denoised`), shaped as `x`."""
         sigmas = model_options["transformer_options"]["sample_sigmas"]
-        scales = self.guidance.at(float(timestep[0]), sigmas)
-        predictions = self._predict(scales, x, timestep, model_options)
+        runs = self.guidance.streams_at(
+            float(timestep[0]), sigmas, has_parts=bool(self._part_conds)
+        )
+        scales = runs.scales
+        predictions = self._predict(runs, x, timestep, model_options)
         runs_empty = _runs_empty(scales, model_options)
 
         def cfg(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
@@ -96,20 +99,15 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         return self._rescaled(guided, predictions[scales.positive])
 
     def _predict(
-        self, scales: GuidanceScales, x: Tensor, timestep: Tensor, model_options: dict[str, Any]
+        self, runs: StreamsAt, x: Tensor, timestep: Tensor, model_options: dict[str, Any]
     ) -> dict[Stream, Tensor]:
         """The streams' estimates of the clean latent; those at rest are 0, as the host has it."""
         sigma = float(timestep[0])
-        # Outside of the window all references are guided together, whatever their scales.
         sigmas = model_options["transformer_options"]["sample_sigmas"]
-        is_separate = self.guidance.is_separate(sigma, sigmas)
-        in_parts = scales.runs_reference and is_separate and bool(self._part_conds)
-        runs_text = scales.runs_text or in_parts
-        # Without vy there is no direction to keep: vyr itself is guided by.
-        keeps = scales.runs_reference and runs_text and self.guidance.reference_every > 1
+        keeps = runs.have_direction and self.guidance.reference_every > 1
         direction = self._kept.at(sigma, sigmas) if keeps else None
-        computes_reference = scales.runs_reference and direction is None
-        part_conds = self._part_conds if in_parts and computes_reference else []
+        computes_reference = runs.reference and direction is None
+        part_conds = self._part_conds if runs.in_parts and computes_reference else []
 
         def cond(stream: Stream, runs: bool) -> list | None:
             return self.conds[_CONDS[stream]] if runs else None
@@ -118,8 +116,8 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             self.inner_model,
             [
                 cond(Stream.REFERENCE, computes_reference),
-                cond(Stream.TEXT, runs_text),
-                cond(Stream.EMPTY, _runs_empty(scales, model_options)),
+                cond(Stream.TEXT, runs.text),
+                cond(Stream.EMPTY, _runs_empty(runs.scales, model_options)),
                 *(self.conds[name] for _, name in part_conds),
             ],
             x,
@@ -135,6 +133,8 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             reference = text - sigma * direction
         elif keeps and sigma > 0:
             self._kept.keep((text - reference) / sigma, sigma, sigmas)
+        if runs.have_direction:
+            reference = self._without_audio(reference, text)
         return {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}
 
     def outer_sample(
@@ -155,6 +155,15 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             return super().sample(*args, **kwargs)
         finally:
             self.__dict__.pop("conds", None)
+
+    def _without_audio(self, reference: Tensor, text: Tensor) -> Tensor:
+        """vyr with vy's audio, of both packed into one tensor: no face guides a voice."""
+        if len(self._latent_shapes) == 1:
+            return reference
+        parts = [
+            comfy.utils.unpack_latents(each, self._latent_shapes) for each in (reference, text)
+        ]
+        return comfy.utils.pack_latents([parts[0][0], *parts[1][1:]])[0]
 
     def _rescaled(self, guided: Tensor, positive: Tensor) -> Tensor:
         """Guidance rescale; of audio and video packed into one tensor, each by itself."""

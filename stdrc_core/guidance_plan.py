@@ -39,6 +39,35 @@ PRESETS: Mapping[str, GuidancePreset] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamsAt:
+    """Which streams of Eq. 13 one evaluation of the model needs."""
+
+    scales: GuidanceScales
+    is_guided: bool
+    is_separate: bool
+    """Whether text and reference are guided separately."""
+    in_parts: bool
+    """Whether the references count each by its own scale, in streams of their own (`placed`)."""
+
+    @property
+    def empty(self) -> bool:
+        return self.scales.runs_empty
+
+    @property
+    def text(self) -> bool:
+        return self.scales.runs_text or self.in_parts
+
+    @property
+    def reference(self) -> bool:
+        return self.scales.runs_reference
+
+    @property
+    def have_direction(self) -> bool:
+        """Whether there is a vyr - vy that may be kept; without vy, vyr itself is guided by."""
+        return self.reference and self.text
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuidancePlan:
     """Eq. 13 over a run. The defaults are the paper's: constant scales, all streams, all steps.
 
@@ -92,6 +121,17 @@ class GuidancePlan:
         if not self.is_guided(sigma, sigmas):
             return scales.unguided()
         return scales if self.is_separate(sigma, sigmas) else scales.guided_together()
+
+    def streams_at(self, sigma: float, sigmas: Tensor, *, has_parts: bool = False) -> StreamsAt:
+        """`has_parts`: references whose scales differ. Where they are not guided separately from
+        the text, they are guided together all the same."""
+        scales, is_separate = self.at(sigma, sigmas), self.is_separate(sigma, sigmas)
+        return StreamsAt(
+            scales=scales,
+            is_guided=self.is_guided(sigma, sigmas),
+            is_separate=is_separate,
+            in_parts=scales.runs_reference and is_separate and has_parts,
+        )
 
     def needs_reference(self, sigmas: Tensor) -> bool:
         """Whether vyr runs in any of the steps from `sigmas` `[N + 1]`, of which the last is 0."""

@@ -221,6 +221,8 @@ CASES = (
     ("inpaint guide", [3, 4, 4], 1),
     ("audio", [3, 4, 4], 1),
     ("inpaint audio", [3, 4, 4], 2),
+    ("long audio", [2, 3, 3], 1),
+    ("weak guide, audio", [3, 4, 4], 1),
 )
 
 

@@ -7,7 +7,12 @@ s_y = s_r = 1 has to give the same frames.
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
+from unittest import mock
 
 import comfy.nested_tensor
 import node_helpers
@@ -72,9 +77,27 @@ def _by_hand(
         }
         all_noise = nested([all_noise, audio["noise"]])
     guider = world.node("CFGGuider", model=model, positive=prompt, negative=prompt, cfg=1.0)[0]
-    result = _sample(guider, latent, all_noise, sampler)
+    with _blind_audio(model, height * width):
+        result = _sample(guider, latent, all_noise, sampler)
     parts = result.unbind() if audio is not None else [result]
     return [parts[0][:, :, :num_frames], *parts[1:]]
+
+
+@contextlib.contextmanager
+def _blind_audio(model: Any, num_tokens: int) -> Iterator[None]:
+    """The audio attends to the video's tokens but for the last: their module is given no others."""
+
+    def forward(original: Any, x: Tensor, context: Tensor, k_pe: Any, **kwargs: Any) -> Tensor:
+        cos, sin, is_split = k_pe
+        k_pe = cos[:, :, :-num_tokens], sin[:, :, :-num_tokens], is_split
+        return original(x, context=context[:, :-num_tokens], k_pe=k_pe, **kwargs)
+
+    with contextlib.ExitStack() as stack:
+        for block in model.model.diffusion_model.transformer_blocks:
+            attention = block.video_to_audio_attn
+            blind = partial(forward, attention.forward)
+            stack.enter_context(mock.patch.object(attention, "forward", blind))
+        yield
 
 
 def _ours(
@@ -165,8 +188,10 @@ def compare(
         video["noise_mask"] = _inpaint_mask(video["samples"].shape, batch)
         video["samples"] = world.latent(list(video["samples"].shape), seed=21)
     if "audio" in case:
-        shape = [batch, 8, 12, 16]
-        held = torch.ones(batch, 1, 12, 16)
+        # As many tokens as the video's with the reference's, in one case.
+        length = math.prod(grid) + math.prod(grid[1:]) if "long" in case else 12
+        shape = [batch, 8, length, 16]
+        held = torch.ones(batch, 1, length, 16)
         held[:, :, :4] = 0.5
         audio = {
             "samples": world.latent(shape, seed=31),

@@ -280,10 +280,13 @@ def audio_and_video_rescaled() -> dict[str, list[Tensor]]:
         "guided": {"guidance_rescale": 1.0},
         "plain": {},
         "positive": {"text_scale": 1.0, "reference_scale": 1.0},
+        "text": {"text_scale": 1.0, "reference_scale": 0.0},
     }
     found = {}
     for name, inputs in options.items():
         guider = world.three_streams(world.patched(), world.latent([1, 128, 1, H, W]), **inputs)
         output = world.run_guider(guider, video, steps=1)
         found[name] = [each.clone() for each in output.unbind()]
+    # The photo says nothing of the audio: the estimate that sees the most is vy.
+    found["positive"][1] = found.pop("text")[1]
     return found

@@ -7,6 +7,7 @@ from typing import Any
 from scenarios import world
 from scenarios.mistakes import not_ltx_model
 from scenarios.references import reference_list
+from torch import Tensor
 
 T, H, W = 3, 4, 4
 
@@ -17,6 +18,7 @@ def report(
     height: int = H,
     guides: list[int] | None = None,
     lora: str | None = None,
+    curves: dict[str, dict[str, Any]] | None = None,
     **inputs: Any,
 ) -> str:
     reference = reference_list(entries or [{"photo": 0}])
@@ -45,6 +47,7 @@ def report(
         reference=reference,
         latent_image=video,
         **inputs,
+        **_curves(curves),
     )
     return text
 
@@ -58,6 +61,39 @@ def tokens_that_ran(entries: list[dict[str, Any]], **scales: float) -> list[int]
     world.run_guider(guider, world.empty_video(T, H, W), steps=1)
     shapes = [call["video"].shape for call in recorder.calls]
     return sorted(shape[2] * H * W for shape in shapes for _ in range(shape[0]))
+
+
+def calls_of_a_run(
+    entries: list[dict[str, Any]],
+    sigmas: Tensor,
+    curves: dict[str, dict[str, Any]] | None = None,
+    **inputs: Any,
+) -> list[list[float]]:
+    """Of each video that the transformer was given in a run: its sigma, and its tokens."""
+    recorder = world.Recorder()
+    guider = world.three_streams(
+        recorder.record(world.patched()), reference_list(entries), **inputs, **_curves(curves)
+    )
+    world.node(
+        "SamplerCustomAdvanced",
+        noise=world.node("RandomNoise", noise_seed=3)[0],
+        guider=guider,
+        sampler=world.sampler(),
+        sigmas=sigmas,
+        latent_image=world.empty_video(T, H, W),
+    )
+    return [
+        [float(call["timestep"].max()), call["video"].shape[2] * H * W]
+        for call in recorder.calls
+        for _ in range(call["video"].shape[0])
+    ]
+
+
+def _curves(curves: dict[str, dict[str, Any]] | None) -> dict[str, Any]:
+    return {
+        name: world.node("STDRCGuidanceCurve", **options)[0]
+        for name, options in (curves or {}).items()
+    }
 
 
 def _with_bfs(model: Any) -> Any:

@@ -1,0 +1,216 @@
+"""A run's guidance before it runs: which streams run at which steps, at what cost, and what of the
+settings changes nothing.
+
+Each step is taken as one evaluation, at its first sigma, as Euler does; samplers that evaluate more
+often (heun, dpm_2) run the same streams in each evaluation of a step. Where the steps are not known
+yet, sigmas close to one another stand for all that there may be.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .guidance_curve import GuidanceCurve, Scale, scale_at
+from .guidance_plan import GuidancePlan, KeptDirection, StreamsAt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One evaluation of the model by the guider."""
+
+    number: int
+    """From 1."""
+    sigma: float
+    runs: StreamsAt
+    uses_again: bool
+    """Whether vyr rests and its direction of an earlier step is used."""
+    num_references: int
+    """Forwards of vyr: one, and one more for each further scale of the references' own."""
+    num_empty: int
+
+    @property
+    def num_forwards(self) -> int:
+        return self.num_empty + self.runs.text + self.num_references
+
+    @property
+    def kind(self) -> tuple[bool, ...]:
+        """Neighbours of one kind are told in one line."""
+        runs = self.runs
+        return bool(self.num_empty), runs.text, runs.reference, runs.in_parts, runs.is_separate
+
+
+def steps_of(
+    plan: GuidancePlan, sigmas: Tensor, *, num_parts: int = 1, always_empty: bool = False
+) -> tuple[Step, ...]:
+    """The steps from `sigmas` `[N + 1]`, falling, the last of which is where they end.
+
+    `num_parts` is how many scales of their own the references have (`placed.layers`);
+    `always_empty` says that v0 runs where its weight is 0, too, as a hook may ask for it.
+    """
+    kept = KeptDirection(plan.reference_every)
+    steps = []
+    for number, sigma in enumerate(sigmas[:-1].tolist(), start=1):
+        runs = plan.streams_at(sigma, sigmas, has_parts=num_parts > 1)
+        uses_again = runs.have_direction and kept.at(sigma, sigmas) is not None
+        computes = runs.reference and not uses_again
+        if computes and runs.have_direction:
+            kept.keep(torch.empty(0), sigma, sigmas)
+        steps.append(
+            Step(
+                number=number,
+                sigma=sigma,
+                runs=runs,
+                uses_again=uses_again,
+                num_references=(num_parts if runs.in_parts else 1) if computes else 0,
+                num_empty=int(runs.empty or always_empty),
+            )
+        )
+    return tuple(steps)
+
+
+def told(steps: Sequence[Step]) -> Iterator[str]:
+    """A line for each stretch of steps that run the same streams, and the forwards in all."""
+    for group in _stretches(steps):
+        first, last = group[0], group[-1]
+        where = f"In step {first.number}, sigma {first.sigma:.4g}"
+        if len(group) > 1:
+            where = f"In steps {first.number} to {last.number}, "
+            where += f"sigma {first.sigma:.4g} to {last.sigma:.4g}"
+        again = ""
+        if any(step.uses_again for step in group):
+            again = (
+                f" vyr runs in {_numbers(s for s in group if s.num_references)}; its direction is "
+                f"used again in {_numbers(s for s in group if s.uses_again)}."
+            )
+        yield f"{where}: {_streams_and_scales(group)}.{again}"
+    counts = {
+        "v0": sum(step.num_empty for step in steps),
+        "vy": sum(step.runs.text for step in steps),
+        "vyr": sum(step.num_references for step in steps),
+    }
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    yield (
+        f"Forwards in all: {sum(counts.values())} ({shown}) in {len(steps)} steps of a sampler "
+        "that evaluates once a step, as euler does."
+    )
+
+
+def told_by_sigma(plan: GuidancePlan, steps: Sequence[Step]) -> Iterator[str]:
+    """The same of steps that only stand for any there may be: nothing can be counted."""
+    for group in _stretches(steps):
+        where = f"From sigma {group[0].sigma:.4g} to {group[-1].sigma:.4g}"
+        keeps = plan.reference_every > 1 and group[0].runs.have_direction
+        again = f", vyr in one of {plan.reference_every} steps" if keeps else ""
+        yield f"{where}: {_streams_and_scales(group)}{again}."
+    if plan.guided_share < 1:
+        yield (
+            f"So much for the first {plan.guided_share:g} of the steps; the others are not guided: "
+            "the stream that sees the most runs alone."
+        )
+
+
+def without_effect(
+    plan: GuidancePlan, steps: Sequence[Step], *, are_known: bool = True
+) -> Iterator[str]:
+    """What of `plan` contradicts the rest of it, or changes nothing in these steps; a sentence
+    each. `are_known`: whether these are the run's very steps."""
+    guided = [step for step in steps if step.runs.is_guided]
+    inside = [step for step in guided if step.runs.is_separate]
+    has_window = len(inside) < len(guided)
+    if not guided:
+        yield f"guided_share is {plan.guided_share:g}, so no step is guided: no scale is used."
+    elif not inside:
+        yield (
+            "start_percent and end_percent hold none of the steps, so reference_scale is not used: "
+            "text and reference are guided together in all of them."
+        )
+    elif has_window and all(_is_together(step) for step in inside):
+        yield (
+            "start_percent and end_percent change nothing: reference_scale is text_scale inside of "
+            "them as well."
+        )
+    if not any(step.runs.reference for step in steps):
+        yield "The reference is used in no step: reference_scale is 0 in all of them."
+    yield from _of_reference_every(plan.reference_every, steps, are_known)
+    yield from _of_curve("text_curve", plan.text, guided)
+    yield from _of_curve("reference_curve", plan.reference, inside)
+    if plan.rescale and not any(_is_guided(step) for step in steps):
+        yield (
+            f"guidance_rescale is {plan.rescale:g} and changes nothing: no step combines streams."
+        )
+
+
+def _of_reference_every(every: int, steps: Sequence[Step], are_known: bool) -> Iterator[str]:
+    if every == 1 or not any(step.runs.reference for step in steps):
+        return
+    have_direction = [step for step in steps if step.runs.have_direction]
+    told = f"reference_every is {every}"
+    if not have_direction:
+        yield f"{told} and changes nothing: no step runs vy beside vyr, so there is no vyr - vy."
+    elif not are_known:
+        return
+    elif not any(step.uses_again for step in steps):
+        first = have_direction[0].number
+        yield f"{told} and changes nothing: vy and vyr run both in step {first} alone."
+    elif sum(step.num_references for step in have_direction) == have_direction[0].num_references:
+        yield (
+            f"{told}, and {len(have_direction)} steps run vy and vyr: the direction is computed "
+            f"once, in step {have_direction[0].number} at sigma {have_direction[0].sigma:.4g}, and "
+            "serves all others."
+        )
+
+
+def _of_curve(name: str, scale: Scale, steps: Sequence[Step]) -> Iterator[str]:
+    if not isinstance(scale, GuidanceCurve) or scale.start == scale.end or len(steps) < 2:
+        return
+    values = {scale_at(scale, step.sigma) for step in steps}
+    if len(values) == 1:
+        yield (
+            f"{name} changes between sigma {scale.start_sigma:g} and {scale.end_sigma:g}, where no "
+            f"step is that heeds it: it is {values.pop():g} in all of them."
+        )
+
+
+def _stretches(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    for _, group in itertools.groupby(steps, key=lambda step: step.kind):
+        yield list(group)
+
+
+def _streams_and_scales(steps: Sequence[Step]) -> str:
+    runs = steps[0].runs
+    names = [
+        name
+        for name, does in (("v0", steps[0].num_empty), ("vy", runs.text), ("vyr", runs.reference))
+        if does
+    ]
+    if runs.in_parts:
+        names[-1] += f" in {max(step.num_references for step in steps)} parts"
+    text = f"{', '.join(names)}; {_scales('text_scale', steps)}"
+    if not runs.is_guided:
+        return f"{', '.join(names)}; not guided"
+    if runs.is_separate:
+        return f"{text}, {_scales('reference_scale', steps)}"
+    return f"{text}, text and reference guided together"
+
+
+def _scales(name: str, steps: Sequence[Step]) -> str:
+    field = name.removesuffix("_scale")
+    first, last = (getattr(step.runs.scales, field) for step in (steps[0], steps[-1]))
+    return f"{name} {first:.4g}" + (f" to {last:.4g}" if first != last else "")
+
+
+def _numbers(steps: Iterator[Step]) -> str:
+    return ", ".join(str(step.number) for step in steps) or "none of them"
+
+
+def _is_together(step: Step) -> bool:
+    return step.runs.scales == step.runs.scales.guided_together() and not step.runs.in_parts
+
+
+def _is_guided(step: Step) -> bool:
+    return sum((step.runs.empty, step.runs.text, step.runs.reference)) > 1
