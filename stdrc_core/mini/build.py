@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--detector-steps", type=int, default=1500)
     add("--vae-steps", type=int, default=6000)
     add_speed_arguments(parser)
-    add("--num-clips", type=int, default=5000, help="that the transformer learns from")
+    add("--num-clips", type=int, default=15_000, help="that the transformer learns from")
     cores = len(os.sched_getaffinity(0))
     add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
 
