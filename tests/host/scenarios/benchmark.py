@@ -71,7 +71,7 @@ def _random_model(num_layers: int, head_dim: int, num_heads: int, dtype: str) ->
 
 
 class _Bench:
-    """A random model and prompts; each of its steps measures one guided step by `measure`."""
+    """A random model, its prompts, and guided steps on them."""
 
     def __init__(self, source: ModelPatcher, prompt_tokens: int) -> None:
         self.source = source
