@@ -79,7 +79,8 @@ def report(result: dict[str, Any], chosen: dict[str, Any]) -> Iterator[str]:
     num_frames = chosen["grid"][0]
     yield (
         f"{result['device']}, {result['num_parameters'] / 1e6:.0f} M parameters {chosen['dtype']}, "
-        f"T x H x W = {' x '.join(map(str, chosen['grid']))}, {chosen['rounds']} rounds"
+        f"{result['attention']}, T x H x W = {' x '.join(map(str, chosen['grid']))}, "
+        f"{chosen['rounds']} rounds"
     )
     for name, measured in variants.items():
         middle_ms = statistics.median(step for step, _ in measured["times_s"]) * 1e3

@@ -11,6 +11,7 @@ import comfy.model_management
 import comfy.samplers
 import comfy.supported_models
 import torch
+from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from scenarios import world
 from scenarios.bfs import identity_transfer
@@ -248,4 +249,5 @@ def guided_steps(
         **measured,
         "num_parameters": sum(p.numel() for p in bench.source.model.parameters()),
         "device": torch.cuda.get_device_name() if on_gpu() else "cpu",
+        "attention": attention.optimized_attention.__name__,
     }
