@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +14,8 @@ from hypothesis import strategies as st
 from stdrc_core.adapters import KNOWN, Adapter, from_metadata, known_by_file, known_by_name
 from stdrc_core.layout import Placement
 
+PROJECT = Path(__file__).parents[2]
+WORKFLOWS = PROJECT / "workflows" / "api"
 FACE = "Best-Face-ID v1.0"
 SHEET = "Best-Face-ID character sheet v1.0"
 
@@ -81,3 +88,49 @@ def test_metadata_of_other_trainers(case: str):
 @given(st.dictionaries(st.sampled_from(["modelspec.title", "ss_tag", "format"]), st.text()))
 def test_metadata_without_a_word_on_references_say_nothing(metadata: dict[str, str]):
     assert from_metadata(metadata) is None
+
+
+def nodes_of(workflow: dict[str, Any], class_type: str) -> list[dict[str, Any]]:
+    return [node["inputs"] for node in workflow.values() if node["class_type"] == class_type]
+
+
+@pytest.mark.parametrize("adapter", KNOWN, ids=lambda adapter: adapter.file_stem)
+def test_a_known_adapter_has_a_workflow_that_begins_as_it_wants(adapter: Adapter):
+    own = []
+    for path in WORKFLOWS.glob("*.json"):
+        workflow = json.loads(path.read_text())
+        loras = [lora["lora_name"] for lora in nodes_of(workflow, "LoraLoaderModelOnly")]
+        if adapter in map(known_by_file, loras):
+            own.append(workflow)
+    (workflow,) = own
+    (patch,) = nodes_of(workflow, "STDRCApplyTASSRoPE")
+    assert patch["placement"] == "auto"
+    (lora,) = (node["inputs"] for key, node in workflow.items() if key == patch["model"][0])
+    assert known_by_file(lora["lora_name"]) is adapter
+    positive, _ = nodes_of(workflow, "CLIPTextEncode")
+    assert positive["text"].startswith(adapter.prompt_prefix)
+    first, _ = nodes_of(workflow, "STDRCThreeStreamGuider")
+    scales = (first["text_scale"], first["reference_scale"])
+    assert scales == (adapter.text_scale, adapter.reference_scale)
+    fits = {reference["fit"] for reference in nodes_of(workflow, "STDRCEncodeReference")}
+    assert ("native" in adapter.caveat) == (fits == {"native"})
+
+
+def test_the_help_page_tells_what_each_adapter_wants():
+    page = (PROJECT / "web" / "docs" / "STDRCApplyTASSRoPE.md").read_text()
+    _, section = page.split("## Which adapter wants what\n")
+    lines = [line for line in section.split("\n## ")[0].splitlines() if line.startswith("| ")]
+    _, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    for adapter in KNOWN:
+        (row,) = (row for row in rows if row[0].startswith(f"{adapter.name}:"))
+        file_name, placement, _, prompt, scales, _ = row
+        assert adapter.file_stem in file_name.lower()
+        assert adapter.placement.value in placement
+        assert adapter.prompt_prefix in prompt
+        assert scales == f"{adapter.text_scale:g}, {adapter.reference_scale:g}"
+    placements = " ".join(row[1] for row in rows)
+    for placement in Placement:
+        assert f"`{placement.value}`" in placements or not placement.turns_angles
+    for row in rows:
+        for name in re.findall("`(.+?)`", row[-1]):
+            assert (WORKFLOWS / f"stdrc_ltx23_{name}.json").is_file()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,12 +23,9 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def folder(comfyui: ComfyUI) -> str:
-    path = Path(os.environ.get("BFS_NODES_PATH", comfyui.path.parent / "ComfyUI-BFSNodes"))
-    if not (path / "ltx_identity_overlap.py").is_file():
-        pytest.skip(
-            f"no BFS nodes at {path}: clone github.com/alisson-anjos/ComfyUI-BFSNodes next to "
-            "ComfyUI, or point BFS_NODES_PATH at it"
-        )
+    path = comfyui.find_bfs_nodes()
+    if isinstance(path, str):
+        pytest.skip(path)
     return str(path)
 
 

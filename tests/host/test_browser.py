@@ -13,8 +13,7 @@ import pytest
 from comfyui import PROJECT
 from comfyui_server import Server
 from host.face_workflow import workflow as face_workflow
-from PIL import Image
-from skimage import data
+from host.placeholders import make_placeholders
 
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
@@ -48,10 +47,8 @@ def page(server: Server) -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     if CHROMIUM is None:
         pytest.skip("no chromium on the path: apt-get install chromium")
-    photo = server.base / "input" / "example.png"
-    Image.fromarray(data.astronaut()).save(photo)
     for workflow in WORKFLOWS:
-        make_placeholders(json.loads(workflow.read_text()), server.base / "models")
+        make_placeholders(json.loads(workflow.read_text()), server.base)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": 2600, "height": 1100})
@@ -64,15 +61,6 @@ def page(server: Server) -> Iterator[Any]:
         close_dialogs(page)
         yield page
         browser.close()
-
-
-def make_placeholders(workflow: dict[str, Any], models: Path) -> None:
-    """Empty files for the models that a workflow names: the page only looks at the names."""
-    for node in workflow["nodes"]:
-        for model in node.get("properties", {}).get("models", []):
-            path = models / model["directory"] / model["name"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
 
 
 def visible_dialogs(page: Any) -> list[str]:

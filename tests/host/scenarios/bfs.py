@@ -18,7 +18,7 @@ from scenarios import world
 from torch import Tensor
 
 
-def _identity_transfer(folder: str) -> Any:
+def identity_transfer(folder: str) -> Any:
     """BFS's node, without the rest of its pack, which needs packages of its own."""
     name = "bfs_under_test"
     if name not in sys.modules:
@@ -71,7 +71,7 @@ def _bfs(
     prompt = world.text_conditioning(model)
     inputs = _Inputs()
     model.set_model_patch_replace(inputs.note, "dit", "double_block", 0)
-    patched, *_ = _identity_transfer(folder).apply(
+    patched, *_ = identity_transfer(folder).apply(
         model, prompt, prompt, world.mini_vae(), video, images, **options
     )
     (guider,) = world.node("CFGGuider", model=patched, positive=prompt, negative=prompt, cfg=1.0)
