@@ -28,6 +28,7 @@ from ..mini.text import MINIATURE
 from ..pipeline import Pipeline, Shot
 from ..prompts.decouple import decouple, find_subject, make_request
 from ..prompts.gender import Gender
+from .detail import detail_face
 from .jobs import Job
 from .models import faces_folder
 
@@ -91,7 +92,8 @@ def make_first_frame(
     on_step: Callable[..., object] | None = None,
 ) -> FirstFrame:
     """Samples candidates of one latent frame side by side, with the job's seed and those after it,
-    and keeps the one whose face is most like `e_ref` `[D]`, of equals the first.
+    and keeps the one whose face is most like `e_ref` `[D]`, of equals the first; its face goes
+    through the detail pass where the job asks for it.
 
     `context` `[L, D]` embeds the spatial prompt. Writes NAME.first.png.
     """
@@ -105,10 +107,16 @@ def make_first_frame(
     if num_candidates > 1 and all(each is None for each in similarities):
         log.warning("%s: no first frame could be measured; the first one is kept", job.name)
     kept = best_candidate(similarities)
+    facts: dict[str, Any] = {"seeds": seeds, "similarities": similarities, "kept": kept}
+    frame, sigma = frames[kept], job.staging.face_detail
+    if sigma is not None:
+        assert faces is not None, "checked with the command line"
+        still = replace(job.shot, seed=seeds[kept])
+        detailed = detail_face(pipeline, frame, photo, context, still, sigma, faces, e_ref)
+        frame, facts["face_detail"] = detailed.frame, detailed.facts
     with written_aside(out / f"{job.name}.first.png") as partial:
-        Image.fromarray(to_levels(frames[kept]).numpy()).save(partial, format="PNG")
-    facts = {"seeds": seeds, "similarities": similarities, "kept": kept}
-    return FirstFrame(frame=frames[kept], facts=facts)
+        Image.fromarray(to_levels(frame).numpy()).save(partial, format="PNG")
+    return FirstFrame(frame=frame, facts=facts)
 
 
 def candidate_seeds(shot: Shot, num_candidates: int) -> list[int]:
