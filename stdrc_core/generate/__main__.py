@@ -10,7 +10,7 @@ With no --checkpoint it is the miniature that ships with this project, which kno
 alone (`python -m stdrc_core.mini draw` draws the photo of one) and brings its own face pack.
 With --staged the prompt is split by rules into what stands still and what moves: the first makes
 several candidates of a first frame, of which the one most like the photo is kept, and the second
-makes the clip from it.
+makes the clip from it. --face-detail makes that frame's face anew first, enlarged.
 A batch (`--batch jobs.jsonl`) goes on where it was stopped: what has its NAME.json is done.
 """
 
