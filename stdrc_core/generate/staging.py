@@ -20,7 +20,7 @@ from ..faces.finder import FaceFinder
 from ..faces.gender import open_gender_reader
 from ..faces.likeness import ranking
 from ..faces.photo import only_person
-from ..faces.similarity import frame_cosines
+from ..faces.similarity import frame_cosines, largest_embeddings
 from ..files import written_aside
 from ..levels import to_levels
 from ..mini.scene import split_caption
@@ -60,9 +60,13 @@ def split_job(
 ) -> StagePrompts:
     """The stages' prompts, without a language model. `photo` `[1, h, w, 3]` in [0, 1].
 
-    Raises ValueError for a prompt that is too long, or a photo without a face where its gender is
-    to be read from it.
+    Raises ValueError for a prompt that is too long, for a photo without a face, by which the best
+    first frame is chosen and the gender read, and for one of two persons where its gender is to be
+    read from it.
     """
+    assert job.staging is not None
+    if faces is not None and job.staging.num_candidates > 1:
+        _check_face(job, photo, faces)
     if args.text_encoder == MINIATURE:
         # It knows its captions' words alone.
         split = split_caption(job.prompt)
@@ -73,7 +77,6 @@ def split_job(
             return StagePrompts(spatial=job.prompt, temporal=job.prompt, notes=(note,))
         note = "A caption of the miniature's world: the first frame's motion is stillness."
         return StagePrompts(spatial=split[0], temporal=split[1], notes=(note,))
-    assert job.staging is not None
     asked, seen, about_photo = job.staging.gender, None, "no face pack was named"
     if asked is None and faces is not None:
         seen, about_photo = _read_gender(job, args, photo, faces)
@@ -145,13 +148,18 @@ def best_candidate(similarities: Sequence[float | None]) -> int:
     return ranking([_NO_FACE if each is None else each for each in similarities])[0]
 
 
+def _check_face(job: Job, photo: Tensor, faces: FaceFinder) -> None:
+    if largest_embeddings(to_levels(photo), faces) == [None]:
+        raise ValueError(
+            f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one, "
+            "by which the best first frame is chosen: take another photo, or ask for 1 of the "
+            "--candidates."
+        )
+
+
 def _read_gender(
     job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder
 ) -> tuple[Gender | None, str]:
-    folder = faces_folder(args)
-    reader = None if folder is None else open_gender_reader(folder)
-    if reader is None:
-        return None, f"face pack {faces.name} has no gender model"
     levels = to_levels(photo)
     face = only_person(levels, faces, f"reference {job.reference}")
     if face is None:
@@ -159,4 +167,8 @@ def _read_gender(
             f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one: "
             "take another photo, or name the --subject."
         )
+    folder = faces_folder(args)
+    reader = None if folder is None else open_gender_reader(folder)
+    if reader is None:
+        return None, f"face pack {faces.name} has no gender model"
     return reader.read(levels[0], face), f"read from the photo by {faces.name}"

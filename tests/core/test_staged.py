@@ -285,6 +285,35 @@ def test_a_face_detail_that_cannot_be_is_refused(
     assert said in caplog.messages[-1]
 
 
+def test_bad_photos_are_one_sentence_before_anything_is_sampled(
+    tmp_path: Path, mini_checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    persons = [torch.from_numpy(draw_photo(identity(i), SCENE)) for i in (5, 6)]
+    pictures = {
+        "nobody": torch.full_like(persons[0], 128),
+        "two": torch.cat(persons, dim=1),
+    }
+    for name, picture in pictures.items():
+        Image.fromarray(picture.numpy()).save(tmp_path / f"{name}.png")
+
+    def said(name: str, *more: str) -> str:
+        asked = ["--reference", tmp_path / f"{name}.png", "--prompt", "A chef waves.", "--staged"]
+        command = words(mini_checkpoint, tmp_path / "out", *asked, *more)
+        with pytest.raises(SystemExit) as stopped:
+            main(command)
+        assert stopped.value.code == 2
+        assert not (tmp_path / "out").exists()
+        message = caplog.messages[-1]
+        assert message.startswith("error: reference ") and len(message.splitlines()) == 1
+        return message
+
+    assert "nobody.png shows no face" in said("nobody")
+    # Of a real model's text the gender is read too; its folder is not looked at before.
+    real = ("--text-encoder", str(tmp_path / "gemma"))
+    assert "or name the --subject" in said("nobody", *real, "--candidates", "1")
+    assert "two.png shows 2 persons" in said("two", *real)
+
+
 @pytest.mark.parametrize("count", ["0", "-1"])
 def test_no_candidates_are_refused(
     tmp_path: Path, mini_checkpoint: Path, photo: Path, count: str, caplog

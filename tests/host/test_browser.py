@@ -196,9 +196,9 @@ def test_the_face_detail_group_makes_the_face_anew_and_nothing_else(
 ) -> None:
     prompt = with_face_detail(page, "stdrc_mini_staged")
     (kept,) = (key for key, n in prompt.items() if n["class_type"] == "STDRCKeepBestIdentity")
+    (after,) = (key for key, n in prompt.items() if n["_meta"]["title"] == "The first frame")
     saved = {"filename_prefix": "before", "images": [kept, 0]}
     prompt["before"] = {"class_type": "SaveImage", "inputs": saved}
-    (after,) = (key for key, n in prompt.items() if n["_meta"]["title"] == "The first frame")
     # As far as the frame goes: the clip from it is the staged workflow's own test.
     for key in [key for key, n in prompt.items() if n["class_type"] == "SaveVideo"]:
         del prompt[key]
