@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from stdrc_core.evaluate.__main__ import main as evaluate
-from stdrc_core.mini.config import CONTEXT_DIM
+from stdrc_core.mini.config import CONTEXT_DIM, VIDEO_DIM
 from stdrc_core.mini.photo import unseen_photo
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
 
@@ -61,7 +61,7 @@ def small_models(host: Worker, server: Server) -> Path:
     lora = models / "loras" / "ltx-2.3-22b-distilled-lora-384.safetensors"
     lora.parent.mkdir(exist_ok=True)
     key = "diffusion_model.transformer_blocks.0.attn1.to_q"
-    halves = {"lora_A": torch.ones(4, 192), "lora_B": torch.ones(192, 4)}
+    halves = {"lora_A": torch.ones(4, VIDEO_DIM), "lora_B": torch.ones(VIDEO_DIM, 4)}
     save_file({f"{key}.{half}.weight": 0.01 * each for half, each in halves.items()}, lora)
     return models
 
@@ -109,8 +109,12 @@ def make(server: Server, name: str, person: str, folder: Path) -> Path:
         titled(prompt, "Positive prompt")["text"] = "A person waves."
         titled(prompt, "Seed")["noise_seed"] = 7
     titled(prompt, "Save Video")["filename_prefix"] = f"baselines/{name}/{person}"
+    already = len(server.log())
     history, _ = server.run(prompt)
     assert history["status"]["status_str"] == "success", history["status"]
+    said = server.log()[already:]
+    # The host says so where it finds less in a file, or more, than its network has.
+    assert not any(word in said for word in ("ERROR", "missing", "left over", "unexpected")), said
     return server.base / "output" / "baselines" / name / f"{person}_00001_.mp4"
 
 
@@ -131,6 +135,8 @@ def test_a_first_frame_of_ours_is_animated_by_vace(server: Server, tmp_path: Pat
 @pytest.mark.usefixtures("small_models")
 def test_two_systems_are_set_side_by_side_on_ones_own_pairs(server: Server, tmp_path: Path) -> None:
     systems = {"wan_vace": 16, "wan_phantom": 24}
+    server.forget()
+    already = len(server.log())
     for name, frame_rate in systems.items():
         clips = []
         for person in PERSONS:
@@ -140,6 +146,8 @@ def test_two_systems_are_set_side_by_side_on_ones_own_pairs(server: Server, tmp_
             clips.append(frames.astype(int))
         # Alike but for the photo, which the clip heeds.
         assert np.abs(clips[0] - clips[1]).max() > 8
+    loaded = server.log()[already:]
+    assert all(f"load {network}\n" in loaded for network in ("WAN21_Vace", "WAN21"))
     pairs = tmp_path / "pairs.jsonl"
     lines = [
         {"video": f"{each}_00001_.mp4", "prompt": "A person waves.", "reference": f"{each}.png"}
