@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..faces.finder import FaceFinder
 from ..faces.motion import face_motion
-from ..faces.similarity import frame_cosines, largest_embeddings, largest_faces
+from ..faces.similarity import clip_score, frame_cosines, largest_embeddings, largest_faces
 from ..generate.staging import best_candidate, candidate_seeds, sample_first_frames
 from ..levels import to_levels
 from ..pipeline import Pipeline, Shot
@@ -46,6 +46,8 @@ class StagedScore:
     """Sampling and choosing, seconds; None for a clip that was drawn."""
     kept: int | None = None
     """Which candidate it is, or was animated from."""
+    first_frame: float | None = None
+    """FaceSim of the frame that it was animated from; None for a clip made at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,12 @@ class Judges:
     reader: CaptionReader
 
     def score(
-        self, clip: Tensor, case: Case, time_s: float | None = None, kept: int | None = None
+        self,
+        clip: Tensor,
+        case: Case,
+        time_s: float | None = None,
+        kept: int | None = None,
+        first_frame: float | None = None,
     ) -> StagedScore:
         """Of a clip `[F, h, w, 3]` uint8; the rest is as it is known."""
         (score,) = score_clips([clip], [case], self.faces, self.reader)
@@ -66,6 +73,7 @@ class Judges:
             caption=score.caption,
             time_s=time_s,
             kept=kept,
+            first_frame=first_frame,
         )
 
 
@@ -116,7 +124,8 @@ def _staged(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[
     for count, kept in best.items():
         time_s = _share_s(count, sampling_s, choosing_s) + animating_s / len(chosen)
         clip = clips[chosen.index(kept)]
-        rows[row_name(STAGED, count)] = judges.score(clip, case, time_s, kept), clip
+        first = clip_score([similarities[kept]])
+        rows[row_name(STAGED, count)] = judges.score(clip, case, time_s, kept, first), clip
     return rows
 
 

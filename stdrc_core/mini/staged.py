@@ -68,6 +68,7 @@ _NUM_SHOWN, _NUM_TILES = 6, 6
 # Name -> how it reads in a table.
 COLUMNS = {
     "identity": "identity similarity",
+    "first_frame": "of the first frame",
     "motion": "motion (face widths a frame)",
     "caption": "caption adherence",
     "time_s": "time (s)",

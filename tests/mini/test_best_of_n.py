@@ -109,6 +109,9 @@ def test_the_kept_one_is_the_arg_max_of_each_prefix(reader: CaptionReader):
         # Its first frame was chosen: of one flat and one stranger the stranger, then the person.
         assert staged.kept in {1: {0}, 2: {1}, 4: {2}, 8: {2, 5}}[count]
         assert staged.identity == pytest.approx(alike[staged.kept], abs=1e-6)
+        still = judges.score(clips[staged.kept][:1].expand(17, -1, -1, -1), case)
+        assert staged.first_frame == pytest.approx(still.identity, abs=1e-5)
+        assert direct.first_frame is None and still.motion in (0, None)
     # Each kept frame is animated once; more candidates take more time.
     assert len(pipeline.animated) == len(set(pipeline.animated))
     times = [rows[row_name("direct", count)].time_s for count in NUM_CANDIDATES]
