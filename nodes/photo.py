@@ -61,6 +61,8 @@ class STDRCPrepareReferencePhoto(io.ComfyNode):
                     display_name="advice",
                     tooltip="What would make the photo a better reference, a sentence a line.",
                 ),
+                io.Int.Output(display_name="x", tooltip="Where the cut begins, from the left."),
+                io.Int.Output(display_name="y", tooltip="Where the cut begins, from the top."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -90,4 +92,5 @@ class STDRCPrepareReferencePhoto(io.ComfyNode):
         others = [each for each in faces if each is not face]
         advice = "\n".join(advise(pixels[0], face, others)) or "A good reference: nothing to do."
         show_on_node(cls, advice)
-        return io.NodeOutput(cropped, mask, advice, ui=ui.PreviewImage(cropped, cls=cls))
+        preview = ui.PreviewImage(cropped, cls=cls)
+        return io.NodeOutput(cropped, mask, advice, left, top, ui=preview)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from .backbone import VideoBackbone
+from .flow import add_noise
 from .grid import LTX_SCALE_FACTORS, latent_grid
 from .guidance import REFERENCE_SCALE, TEXT_SCALE
 from .guidance_curve import Scale
 from .guidance_plan import EXACT, GuidancePlan, check_window
 from .layout import Placement
 from .reference import ReferenceTimestep
-from .sampling import percent_to_sigma, sample, sigma_schedule
+from .sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
 from .vae import VideoVAE
 from .video import check_num_frames
 
@@ -105,29 +106,35 @@ class Pipeline:
         on_step: Callable[[int, Tensor], None] | None = None,
         *,
         first_frames: Tensor | None = None,
+        drafts: Tensor | None = None,
+        draft_sigma: float = 1.0,
     ) -> Tensor:
         """Clips `[B, F, h, w, 3]` of as many photos, `contexts` `[B, L, D]` and `seeds`, sampled
         side by side; but for these, all are `shot`.
 
         `first_frames` `[B, h, w, 3]` in [0, 1] are what the clips begin with (image to video): each
         is the first latent frame, clean at timestep 0 as in LTX's in-place conditioning.
+
+        `drafts` `[B, h, w, 3]` in [0, 1] are what shots of a single frame are made anew from, only
+        in part (image to image): noised to `draft_sigma`, they are sampled from there on.
         """
         grid = latent_grid(shot.num_frames, shot.height, shot.width)
-        sigmas = sigma_schedule(shot.num_steps, grid.num_tokens)
+        sigmas = schedule_from(draft_sigma, sigma_schedule(shot.num_steps, grid.num_tokens))
         reference = None
         if shot.guidance().needs_reference(sigmas):
             reference = self.vae.encode_photos(photos, shot.height, shot.width, self.device)
-        first = None
-        if first_frames is not None:
-            frames = first_frames.split(1)
-            first = self.vae.encode_photos(frames, shot.height, shot.width, self.device)
+        first = None if first_frames is None else self._encode(first_frames, shot)
         shape = (1, self.vae.latent_channels, grid.num_frames, grid.height, grid.width)
         noise = torch.cat(
             [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         )
+        noise = noise.to(self.device)
+        if drafts is not None:
+            t = noise.new_tensor(draft_sigma).expand(len(noise))
+            noise = add_noise(self._encode(drafts, shot).to(noise), noise, t)
         latents = sample(
             partial(self._velocity, shot.fps, 0 if first is None else 1),
-            noise.to(self.device),
+            noise,
             sigmas,
             text=contexts.to(self.device),
             empty=self.empty_context.expand(len(seeds), -1, -1),
@@ -138,6 +145,10 @@ class Pipeline:
         )
         pixels = self.vae.decode(latents)
         return ((pixels.movedim(1, -1) + 1) / 2).clamp(0, 1).cpu()
+
+    def _encode(self, pictures: Tensor, shot: Shot) -> Tensor:
+        """`[B, h, w, 3]` in [0, 1] to a latent frame each."""
+        return self.vae.encode_photos(pictures.split(1), shot.height, shot.width, self.device)
 
     def _velocity(
         self,

@@ -44,6 +44,16 @@ def sigma_schedule(
     return torch.cat((sigmas.float(), torch.zeros(1)))
 
 
+def schedule_from(start: float, sigmas: Tensor) -> Tensor:
+    """The part of a falling schedule that is left at `start`: that sigma, and those below it.
+
+    Raises ValueError for a start outside (0, 1].
+    """
+    if not 0 < start <= 1:
+        raise ValueError(f"start was {start}; it needs to be above 0 and at most 1.")
+    return torch.cat((sigmas.new_tensor([start]), sigmas[sigmas < start]))
+
+
 def percent_to_sigma(percent: float) -> float:
     """The sigma where this part of sampling, in [0, 1], is over, as ComfyUI counts for LTX."""
     if percent in (0, 1):
@@ -65,7 +75,8 @@ def sample(
     first: Tensor | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Integrates dz/dt = v of Eq. 13 from `noise` `[B, C, T, H, W]` (sigma 1) by Euler steps.
+    """Integrates dz/dt = v of Eq. 13 from `noise` `[B, C, T, H, W]` (at the first of `sigmas`) by
+    Euler steps.
 
     `text` and `empty` `[B, L, D]` are the prompt and the empty prompt, `reference`
     `[B, C, 1, H, W]` is the clean reference latent. Streams of weight 0 do not run.

@@ -10,7 +10,7 @@ With no --checkpoint it is the miniature that ships with this project, which kno
 alone (`python -m stdrc_core.mini draw` draws the photo of one) and brings its own face pack.
 With --staged the prompt is split by rules into what stands still and what moves: the first makes
 several candidates of a first frame, of which the one most like the photo is kept, and the second
-makes the clip from it.
+makes the clip from it. --face-detail makes that frame's face anew first, enlarged.
 A batch (`--batch jobs.jsonl`) goes on where it was stopped: what has its NAME.json is done.
 """
 
@@ -62,6 +62,11 @@ def run(args: argparse.Namespace) -> list[Path]:
         photos = {job.reference: load_opaque_photo(job.reference) for job in waiting}
         device = open_device(args.device)
         faces = open_faces(args, device)
+        if faces is None and args.face_detail is not None:
+            raise ValueError(
+                "faces is missing and face-detail was given; needs a face pack that finds the "
+                "first frame's face: name one (--faces), or leave --face-detail out."
+            )
         stages = {
             job.name: split_job(job, args, photos[job.reference], faces)
             for job in waiting
@@ -124,6 +129,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=Gender,
         choices=list(Gender),
         help="gender in the prompts of --staged; by default the photo's or the prompt's, and told",
+    )
+    add(
+        "--face-detail",
+        type=float,
+        metavar="SIGMA",
+        help="with --staged, makes the first frame's face anew from this sigma on, enlarged: 0.4",
     )
     add("--offload", action="store_true", help="keeps the transformer's blocks in host memory")
     default_device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -30,10 +30,17 @@ class Staging:
 
     num_candidates: int
     gender: Gender | None
+    face_detail: float | None = None
+    """The sigma from which the first frame's face is made anew; None leaves it."""
 
     def __post_init__(self) -> None:
         if self.num_candidates < 1:
             raise ValueError(f"candidates was {self.num_candidates}; needs 1 or more.")
+        if self.face_detail is not None and not 0 < self.face_detail < 1:
+            raise ValueError(
+                f"face-detail was {self.face_detail}; needs a sigma between 0 (as it is) and 1 "
+                "(all anew), about 0.4."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +142,15 @@ def _shot(values: dict[str, Any]) -> Shot:
 
 def _staging(args: argparse.Namespace) -> Staging | None:
     if not args.staged:
+        if args.face_detail is not None:
+            raise ValueError(
+                "face-detail was given without --staged; it is a pass over the first frame: add "
+                "--staged or leave it out."
+            )
         return None
-    return Staging(num_candidates=args.num_candidates, gender=args.subject)
+    return Staging(
+        num_candidates=args.num_candidates, gender=args.subject, face_detail=args.face_detail
+    )
 
 
 def _weights(args: argparse.Namespace) -> str:

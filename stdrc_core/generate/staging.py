@@ -20,7 +20,7 @@ from ..faces.finder import FaceFinder
 from ..faces.gender import open_gender_reader
 from ..faces.likeness import ranking
 from ..faces.photo import only_person
-from ..faces.similarity import frame_cosines
+from ..faces.similarity import frame_cosines, largest_embeddings
 from ..files import written_aside
 from ..levels import to_levels
 from ..mini.scene import split_caption
@@ -28,6 +28,7 @@ from ..mini.text import MINIATURE
 from ..pipeline import Pipeline, Shot
 from ..prompts.decouple import decouple, find_subject, make_request
 from ..prompts.gender import Gender
+from .detail import detail_face
 from .jobs import Job
 from .models import faces_folder
 
@@ -59,9 +60,13 @@ def split_job(
 ) -> StagePrompts:
     """The stages' prompts, without a language model. `photo` `[1, h, w, 3]` in [0, 1].
 
-    Raises ValueError for a prompt that is too long, or a photo without a face where its gender is
-    to be read from it.
+    Raises ValueError for a prompt that is too long, for a photo without a face, by which the best
+    first frame is chosen and the gender read, and for one of two persons where its gender is to be
+    read from it.
     """
+    assert job.staging is not None
+    if faces is not None and job.staging.num_candidates > 1:
+        _check_face(job, photo, faces)
     if args.text_encoder == MINIATURE:
         # It knows its captions' words alone.
         split = split_caption(job.prompt)
@@ -72,7 +77,6 @@ def split_job(
             return StagePrompts(spatial=job.prompt, temporal=job.prompt, notes=(note,))
         note = "A caption of the miniature's world: the first frame's motion is stillness."
         return StagePrompts(spatial=split[0], temporal=split[1], notes=(note,))
-    assert job.staging is not None
     asked, seen, about_photo = job.staging.gender, None, "no face pack was named"
     if asked is None and faces is not None:
         seen, about_photo = _read_gender(job, args, photo, faces)
@@ -91,7 +95,8 @@ def make_first_frame(
     on_step: Callable[..., object] | None = None,
 ) -> FirstFrame:
     """Samples candidates of one latent frame side by side, with the job's seed and those after it,
-    and keeps the one whose face is most like `e_ref` `[D]`, of equals the first.
+    and keeps the one whose face is most like `e_ref` `[D]`, of equals the first; its face goes
+    through the detail pass where the job asks for it.
 
     `context` `[L, D]` embeds the spatial prompt. Writes NAME.first.png.
     """
@@ -105,10 +110,16 @@ def make_first_frame(
     if num_candidates > 1 and all(each is None for each in similarities):
         log.warning("%s: no first frame could be measured; the first one is kept", job.name)
     kept = best_candidate(similarities)
+    facts: dict[str, Any] = {"seeds": seeds, "similarities": similarities, "kept": kept}
+    frame, sigma = frames[kept], job.staging.face_detail
+    if sigma is not None:
+        assert faces is not None, "checked with the command line"
+        still = replace(job.shot, seed=seeds[kept])
+        detailed = detail_face(pipeline, frame, photo, context, still, sigma, faces, e_ref)
+        frame, facts["face_detail"] = detailed.frame, detailed.facts
     with written_aside(out / f"{job.name}.first.png") as partial:
-        Image.fromarray(to_levels(frames[kept]).numpy()).save(partial, format="PNG")
-    facts = {"seeds": seeds, "similarities": similarities, "kept": kept}
-    return FirstFrame(frame=frames[kept], facts=facts)
+        Image.fromarray(to_levels(frame).numpy()).save(partial, format="PNG")
+    return FirstFrame(frame=frame, facts=facts)
 
 
 def candidate_seeds(shot: Shot, num_candidates: int) -> list[int]:
@@ -137,13 +148,18 @@ def best_candidate(similarities: Sequence[float | None]) -> int:
     return ranking([_NO_FACE if each is None else each for each in similarities])[0]
 
 
+def _check_face(job: Job, photo: Tensor, faces: FaceFinder) -> None:
+    if largest_embeddings(to_levels(photo), faces) == [None]:
+        raise ValueError(
+            f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one, "
+            "by which the best first frame is chosen: take another photo, or ask for 1 of the "
+            "--candidates."
+        )
+
+
 def _read_gender(
     job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder
 ) -> tuple[Gender | None, str]:
-    folder = faces_folder(args)
-    reader = None if folder is None else open_gender_reader(folder)
-    if reader is None:
-        return None, f"face pack {faces.name} has no gender model"
     levels = to_levels(photo)
     face = only_person(levels, faces, f"reference {job.reference}")
     if face is None:
@@ -151,4 +167,8 @@ def _read_gender(
             f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one: "
             "take another photo, or name the --subject."
         )
+    folder = faces_folder(args)
+    reader = None if folder is None else open_gender_reader(folder)
+    if reader is None:
+        return None, f"face pack {faces.name} has no gender model"
     return reader.read(levels[0], face), f"read from the photo by {faces.name}"

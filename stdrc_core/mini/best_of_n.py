@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..faces.finder import FaceFinder
 from ..faces.motion import face_motion
-from ..faces.similarity import frame_cosines, largest_embeddings, largest_faces
+from ..faces.similarity import clip_score, frame_cosines, largest_embeddings, largest_faces
 from ..generate.staging import best_candidate, candidate_seeds, sample_first_frames
 from ..levels import to_levels
 from ..pipeline import Pipeline, Shot
@@ -28,6 +28,8 @@ NUM_CANDIDATES = (1, 2, 4, 8)
 DIRECT, STAGED = "direct", "staged"
 TRUE_CLIPS, DECODED_CLIPS = "true clips", "true clips through the VAE"
 Made = TypeVar("Made")
+# A clip `[F, h, w, 3]` uint8 and its score.
+Scored = tuple["StagedScore", Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class StagedScore:
     """Sampling and choosing, seconds; None for a clip that was drawn."""
     kept: int | None = None
     """Which candidate it is, or was animated from."""
+    first_frame: float | None = None
+    """FaceSim of the frame that it was animated from; None for a clip made at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,12 @@ class Judges:
     reader: CaptionReader
 
     def score(
-        self, clip: Tensor, case: Case, time_s: float | None = None, kept: int | None = None
+        self,
+        clip: Tensor,
+        case: Case,
+        time_s: float | None = None,
+        kept: int | None = None,
+        first_frame: float | None = None,
     ) -> StagedScore:
         """Of a clip `[F, h, w, 3]` uint8; the rest is as it is known."""
         (score,) = score_clips([clip], [case], self.faces, self.reader)
@@ -64,26 +73,27 @@ class Judges:
             caption=score.caption,
             time_s=time_s,
             kept=kept,
+            first_frame=first_frame,
         )
 
 
-def run(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, StagedScore]:
-    """Row name -> score of the clip that is kept, for both ways and each N of `NUM_CANDIDATES`."""
+def run(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, Scored]:
+    """Row name -> the clip that is kept, for both ways and each N of `NUM_CANDIDATES`."""
     return _direct(pipeline, case, shot, judges) | _staged(pipeline, case, shot, judges)
 
 
-def drawn(pipeline: Pipeline, case: Case, judges: Judges) -> dict[str, StagedScore]:
+def drawn(pipeline: Pipeline, case: Case, judges: Judges) -> dict[str, Scored]:
     """What a perfect generator would score, and one with this VAE."""
-    clip = case.true_clip()
-    (decoded,) = round_trip(pipeline, [clip])
-    return {TRUE_CLIPS: judges.score(clip, case), DECODED_CLIPS: judges.score(decoded, case)}
+    true = case.true_clip()
+    clips = {TRUE_CLIPS: true, DECODED_CLIPS: round_trip(pipeline, [true])[0]}
+    return {name: (judges.score(clip, case), clip) for name, clip in clips.items()}
 
 
 def row_name(way: str, count: int) -> str:
     return f"{way}, best of {count}"
 
 
-def _direct(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, StagedScore]:
+def _direct(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, Scored]:
     seeds = candidate_seeds(shot, max(NUM_CANDIDATES))
     clips, sampling_s = _timed(lambda: _sample(pipeline, case, shot, seeds))
     cases = [case] * len(seeds)
@@ -92,11 +102,12 @@ def _direct(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[
     for count in NUM_CANDIDATES:
         kept = best_candidate([score.identity for score in scores[:count]])
         time_s = _share_s(count, sampling_s, choosing_s)
-        rows[row_name(DIRECT, count)] = judges.score(clips[kept], case, time_s, kept)
+        clip = clips[kept]
+        rows[row_name(DIRECT, count)] = judges.score(clip, case, time_s, kept), clip
     return rows
 
 
-def _staged(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, StagedScore]:
+def _staged(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, Scored]:
     (e_ref,) = largest_embeddings(to_levels(case.photo), judges.faces)
     assert e_ref is not None, "photos are drawn so that a face is found"
     spatial, _ = split_caption(case.scene.caption)
@@ -113,7 +124,8 @@ def _staged(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[
     for count, kept in best.items():
         time_s = _share_s(count, sampling_s, choosing_s) + animating_s / len(chosen)
         clip = clips[chosen.index(kept)]
-        rows[row_name(STAGED, count)] = judges.score(clip, case, time_s, kept)
+        first = clip_score([similarities[kept]])
+        rows[row_name(STAGED, count)] = judges.score(clip, case, time_s, kept, first), clip
     return rows
 
 

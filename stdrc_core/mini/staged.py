@@ -8,7 +8,8 @@ candidates gives the best of 1, 2, 4 and 8: fewer candidates are the first of mo
     staged.json   means and standard errors over persons: each row, and staged minus direct
     staged.md     the same as tables
     staged.png    the same as curves over N
-    parts/        what each person and seed scored; run again, it goes on with what is missing
+    parts/        what each person and seed scored, and pictures of the first of them; run again,
+                  it goes on with what is missing
 
 The candidates are chosen by the recogniser that then measures them: part of what a larger N gains
 in identity similarity is that choice. A time is what one clip took of its batch of candidates, with
@@ -24,26 +25,34 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
 from ..faces.finder import open_face_pack
 from ..faces.remembered import RememberingFinder
+from ..faces.similarity import spread
 from ..files import write_json, written_aside
+from ..levels import to_levels
 from ..pipeline import Pipeline, Shot
+from ..reference import fit_reference
+from ..video import contact_sheet
 from .best_of_n import (
     DECODED_CLIPS,
     DIRECT,
     NUM_CANDIDATES,
     STAGED,
     Judges,
+    Scored,
     StagedScore,
     drawn,
     row_name,
     run,
 )
+from .drawing import NUM_FRAMES, SIDE_PX
 from .models import SHOT, open_pipeline, open_reader
 from .scores import Case, draw_cases
 from .shipped import CHECKPOINT, FACES
@@ -54,9 +63,12 @@ log = logging.getLogger(__name__)
 
 # Between two seeds' noise there is room for this many persons.
 _MAX_PERSONS = 100_000
+# Persons of whom pictures are kept, and pictures in a line.
+_NUM_SHOWN, _NUM_TILES = 6, 6
 # Name -> how it reads in a table.
 COLUMNS = {
     "identity": "identity similarity",
+    "first_frame": "of the first frame",
     "motion": "motion (face widths a frame)",
     "caption": "caption adherence",
     "time_s": "time (s)",
@@ -87,18 +99,19 @@ def main(args: argparse.Namespace) -> None:
             own = replace(shot, seed=(seed * _MAX_PERSONS + i) * max(NUM_CANDIDATES))
             asked = made_by | _asked(case, own)
             path = args.out / "parts" / f"person_{i:04}_seed_{seed}.json"
-            persons.append(_part(path, asked, lambda c=case, s=own: run(pipeline, c, s, judges)))
+            make = partial(run, pipeline, case, own, judges)
+            persons.append(_part(path, asked, make, case if i < _NUM_SHOWN else None))
         by_seed.append(persons)
     truth = []
     for i, case in enumerate(tqdm(cases, "drawn clips", unit="person")):
         path, asked = args.out / "parts" / f"person_{i:04}_drawn.json", made_by | _asked(case)
-        truth.append(_part(path, asked, lambda c=case: drawn(pipeline, c, judges)))
+        truth.append(_part(path, asked, partial(drawn, pipeline, case, judges)))
     results = summarize(by_seed, [truth])
     asked = {"persons": len(cases), "persons_seed": args.persons_seed, "seeds": args.seeds}
     asked |= made_by | {"shot": dataclasses.asdict(shot)}
     write_json(args.out / "staged.json", {"asked": asked} | results)
-    with written_aside(args.out / "staged.md") as partial:
-        partial.write_text(report(results, asked))
+    with written_aside(args.out / "staged.md") as unfinished:
+        unfinished.write_text(report(results, asked))
     plot(args.out / "staged.png", results["rows"])
     log.info("%s\n%s", args.out / "staged.md", (args.out / "staged.md").read_text())
 
@@ -167,22 +180,42 @@ def plot(path: Path, rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> N
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=8)
-    with written_aside(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    with written_aside(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=110)
 
 
 def _part(
-    path: Path, asked: Mapping[str, Any], make: Callable[[], dict[str, StagedScore]]
+    path: Path,
+    asked: Mapping[str, Any],
+    make: Callable[[], dict[str, Scored]],
+    shown: Case | None = None,
 ) -> dict[str, StagedScore]:
-    """What the file holds if it was made of the same, else what is made now, and written to it."""
+    """What the file holds if it was made of the same, else what is made now, and written to it.
+
+    The clips of `shown` become a picture beside the file.
+    """
     if path.is_file():
         part = json.loads(path.read_text())
         if part["asked"] == asked:
             return {name: StagedScore(**score) for name, score in part["rows"].items()}
-    rows = make()
+    made = make()
+    if shown is not None:
+        _show(path.with_suffix(".png"), shown, made)
+    rows = {name: score for name, (score, _) in made.items()}
     plain = {name: dataclasses.asdict(score) for name, score in rows.items()}
     write_json(path, {"asked": asked, "rows": plain})
     return rows
+
+
+def _show(path: Path, case: Case, made: Mapping[str, Scored]) -> None:
+    """A line for each clip: the photo, then frames of it."""
+    photo = to_levels(fit_reference(case.photo, SIDE_PX, SIDE_PX))
+    frames = spread(NUM_FRAMES, _NUM_TILES - 1)
+    lines = [torch.cat((photo, clip[frames])) for _, clip in made.values()]
+    labels = [f"{name}: {score.identity:.3f}" for name, (score, _) in made.items()]
+    labels[0] += f"  {case.scene.caption}"
+    options = {"num_columns": _NUM_TILES, "tile_height": SIDE_PX}
+    contact_sheet(path, lines, labels=labels, **options)
 
 
 def _asked(case: Case, shot: Shot | None = None) -> dict[str, Any]:

@@ -49,4 +49,7 @@ def table(results: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] =
 
 
 def _cell(mean: float, standard_error: float) -> str:
-    return "" if math.isnan(mean) else f"{mean:.3f} ± {standard_error:.3f}"
+    if math.isnan(mean):
+        return ""
+    # One person has no standard error.
+    return f"{mean:.3f}" if math.isnan(standard_error) else f"{mean:.3f} ± {standard_error:.3f}"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stdrc_core.guidance_plan import GuidancePlan
-from stdrc_core.sampling import sample, sigma_schedule
+from stdrc_core.sampling import sample, schedule_from, sigma_schedule
 
 SHAPE = (2, 3, 2, 4, 4)
 
@@ -131,3 +131,16 @@ def test_a_known_first_frame_stays_clean_in_every_step_and_the_rest_flows_on():
     for each in (*seen, result):
         assert torch.equal(each[:, :, :1], first)
     torch.testing.assert_close(result[:, :, 1:], streams.targets["both"][:, :, 1:])
+
+
+def test_a_schedule_goes_on_from_a_sigma_of_its_own():
+    whole = sigma_schedule(6)
+    assert torch.equal(schedule_from(1.0, whole), whole)
+    rest = schedule_from(0.5, whole)
+    assert rest[0] == 0.5 and rest[-1] == 0
+    assert rest[1:].tolist() == [each for each in whole.tolist() if each < 0.5]
+    # From one of its own it is its end.
+    assert torch.equal(schedule_from(float(whole[3]), whole), whole[3:])
+    for start in (0.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="start was"):
+            schedule_from(start, whole)

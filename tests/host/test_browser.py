@@ -9,11 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from comfyui import PROJECT
 from comfyui_server import Server
 from host.face_workflow import workflow as face_workflow
 from host.placeholders import make_placeholders
+
+from stdrc_core.faces.finder import open_face_pack
+from stdrc_core.faces.photo import crop_box
+from stdrc_core.faces.similarity import largest_faces
+from stdrc_core.mini.shipped import FACES
 
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
@@ -28,6 +35,8 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# A node's modes in a saved workflow.
+ALWAYS, BYPASS = 0, 4
 # What the page says of its graph: unknown node types, nodes in error, links that did not survive.
 INSPECT = """() => {
     const nodes = app.graph.nodes;
@@ -73,6 +82,19 @@ def close_dialogs(page: Any) -> None:
             return
         page.keyboard.press("Escape")
         page.wait_for_timeout(500)
+
+
+def with_face_detail(page: Any, name: str) -> dict[str, Any]:
+    """The queue's format of a workflow whose bypassed group is switched on."""
+    graph = json.loads((PROJECT / "workflows" / f"{name}.json").read_text())
+    bypassed = [node for node in graph["nodes"] if node["mode"] == BYPASS]
+    assert bypassed
+    for node in bypassed:
+        node["mode"] = ALWAYS
+    page.evaluate("(graph) => app.loadGraphData(graph)", graph)
+    page.wait_for_timeout(1000)
+    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
+    return {key: node for key, node in prompt.items() if "Note" not in node["class_type"]}
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
@@ -139,6 +161,52 @@ def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> N
         timeout=30_000,
     )
     assert page.evaluate(INSPECT)["red"] == []
+
+
+@pytest.mark.parametrize("name", ["stdrc_ltx23_staged", "stdrc_wan_vace_staged"])
+def test_the_face_detail_group_fits_its_graph(page: Any, name: str) -> None:
+    prompt = with_face_detail(page, name)
+    (back,) = (n for n in prompt.values() if n["class_type"] == "ImageCompositeMasked")
+    (best,) = (key for key, n in prompt.items() if n["class_type"] == "STDRCKeepBestIdentity")
+    assert back["inputs"]["destination"] == [best, 0]
+    (details,) = (n for n in prompt.values() if n["_meta"]["title"] == "Face detail")
+    (frames,) = (n for n in prompt.values() if n["_meta"]["title"] == "First frames")
+    # It says, is guided and is sampled as the first frames are, beside a reference of its size.
+    for same in ("model", "positive", "negative", "sampler", "text_scale", "reference_scale"):
+        assert details["inputs"][same] == frames["inputs"][same]
+    sources = [prompt[each["inputs"]["reference"][0]]["inputs"] for each in (details, frames)]
+    assert sources[0]["image"] == sources[1]["image"]
+    assert sources[0]["latent"] == details["inputs"]["latent_image"]
+
+
+def test_the_face_detail_group_makes_the_face_anew_and_nothing_else(
+    page: Any, server: Server
+) -> None:
+    prompt = with_face_detail(page, "stdrc_mini_staged")
+    (kept,) = (key for key, n in prompt.items() if n["class_type"] == "STDRCKeepBestIdentity")
+    (after,) = (key for key, n in prompt.items() if n["_meta"]["title"] == "The first frame")
+    saved = {"filename_prefix": "before", "images": [kept, 0]}
+    prompt["before"] = {"class_type": "SaveImage", "inputs": saved}
+    # As far as the frame goes: the clip from it is the staged workflow's own test.
+    for key in [key for key, n in prompt.items() if n["class_type"] == "SaveVideo"]:
+        del prompt[key]
+    history, _ = server.run(prompt)
+    assert history["status"]["status_str"] == "success", history["status"]
+    pictures = []
+    for node in ("before", after):
+        (file,) = history["outputs"][node]["images"]
+        path = server.base / "output" / file["subfolder"] / file["filename"]
+        pictures.append(np.asarray(Image.open(path)).astype(int))
+    changed = np.abs(pictures[1] - pictures[0]).max(axis=2) > 0
+    (found,) = largest_faces(torch.from_numpy(pictures[0])[None].byte(), open_face_pack(FACES))
+    left, top, right, bottom = crop_box(found.face, 0.5, *changed.shape)
+    outside = changed.copy()
+    outside[top:bottom, left:right] = False
+    assert not outside.any()
+    assert changed[top:bottom, left:right].mean() > 0.5
+    # The same face in the same place: made anew, not another picture.
+    middle = np.abs(pictures[1] - pictures[0])[top:bottom, left:right].mean()
+    assert middle < 40
 
 
 def test_face_nodes_show_their_number_and_their_plot(page: Any, server: Server) -> None:

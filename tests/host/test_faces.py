@@ -73,6 +73,7 @@ def test_a_photo_is_cut_around_its_face(host: Worker, case: Case) -> None:
     rows = slice(max(int(top - grown), 0), min(int(-(-(bottom + grown) // 1)), height))
     columns = slice(max(int(left - grown), 0), min(int(-(-(right + grown) // 1)), width))
     assert torch.equal(got["image"], case.photo[:, rows, columns])
+    assert (got["x"], got["y"]) == (columns.start, rows.start)
     assert got["face"].shape == got["image"].shape[:3]
     area = (int(-(-right // 1)) - int(left)) * (int(-(-bottom // 1)) - int(top))
     assert got["face"].sum() == area

@@ -94,7 +94,8 @@ def test_the_kept_one_is_the_arg_max_of_each_prefix(reader: CaptionReader):
     clips[2], clips[5] = case.true_clip(), same.true_clip()
     clips += [each.true_clip() for each in others[4:6]]
     judges, pipeline = Judges(faces=open_face_pack(FACES), reader=reader), Known(clips)
-    rows = run(pipeline, case, replace(SHOT, seed=70), judges)
+    made = run(pipeline, case, replace(SHOT, seed=70), judges)
+    rows = {name: score for name, (score, _) in made.items()}
     alone = [judges.score(clip, case) for clip in clips]
     alike = [score.identity for score in alone]
     assert alike[0] == 0 and sorted(np.argsort(alike)[-2:]) == [2, 5]
@@ -103,10 +104,14 @@ def test_the_kept_one_is_the_arg_max_of_each_prefix(reader: CaptionReader):
         assert direct.kept == int(np.argmax(alike[:count]))
         assert direct.identity == pytest.approx(max(alike[:count]), abs=1e-6)
         assert direct.motion == alone[direct.kept].motion
+        assert torch.equal(made[row_name("direct", count)][1], clips[direct.kept])
         staged = rows[row_name("staged", count)]
         # Its first frame was chosen: of one flat and one stranger the stranger, then the person.
         assert staged.kept in {1: {0}, 2: {1}, 4: {2}, 8: {2, 5}}[count]
         assert staged.identity == pytest.approx(alike[staged.kept], abs=1e-6)
+        still = judges.score(clips[staged.kept][:1].expand(17, -1, -1, -1), case)
+        assert staged.first_frame == pytest.approx(still.identity, abs=1e-5)
+        assert direct.first_frame is None and still.motion in (0, None)
     # Each kept frame is animated once; more candidates take more time.
     assert len(pipeline.animated) == len(set(pipeline.animated))
     times = [rows[row_name("direct", count)].time_s for count in NUM_CANDIDATES]
@@ -153,7 +158,12 @@ def test_the_command_writes_the_table_and_goes_on(tmp_path: Path, reader: Captio
     assert (tmp_path / "staged.png").stat().st_size > 10_000
 
     parts = sorted((tmp_path / "parts").iterdir())
-    assert [part.name for part in parts] == ["person_0000_drawn.json", "person_0000_seed_3.json"]
+    seed = "person_0000_seed_3"
+    assert [part.name for part in parts] == [
+        "person_0000_drawn.json",
+        f"{seed}.json",
+        f"{seed}.png",
+    ]
     made = [part.stat().st_mtime_ns for part in parts]
     (tmp_path / "staged.json").unlink()
     main(words)

@@ -41,7 +41,7 @@ def similarity(**inputs: Any) -> dict[str, Any]:
 def photo(**inputs: Any) -> dict[str, Any]:
     """Prepare Reference Photo's outputs by name."""
     outputs = world.node(PHOTO, **{"face_pack": MINIATURE} | inputs)
-    return dict(zip(("image", "face", "advice"), outputs, strict=True))
+    return dict(zip(("image", "face", "advice", "x", "y"), outputs, strict=True))
 
 
 def best(candidates: list[Any], similarities: list[float]) -> list[Any]:
