@@ -22,6 +22,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from skimage import data
 
+from stdrc_core.mini.config import VIDEO_DIM
+
 pytestmark = pytest.mark.host
 
 WORKFLOWS = PROJECT / "workflows"
@@ -125,7 +127,7 @@ def test_two_people_with_a_public_adapter_go_through_the_queue(server: Server) -
     loras = server.base / "models" / "loras" / "faces"
     loras.mkdir(parents=True)
     key = "diffusion_model.transformer_blocks.0.attn1.to_q"
-    halves = {"lora_A": torch.randn(4, 192), "lora_B": torch.randn(192, 4)}
+    halves = {"lora_A": torch.randn(4, VIDEO_DIM), "lora_B": torch.randn(VIDEO_DIM, 4)}
     save_file(
         {f"{key}.{half}.weight": 0.01 * tensor for half, tensor in halves.items()}, loras / name
     )
@@ -169,7 +171,10 @@ def test_two_people_with_a_public_adapter_go_through_the_queue(server: Server) -
     assert report.startswith("Nothing wrong was found.")
     for part in ("overlap_source_phase, clean", name, "ref_t2v: ", "Reference 2: slot 1"):
         assert part in report
-    assert f"(by its file name, faces/{name}) was trained for" in server.log()
+    log = server.log()
+    assert f"(by its file name, faces/{name}) was trained for" in log
+    # What the host says of a LoRA that does not fit.
+    assert "ERROR lora" not in log
 
 
 def test_seed_and_reference_make_the_clip(server: Server, tmp_path: Path) -> None:
