@@ -16,6 +16,7 @@ from comfyui import PROJECT
 from comfyui_server import Server
 from host.face_workflow import workflow as face_workflow
 from host.placeholders import make_placeholders
+from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.photo import crop_box
