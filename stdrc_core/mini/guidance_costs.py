@@ -8,7 +8,7 @@ Samples the same unseen persons with each setting and exactly, and writes
 
 A batch of persons is sampled by all settings in turn before the next batch, and a setting's ratio
 is the median over batches: a machine that is slower for a while is so for all of them. Time is that
-of the processor for whole clips, with photo and VAE.
+of the processor, of the transformer alone and of whole clips, with photo and VAE.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ import dataclasses
 import logging
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor, nn
 
 from ..faces.finder import open_face_pack
 from ..faces.remembered import RememberingFinder
@@ -38,6 +41,17 @@ log = logging.getLogger(__name__)
 
 _BATCH_SIZE = 25
 _COMPARED = ("identity", "caption")
+# Of the sampler: as `python -m stdrc_core.generate` has it.
+_NUM_STEPS = 30
+
+
+@dataclass(kw_only=True)
+class Times:
+    """Seconds of the processor."""
+
+    transformer_s: float = 0.0
+    clip_s: float = 0.0
+    """With photo and VAE."""
 
 
 def _settings() -> dict[str, dict[str, dict[str, Any]]]:
@@ -83,16 +97,16 @@ def main(args: argparse.Namespace) -> None:
     finder = RememberingFinder(open_face_pack(args.faces))
     reader = open_reader(args.reader or args.out / "reader.pt", args.persons_seed)
     scores: dict[str, list[Score]] = {name: [] for name in flat}
-    times_s: dict[str, list[float]] = {name: [] for name in flat}
+    times: dict[str, list[Times]] = {name: [] for name in flat}
     _sample(pipeline, cases[:1], shot, 0)  # The first run of a network is slower.
     for number, start in enumerate(range(0, len(cases), _BATCH_SIZE)):
         batch = cases[start : start + _BATCH_SIZE]
         for name, changes in flat.items():
-            clips, time_s = _sample(pipeline, batch, replace(shot, **changes), number)
-            times_s[name].append(time_s)
+            clips, taken = _sample(pipeline, batch, replace(shot, **changes), number)
+            times[name].append(taken)
             scores[name] += score_clips(clips, batch, finder, reader)
             log.info("batch %d: %s", number, name)
-    results = compare(scores, times_s)
+    results = compare(scores, times)
     for name, result in results.items():
         result["family"] = next((f for f, own in settings.items() if name in own), "exact")
     write_json(args.out / "guidance.json", results)
@@ -107,20 +121,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder for table and plot")
     add("--num-persons", type=int, default=100)
     add("--persons-seed", type=int, default=4321, help="of persons and scenes")
-    add("--steps", type=int, default=SHOT.num_steps, help="of the sampler")
+    add("--steps", type=int, default=_NUM_STEPS, help="of the sampler")
     add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
     add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
     add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
 
 
 def compare(
-    scores: Mapping[str, Sequence[Score]], times_s: Mapping[str, Sequence[float]]
+    scores: Mapping[str, Sequence[Score]], times: Mapping[str, Sequence[Times]]
 ) -> dict[str, dict[str, Any]]:
     """Each setting beside `exact`, in pairs of one person and of one batch."""
     results = {}
     for name, own in scores.items():
-        ratios = [a / b for a, b in zip(times_s[name], times_s["exact"], strict=True)]
-        result: dict[str, Any] = {"time": statistics.median(ratios)}
+        pairs = list(zip(times[name], times["exact"], strict=True))
+        result: dict[str, Any] = {
+            key: statistics.median(getattr(a, field) / getattr(b, field) for a, b in pairs)
+            for key, field in (("time", "transformer_s"), ("clip_time", "clip_s"))
+        }
         for column in _COMPARED:
             mine, exact = (by_person([each], column) for each in (own, scores["exact"]))
             result[column] = mean_and_error(mine)
@@ -132,9 +149,10 @@ def compare(
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: a line for each setting."""
     columns = [f"{COLUMNS[column]}{lost}" for column in _COMPARED for lost in ("", ", lost")]
-    lines = ["| | time | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    head = ["", "time", "whole clip's time", *columns]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, result in results.items():
-        cells = [f"{result['time']:.2f}"]
+        cells = [f"{result[key]:.2f}" for key in ("time", "clip_time")]
         for column in _COMPARED:
             for key in (column, f"{column}_lost"):
                 cells.append(f"{result[key]['mean']:.3f} ± {result[key]['standard_error']:.3f}")
@@ -158,7 +176,7 @@ def plot(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
             axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=6)
     axes.axhline(0.01, color="grey", linestyle="--", linewidth=0.8)
     axes.axvline(0.6, color="grey", linestyle="--", linewidth=0.8)
-    axes.set(xlabel="time, of exact guidance's", ylabel="FaceSim lost")
+    axes.set(xlabel="time in the transformer, of exact guidance's", ylabel="FaceSim lost")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     with written_aside(path) as partial:
@@ -167,7 +185,28 @@ def plot(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _sample(
     pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int
-) -> tuple[list[Any], float]:
-    started = time.process_time()
-    clips = sample_cases(pipeline, cases, shot, seed)
-    return clips, time.process_time() - started
+) -> tuple[list[Tensor], Times]:
+    with _timed(pipeline.backbone) as times:
+        started = time.process_time()
+        clips = sample_cases(pipeline, cases, shot, seed)
+        times.clip_s = time.process_time() - started
+    return clips, times
+
+
+@contextmanager
+def _timed(backbone: nn.Module) -> Iterator[Times]:
+    """What the backbone takes meanwhile, by hooks that are gone afterwards."""
+    times = Times()
+
+    def begin(*_: Any) -> None:
+        times.transformer_s -= time.process_time()
+
+    def end(*_: Any) -> None:
+        times.transformer_s += time.process_time()
+
+    hooks = [backbone.register_forward_pre_hook(begin), backbone.register_forward_hook(end)]
+    try:
+        yield times
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -10,7 +10,7 @@ import torch
 
 from stdrc_core.guidance_plan import PRESETS
 from stdrc_core.mini.__main__ import main
-from stdrc_core.mini.guidance_costs import compare
+from stdrc_core.mini.guidance_costs import Times, compare
 from stdrc_core.mini.reader import CaptionReader
 from stdrc_core.mini.scores import Score
 
@@ -24,10 +24,15 @@ def score(identity: float, caption: float = 1.0) -> Score:
 def test_losses_are_of_pairs_and_times_of_the_same_batch():
     exact = [score(0.5), score(0.1), score(0.9)]
     setting = [score(0.4, 0.5), score(0.1, 1.0), score(0.7, 0.75)]
-    results = compare({"exact": exact, "half": setting}, {"exact": [2, 4, 8], "half": [1, 1, 8]})
+    times = {
+        name: [Times(transformer_s=own, clip_s=own + 2) for own in taken]
+        for name, taken in (("exact", [2, 4, 8]), ("half", [1, 1, 8]))
+    }
+    results = compare({"exact": exact, "half": setting}, times)
     half = results["half"]
     # 1/2, 1/4 and 1; 0.1, 0 and 0.2.
     assert half["time"] == 0.5
+    assert half["clip_time"] == 3 / 4
     assert half["identity_lost"]["mean"] == pytest.approx(0.1)
     assert half["identity_lost"]["standard_error"] == pytest.approx(0.1 / 3**0.5)
     assert half["caption_lost"]["mean"] == pytest.approx(0.25)
