@@ -24,6 +24,7 @@ from typing import Any
 
 import comfy.conds
 import torch
+from comfy.ldm.lightricks.av_model import LTXAVModel
 from comfy.ldm.lightricks.model import LTXBaseModel, LTXRopeType
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
@@ -40,12 +41,12 @@ from ..stdrc_core.reference import (
 )
 from .audio import hidden_from_audio
 from .checks import check_finite, check_references, check_video, check_whole_frame
+from .easycache import WRAPPER_KEY, put_inside_easycache
 from .rope import with_turned_angles
 from .weights import LayoutChoice, ReferenceLayout
 
 log = logging.getLogger(__name__)
 
-WRAPPER_KEY = "stdrc"
 # The transformer's keyword arguments that carry a conditioning's reference latents, the layout of
 # the model's weights, and what is said of each reference.
 REFERENCE_ARGUMENT, LAYOUT_ARGUMENT = "stdrc_reference", "stdrc_layout"
@@ -134,6 +135,7 @@ def attach_references(
             PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }
         most = max(most, latent, key=Tensor.numel)
+    put_inside_easycache(guider.model_options["transformer_options"]["wrappers"])
     # Added now, so that it stands inside wrappers that cut the shape down (context windows).
     add_wrapper_with_key(
         WrappersMP.PREPARE_SAMPLING,
@@ -182,6 +184,9 @@ def put_in_context(
     frames too; timestep is `[B]` or per token `[B, T' H W, 1]`; keyframe_idxs `[B, 3, K, 2]` are
     the guides' bounds, in frames and pixels.
     """
+    if isinstance(executor.class_obj, LTXAVModel) and torch.is_tensor(x):
+        # Around EasyCache a video alone is no list (`easycache`).
+        x = [x]
     reference = kwargs.pop(REFERENCE_ARGUMENT, None)
     if reference is None:
         return executor(
