@@ -43,6 +43,7 @@ from .audio import hidden_from_audio
 from .checks import check_finite, check_references, check_video, check_whole_frame
 from .easycache import WRAPPER_KEY, put_inside_easycache
 from .rope import with_turned_angles
+from .version import check_version
 from .weights import LayoutChoice, ReferenceLayout
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ REFERENCE_LATENTS, PLACED_REFERENCES = "reference_latents", "stdrc_references"
 def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
     """A clone of an LTX `model` that takes references; patching it again replaces the first patch.
 
-    Raises ValueError when the model is not LTX.
+    Raises ValueError when the model is not LTX, or newer than this ComfyUI.
     """
     transformer = model.model.diffusion_model
     if not isinstance(transformer, LTXBaseModel):
@@ -66,6 +67,7 @@ def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
             f"model is a {type(transformer).__name__}; Apply TASS-RoPE Patch needs an LTX-Video or "
             "LTX-2 model: load one and connect it."
         )
+    check_version(model)
     patched = model.clone()
     for wrapper_type, wrapper in (
         (WrappersMP.OUTER_SAMPLE, partial(attach_references, choice=choice)),
