@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from comfyui import Worker
+from comfyui import ComfyUI, Worker
 from torch import Tensor
 
 pytestmark = pytest.mark.host
@@ -77,11 +79,16 @@ def test_a_cache_beside_kept_directions(host: Worker, node_id: str) -> None:
     assert torch.isfinite(fast["output"]).all()
 
 
-@pytest.mark.parametrize(("patch_first", "has_audio"), [(True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("patch_first", "has_audio", "placement"),
+    [(True, False, "tass"), (False, True, "tass"), (True, True, "strata")],
+)
 def test_a_compiled_model_samples_the_same(
-    host: Worker, patch_first: bool, has_audio: bool
+    host: Worker, patch_first: bool, has_audio: bool, placement: str
 ) -> None:
-    got = host("accelerated.compiled", patch_first=patch_first, has_audio=has_audio)
+    got = host(
+        "accelerated.compiled", patch_first=patch_first, has_audio=has_audio, placement=placement
+    )
     assert got["num_graphs"] > 0
     assert difference(got["compiled"], got["plain"]) < 1e-4
 
@@ -116,6 +123,22 @@ def test_a_patcher_like_ggufs_keeps_its_class_and_its_weights(host: Worker) -> N
     assert got["num_quantized"] > 50
     assert difference(got["quantized"], got["rounded"]) < 1e-5
     assert difference(got["quantized"], got["exact"]) > 1e-4
+
+
+def test_ggufs_own_loader(host: Worker, comfyui: ComfyUI, tmp_path: Path) -> None:
+    """From its public repository; needs the package gguf in ComfyUI's Python."""
+    folder = Path(os.environ.get("GGUF_NODES_PATH", comfyui.path.parent / "ComfyUI-GGUF"))
+    if not (folder / "loader.py").is_file():
+        pytest.skip(
+            f"no GGUF nodes at {folder}: clone github.com/city96/ComfyUI-GGUF next to ComfyUI, or "
+            "point GGUF_NODES_PATH at it"
+        )
+    if not host("gguf.has_package"):
+        pytest.skip("no gguf in ComfyUI's Python: pip install gguf there")
+    got = host("gguf.sample", folder=str(folder), file_folder=str(tmp_path), placement="tass")
+    assert got["class"] == "GGUFModelPatcher"
+    assert difference(got["gguf"], got["dequantized"]) < 1e-4
+    assert difference(got["gguf"], got["exact"]) > 1e-4
 
 
 def difference(a: Tensor, b: Tensor) -> float:
