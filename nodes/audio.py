@@ -71,13 +71,15 @@ class _AudioToVideo:
         text = block["a_context"].shape[1]
         self._num_tokens, self._inner = num_tokens, inner
         self._sizes = audio, video
-        earlier = [(audio, audio), (audio, text)]
-        if block["transformer_options"].get("a2v_cross_attn", True):
+        options, mask = block["transformer_options"], block.get("self_attention_mask")
+        # Newer hosts can leave out what attends to itself (STG).
+        has_own = not options.get("stg_skip_self_attn", False)
+        earlier = [(audio, audio)] * has_own + [(audio, text)]
+        if options.get("a2v_cross_attn", True):
             earlier.append((video, audio))
         if video_width == self._width:
-            mask = block.get("self_attention_mask")
             parts = [video] if mask is None else [mask.guide_start, mask.tracked_count]
-            earlier += [*((part, video) for part in parts), (video, text)]
+            earlier += [(part, video) for part in parts] * has_own + [(video, text)]
         self._num_alike = earlier.count(self._sizes)
 
     @property

@@ -24,6 +24,7 @@ from typing import Any
 
 import comfy.conds
 import torch
+from comfy.ldm.lightricks.av_model import LTXAVModel
 from comfy.ldm.lightricks.model import LTXBaseModel, LTXRopeType
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
@@ -40,12 +41,13 @@ from ..stdrc_core.reference import (
 )
 from .audio import hidden_from_audio
 from .checks import check_finite, check_references, check_video, check_whole_frame
+from .easycache import WRAPPER_KEY, put_inside_easycache
 from .rope import with_turned_angles
+from .version import check_version
 from .weights import LayoutChoice, ReferenceLayout
 
 log = logging.getLogger(__name__)
 
-WRAPPER_KEY = "stdrc"
 # The transformer's keyword arguments that carry a conditioning's reference latents, the layout of
 # the model's weights, and what is said of each reference.
 REFERENCE_ARGUMENT, LAYOUT_ARGUMENT = "stdrc_reference", "stdrc_layout"
@@ -57,7 +59,7 @@ REFERENCE_LATENTS, PLACED_REFERENCES = "reference_latents", "stdrc_references"
 def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
     """A clone of an LTX `model` that takes references; patching it again replaces the first patch.
 
-    Raises ValueError when the model is not LTX.
+    Raises ValueError when the model is not LTX, or newer than this ComfyUI.
     """
     transformer = model.model.diffusion_model
     if not isinstance(transformer, LTXBaseModel):
@@ -65,6 +67,7 @@ def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
             f"model is a {type(transformer).__name__}; Apply TASS-RoPE Patch needs an LTX-Video or "
             "LTX-2 model: load one and connect it."
         )
+    check_version(model)
     patched = model.clone()
     for wrapper_type, wrapper in (
         (WrappersMP.OUTER_SAMPLE, partial(attach_references, choice=choice)),
@@ -134,6 +137,7 @@ def attach_references(
             PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }
         most = max(most, latent, key=Tensor.numel)
+    put_inside_easycache(guider.model_options["transformer_options"]["wrappers"])
     # Added now, so that it stands inside wrappers that cut the shape down (context windows).
     add_wrapper_with_key(
         WrappersMP.PREPARE_SAMPLING,
@@ -182,6 +186,9 @@ def put_in_context(
     frames too; timestep is `[B]` or per token `[B, T' H W, 1]`; keyframe_idxs `[B, 3, K, 2]` are
     the guides' bounds, in frames and pixels.
     """
+    if isinstance(executor.class_obj, LTXAVModel) and torch.is_tensor(x):
+        # Around EasyCache a video alone is no list (`easycache`).
+        x = [x]
     reference = kwargs.pop(REFERENCE_ARGUMENT, None)
     if reference is None:
         return executor(

@@ -21,6 +21,7 @@ from .checks import check_finite, check_references, check_video, check_whole_fra
 from .guider import guidance_of, over_time_inputs, scale_inputs, window_inputs
 from .host import check_rope, is_patched, layout_choice, reference_bounds, video_grid
 from .references import placed_references
+from .version import check_version
 from .weights import ReferenceLayout, lora_metadata
 
 # What ComfyUI takes where a conditioning says nothing (LTXVConditioning).
@@ -232,6 +233,7 @@ def _check_model(setup: _Setup) -> None:
         raise ValueError(
             f"model is a {type(setup.transformer).__name__}; needs an LTX-Video or LTX-2 model."
         )
+    check_version(setup.model)
     if not is_patched(setup.model):
         raise ValueError(
             "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "

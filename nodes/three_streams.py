@@ -157,13 +157,12 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             self.__dict__.pop("conds", None)
 
     def _without_audio(self, reference: Tensor, text: Tensor) -> Tensor:
-        """vyr with vy's audio, of both packed into one tensor: no face guides a voice."""
+        """vyr with vy's audio, of audio and video packed into one tensor."""
         if len(self._latent_shapes) == 1:
             return reference
-        parts = [
-            comfy.utils.unpack_latents(each, self._latent_shapes) for each in (reference, text)
-        ]
-        return comfy.utils.pack_latents([parts[0][0], *parts[1][1:]])[0]
+        video, *_ = comfy.utils.unpack_latents(reference, self._latent_shapes)
+        _, *audio = comfy.utils.unpack_latents(text, self._latent_shapes)
+        return comfy.utils.pack_latents([video, *audio])[0]
 
     def _rescaled(self, guided: Tensor, positive: Tensor) -> Tensor:
         """Guidance rescale; of audio and video packed into one tensor, each by itself."""

@@ -37,7 +37,8 @@ class ComfyUI:
         """Of a process of its Python."""
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if self.packages is not None:
-            environment["PYTHONPATH"] = str(self.packages)
+            paths = str(self.packages), os.environ.get("PYTHONPATH")
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         return environment
 
     def make_base(self, base: Path) -> Path:

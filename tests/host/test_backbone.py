@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import Worker
+from comfyui import HostError, Worker
 from safetensors.torch import load_file
-from tiny_ltx import LTX_2_0, LTX_2_3, random_inputs, write_tiny
+from tiny_ltx import LTX_2_0, LTX_2_3, VERSIONS, random_inputs, write_tiny
 from torch import Tensor
 
 from stdrc_core.backbone import VideoBackbone, load_backbone
@@ -96,6 +96,26 @@ def test_other_versions_and_settings_are_the_hosts_too(
 ) -> None:
     path = write_tiny(tmp_path / "tiny.safetensors", FILES[name])
     assert_like_the_host(host, path, with_reference=with_reference, frame_rate=23.976)
+
+
+@pytest.mark.parametrize("name", ["2.5", "2.5 static prompt"])
+def test_ltx_2_5_is_the_hosts_or_one_clear_sentence(
+    host: Worker, tmp_path: Path, name: str
+) -> None:
+    """ComfyUI 0.22 builds it without a word as an LTX-2.3 that nobody trained."""
+    path = write_tiny(tmp_path / "tiny.safetensors", VERSIONS[name])
+    if host("backbone.knows_ltx_2_5"):
+        assert_like_the_host(host, path, with_reference=True, frame_rate=24.0)
+        assert_like_the_host(host, path, with_reference=False, frame_rate=24.0)
+        return
+    with pytest.raises(HostError) as raised:
+        assert_like_the_host(host, path, with_reference=True, frame_rate=24.0)
+    message = raised.value.message
+    assert raised.value.kind == "ValueError"
+    for part in ("model is an LTX-2.5", "ff_bias is False", "ComfyUI 0.", "newer ComfyUI"):
+        assert part in message
+    assert message.endswith(".")
+    assert message in host("backbone.inspect_references", path=str(path))
 
 
 @pytest.mark.parametrize("prefix", ["", TRANSFORMER_PREFIX])

@@ -14,7 +14,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 # The files of ComfyUI's own nodes that the scenarios use.
-CORE_NODES = ("lt", "custom_sampler", "edit_model", "context_windows", "model_advanced")
+CORE_NODES = (
+    "lt",
+    "custom_sampler",
+    "edit_model",
+    "context_windows",
+    "model_advanced",
+    "easycache",
+    "torch_compile",
+)
 
 
 def main() -> None:

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+
 import comfy.sd
 import torch
+from comfy.ldm.lightricks.model import LTXBaseModel
 from scenarios import world
 from torch import Tensor
+
+
+def knows_ltx_2_5() -> bool:
+    parameters = inspect.signature(LTXBaseModel.__init__).parameters
+    return "use_keyframes_abs_pos_embedding" in parameters
+
+
+def inspect_references(path: str) -> str:
+    """The self-check's report of a file's model, before the patch."""
+    video = world.empty_video(3, 4, 4)
+    text = world.conditioning("a man runs")
+    (report,) = world.node(
+        "STDRCInspect",
+        model=comfy.sd.load_diffusion_model(path),
+        positive=text,
+        negative=text,
+        reference={"samples": world.latent([1, 128, 1, 4, 4])},
+        latent_image=video,
+    )
+    return report
 
 
 def velocity(

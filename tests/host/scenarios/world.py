@@ -136,11 +136,12 @@ def tiny_ltxv(causal: bool) -> ModelPatcher:
     return _random_model(LTXVModel, config)
 
 
-def tiny_ltxav_2_0() -> ModelPatcher:
+def tiny_ltxav_2_0(num_layers: int = 2) -> ModelPatcher:
     """LTX-2.0 with random weights: caption projection inside, no gates, no prompt AdaLN."""
     from comfy.ldm.lightricks.av_model import LTXAVModel
 
     config = TINY_TRANSFORMER | {
+        "num_layers": num_layers,
         "causal_temporal_positioning": True,
         "rope_type": "split",
         "audio_num_attention_heads": 4,
