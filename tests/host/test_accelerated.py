@@ -79,16 +79,9 @@ def test_a_cache_beside_kept_directions(host: Worker, node_id: str) -> None:
     assert torch.isfinite(fast["output"]).all()
 
 
-@pytest.mark.parametrize(
-    ("patch_first", "has_audio", "placement"),
-    [(True, False, "tass"), (True, True, "tass")],
-)
-def test_a_compiled_model_samples_the_same(
-    host: Worker, patch_first: bool, has_audio: bool, placement: str
-) -> None:
-    got = host(
-        "accelerated.compiled", patch_first=patch_first, has_audio=has_audio, placement=placement
-    )
+def test_a_compiled_model_samples_the_same(host: Worker) -> None:
+    """Of audio and video together, the larger graph of the two; compiling takes a while."""
+    got = host("accelerated.compiled", patch_first=True, has_audio=True, placement="tass")
     assert got["num_graphs"] > 0
     assert difference(got["compiled"], got["plain"]) < 1e-4
 
