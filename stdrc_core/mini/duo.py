@@ -55,8 +55,7 @@ class Duo:
 def draw_duo(people: tuple[Identity, Identity], rng: random.Random) -> Duo:
     """The two in random scenes."""
     left, right = (
-        replace(draw_scene(rng, freedom=CLIP_FREEDOM), place=place, shot=_SHOT)
-        for place in _PLACES
+        replace(draw_scene(rng, freedom=CLIP_FREEDOM), place=place, shot=_SHOT) for place in _PLACES
     )
     right = replace(right, **{name: getattr(left, name) for name in _SURROUNDINGS})
     photo_scenes = (draw_scene(rng, unlike=left), draw_scene(rng, unlike=right))
