@@ -20,7 +20,8 @@ from stdrc_core.train.assemble import CachedSamples
 from stdrc_core.train.cache import Cache, FurtherReference
 from stdrc_core.train.config import ReferenceSection
 from stdrc_core.train.loop import training_step
-from stdrc_core.train.objective import Person, TrainingSample, draw as draw_choices
+from stdrc_core.train.objective import Person, TrainingSample
+from stdrc_core.train.objective import draw as draw_choices
 from stdrc_core.train.prepare import Models, Reason, prepare
 from stdrc_core.train.sources import read_sources
 
