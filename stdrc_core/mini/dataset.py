@@ -18,8 +18,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..files import written_aside
-from ..video import write_clip
 from ..levels import to_levels
+from ..video import write_clip
 from .character import draw_numbers, identity
 from .drawing import FPS, draw_clip, draw_photo
 from .duo import draw_duo

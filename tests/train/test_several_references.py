@@ -17,7 +17,7 @@ from train.test_prepare import CONFIG, models, report  # noqa: F401 (a fixture)
 
 from stdrc_core.augment import Augmentation
 from stdrc_core.train.assemble import CachedSamples
-from stdrc_core.train.cache import Cache, FurtherReference
+from stdrc_core.train.cache import Cache, FurtherReference, read_lines
 from stdrc_core.train.config import ReferenceSection
 from stdrc_core.train.loop import training_step
 from stdrc_core.train.objective import Person, TrainingSample
@@ -84,7 +84,7 @@ def test_further_references_come_back_from_the_cache_in_their_order(tmp_path: Pa
 def test_a_cache_from_before_has_one_reference_a_sample(tmp_path: Path):
     write(tmp_path, SAMPLES)
     path = tmp_path / "samples.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = read_lines(path)
     path.write_text(
         "".join(
             json.dumps({k: v for k, v in line.items() if k != "further_sources"}) + "\n"
