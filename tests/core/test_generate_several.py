@@ -15,9 +15,10 @@ from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import best_cosines, largest_embeddings
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
-from stdrc_core.mini.models import SHOT, open_pipeline
+from stdrc_core.mini.models import open_pipeline
 from stdrc_core.mini.scores import draw_cases
 from stdrc_core.mini.shipped import FACES
+from stdrc_core.pipeline import Shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -51,17 +52,13 @@ def test_a_pipeline_of_several_photos_is_the_backbone_with_their_slots(mini_chec
     """One step from pure noise: z_0 = z_1 - v, with v of the backbone called by hand."""
     pipeline = open_pipeline(mini_checkpoint)
     ann, bob = (case.photo for case in draw_cases(2, seed=5))
-    shot = type(SHOT)(
-        num_frames=9, height=64, width=64, num_steps=1, text_scale=1.0, reference_scale=1.0
-    )
+    shot = Shot(num_frames=9, height=64, width=64, num_steps=1, text_scale=1.0, reference_scale=1.0)
     context = torch.randn(2, *pipeline.empty_context.shape, generator=torch.Generator())
-    decoded = []
-    pipeline.vae.decode, decode = (
-        lambda latents: decoded.append(latents) or decode(latents),
-        pipeline.vae.decode,
+    steps = []
+    pipeline.many(
+        [[ann, bob], [bob, ann]], context, shot, [3, 4], lambda _, clean: steps.append(clean)
     )
-    pipeline.many([[ann, bob], [bob, ann]], context, shot, [3, 4])
-    (made,) = decoded
+    (made,) = steps
     for i, pair in enumerate(((ann, bob), (bob, ann))):
         noise = torch.randn(1, 128, 2, 2, 2, generator=torch.Generator().manual_seed(3 + i))
         frames = [pipeline.vae.encode_photos([each], 64, 64, pipeline.device) for each in pair]
