@@ -11,13 +11,13 @@ import torch
 from core.test_generate import words
 from PIL import Image
 
-from stdrc_core.faces.finder import open_face_pack
-from stdrc_core.faces.similarity import best_cosines, largest_embeddings
+from stdrc_core.faces.detector import Face
+from stdrc_core.faces.finder import EmbeddedFace
+from stdrc_core.faces.similarity import best_cosines
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
 from stdrc_core.mini.models import open_pipeline
 from stdrc_core.mini.scores import draw_cases
-from stdrc_core.mini.shipped import FACES
 from stdrc_core.pipeline import Shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,20 +32,32 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_likeness_to_each_photo_is_the_best_faces():
-    """Two persons side by side: whoever is meant is found, the other one's size does not count."""
-    faces = open_face_pack(FACES)
-    ann, bob, eve = draw_cases(3, seed=5)
-    e_refs = [largest_embeddings((each.photo * 255).byte(), faces)[0] for each in (ann, bob, eve)]
-    frames = torch.cat([(each.photo * 255).byte() for each in (ann, bob)])
-    nobody = torch.full_like(frames[:1], 90)
-    measured = best_cosines(torch.cat((frames, nobody)), e_refs, faces)
-    for person, cosines in enumerate(measured):
-        assert cosines[2] is None
-        for frame in range(2):
-            found = faces.find(frames[frame][None])[0]
-            assert cosines[frame] == max(float(f.embedding @ e_refs[person]) for f in found)
-    assert measured[0][0] > 0.99 and measured[1][1] > 0.99
+class TwoFaces:
+    """Two faces of known directions in each frame but grey ones, the second one small."""
+
+    name = "two faces"
+
+    def find(self, frames: torch.Tensor) -> list[tuple[EmbeddedFace, ...]]:
+        return [() if frame.min() == frame.max() else self.faces() for frame in frames]
+
+    @staticmethod
+    def faces() -> tuple[EmbeddedFace, ...]:
+        points = torch.zeros(5, 2)
+        return tuple(
+            EmbeddedFace(
+                face=Face(box=torch.tensor([0.0, 0, side, side]), landmarks=points, score=1.0),
+                embedding=torch.eye(3)[axis],
+            )
+            for axis, side in enumerate((50, 5))
+        )
+
+
+def test_likeness_to_each_photo_is_the_best_faces_whatever_its_size():
+    frames = torch.randint(0, 255, (2, 32, 32, 3), dtype=torch.uint8)
+    frames[1] = 128
+    between = torch.tensor([0.6, 0.0, 0.8])
+    measured = best_cosines(frames, [torch.eye(3)[0], torch.eye(3)[1], between], TwoFaces())
+    assert measured == [[1, None], [1, None], [pytest.approx(0.6), None]]
 
 
 def test_a_pipeline_of_several_photos_is_the_backbone_with_their_slots(mini_checkpoint: Path):

@@ -80,8 +80,11 @@ def test_each_side_is_its_own_person(duos: list[Duo]):
     scores = score_clips([duo.true_clip() for duo in duos], duos, faces)
     for score in scores:
         assert score.found == 1
-        assert min(score.left_first, score.right_second) > 0.6
-        assert max(score.left_second, score.right_first) < 0.5
+        own, other = (score.left_first, score.right_second), (score.left_second, score.right_first)
+        assert min(own) > 0.6
+        assert min(own) > max(other) + 0.1
+    # Some are alike by chance; most are not.
+    assert np.median([score.left_second for score in scores]) < 0.2
     # The frames mirrored are each other's persons.
     mirrored = [duo.true_clip().flip(2) for duo in duos]
     for score in score_clips(mirrored, duos, faces):
