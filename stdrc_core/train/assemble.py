@@ -76,10 +76,10 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
         )
     cache = Cache(config.data.cache)
     if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
+        numbers = " and ".join(map(str, sorted(cache.num_references)))
         raise ValueError(
             f"run.micro_batch_size was {config.run.micro_batch_size} with FSDP2 and a cache of "
-            f"samples with {sorted(cache.num_references)} references; needs 1, since samples of "
-            "different numbers run separately."
+            f"samples with {numbers} references; needs 1, since those of one number run together."
         )
     backbone = load_trainable_backbone(config, torch.device("cpu") if will_shard else device)
     made = cache.manifest

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from train import world
+from train import mini_run, world
 from train.drawn import BLUE, RED, draw, encode, photo
 from train.test_cache import SAMPLES, assert_same, make_sample, write
 from train.test_objective import NO_AUGMENTATION, Recorder, make_objective, sections
 from train.test_prepare import CONFIG, models, report  # noqa: F401 (a fixture)
 
 from stdrc_core.augment import Augmentation
-from stdrc_core.train.assemble import CachedSamples
+from stdrc_core.train.assemble import CachedSamples, assemble
 from stdrc_core.train.cache import Cache, FurtherReference, read_lines
 from stdrc_core.train.config import ReferenceSection
+from stdrc_core.train.estimate import estimate
 from stdrc_core.train.loop import training_step
 from stdrc_core.train.objective import Person, TrainingSample
 from stdrc_core.train.objective import draw as draw_choices
@@ -224,3 +225,24 @@ def test_prepare_keeps_each_photo_and_sets_aside_whom_the_clip_does_not_show(
     }
     details = (tmp_path / "out" / "report.jsonl").read_text()
     assert "the best mean cosine with reference blue.png is" in details
+
+
+def test_what_a_run_takes_counts_the_most_references(tmp_path: Path, mini_checkpoint: Path):
+    tokens = {}
+    for count in (0, 2):
+        others = tuple(further(6 + i) for i in range(count))
+        cache = tmp_path / str(count)
+        write(cache, [*SAMPLES, replace(make_sample("several", 5), further=others)])
+        tokens[count] = estimate(
+            mini_run.config(tmp_path, mini_checkpoint, cache)
+        ).tokens_per_sample
+    # 9 frames of 64 x 96 px are 2 latent frames of 2 x 3 tokens.
+    assert tokens == {0: (2 + 1) * 6, 2: (2 + 3) * 6}
+
+
+def test_sharded_processes_run_samples_of_different_lengths_alone(tmp_path: Path):
+    write(tmp_path, [*SAMPLES, replace(make_sample("several", 5), further=(further(6),))])
+    config = mini_run.config(tmp_path / "out", Path("unused"), tmp_path)
+    said = r"micro_batch_size was 2 with FSDP2 and .* with 1 and 2 references; needs 1"
+    with pytest.raises(ValueError, match=said):
+        assemble(config, torch.device("cpu"), will_shard=True)
