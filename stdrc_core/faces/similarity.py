@@ -57,6 +57,13 @@ def best_cosines(
     ]
 
 
+def face_sims(frames: Tensor, e_refs: Sequence[Tensor], faces: FaceFinder) -> list[float]:
+    """FaceSim of a clip with each of several photos: as `face_sim`, but of the face most like it in
+    each frame."""
+    scored = frames[spread(len(frames), NUM_SCORED_FRAMES)]
+    return [clip_score(each) for each in best_cosines(scored, e_refs, faces)]
+
+
 def cosines(found: Sequence[Embedded | None], e_ref: Tensor) -> list[float | None]:
     """Each face's cosine with `e_ref` `[D]`; None for none."""
     return [None if each is None else float(each.embedding @ e_ref) for each in found]
