@@ -186,7 +186,7 @@ class ValidationSection(Section):
     """Steps from one validation to the next, and one after the last step; 0 never validates. Each
     has a checkpoint too, of which the best by FaceSim is kept."""
     items: tuple[ValidationItem, ...] = ()
-    """Clips to sample, each with `prompt`, `photo` and `seed`; `further` photos are slots 1, 2, ..."""
+    """Clips to sample, each with `prompt`, `photo` and `seed`; `further` photos: slots 1, 2, ..."""
     text_encoder: str | None = None
     """Folder of Gemma 3 12B, or `miniature`; embeds the prompts, once, before training."""
     num_steps: int = Field(30, ge=1)
