@@ -7,8 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from train import mini_run, world
 from train.drawn import BLUE, RED, draw, encode, photo
 from train.test_cache import SAMPLES, assert_same, make_sample, write
@@ -16,6 +18,10 @@ from train.test_objective import NO_AUGMENTATION, Recorder, make_objective, sect
 from train.test_prepare import CONFIG, models, report  # noqa: F401 (a fixture)
 
 from stdrc_core.augment import Augmentation
+from stdrc_core.faces.finder import open_face_pack
+from stdrc_core.faces.similarity import NUM_SCORED_FRAMES, find_padding, spread
+from stdrc_core.mini.text import MiniatureText
+from stdrc_core.reference import load_photo
 from stdrc_core.train.assemble import CachedSamples, assemble
 from stdrc_core.train.cache import Cache, FurtherReference, read_lines
 from stdrc_core.train.config import ReferenceSection
@@ -25,6 +31,7 @@ from stdrc_core.train.objective import Person, TrainingSample
 from stdrc_core.train.objective import draw as draw_choices
 from stdrc_core.train.prepare import Models, Reason, prepare
 from stdrc_core.train.sources import read_sources
+from stdrc_core.train.validation import Validator, read_cases
 
 
 def test_a_manifests_photos_keep_their_order(tmp_path: Path):
@@ -246,3 +253,52 @@ def test_sharded_processes_run_samples_of_different_lengths_alone(tmp_path: Path
     said = r"micro_batch_size was 2 with FSDP2 and .* with 1 and 2 references; needs 1"
     with pytest.raises(ValueError, match=said):
         assemble(config, torch.device("cpu"), will_shard=True)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_an_item_of_a_validation_has_its_photos_in_their_slots(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path, pack: Path
+):
+    red, blue = tmp_path / "red.png", tmp_path / "blue.png"
+    for path, color in ((red, RED), (blue, BLUE)):
+        photo(path, color)
+    item = {"prompt": "two people", "photo": red, "further": [blue], "seed": 3}
+    section = {"every": 1, "text_encoder": "miniature", "num_steps": 2, "width": 128}
+    section["items"] = [item]
+    config = mini_run.config(tmp_path, mini_checkpoint, mini_cache, validation=section)
+    parts = assemble(config, torch.device("cpu"))
+    groups = []
+    parts.model.register_forward_pre_hook(lambda _, arguments: groups.extend(arguments[0]))
+    faces = open_face_pack(pack)
+    (case,) = read_cases(config.validation, MiniatureText(), faces)
+    validate = Validator(
+        config,
+        model=parts.model,
+        vae=parts.objective.encode_references.vae,
+        manifest=parts.samples.cache.manifest,
+        empty_context=parts.objective.empty_context,
+        cases=[case],
+        faces=faces,
+    )
+    mean = validate(1)
+    seen = [reference for *_, reference in groups if reference is not None]
+    assert seen[0].shape[2] == 2
+    for slot, path in enumerate((red, blue)):
+        sides = (mini_run.SIZE_PX, 128, torch.device("cpu"))
+        alone = validate.vae.encode_photos([load_photo(path)], *sides)
+        torch.testing.assert_close(seen[0][:, :, slot : slot + 1], alone, rtol=1e-4, atol=1e-5)
+    clip = validate.decode(validate.sample(case))
+    frames = clip[spread(len(clip), NUM_SCORED_FRAMES)]
+    best = []
+    for e_ref in case.e_refs:
+        found = [here for here in find_padding(frames, faces) if here]
+        likeness = [max(float(each.embedding @ e_ref) for each in here) for here in found]
+        best.append(np.mean([max(0.0, each) for each in likeness]) if likeness else 0.0)
+    assert mean == pytest.approx(np.mean(best), abs=1e-5)
+    (entry,) = read_lines(tmp_path / "validation.jsonl")
+    assert entry["items"][0]["further"] == [str(blue)]
+    with Image.open(tmp_path / "validation" / "step_00000001" / "sheet.png") as sheet:
+        tiles = np.asarray(sheet.convert("RGB")).astype(int)
+    # A line of a label, then six tiles: red and blue patches first.
+    middles = [tiles[14 + 40, round((i + 0.5) * tiles.shape[1] / 6)] for i in range(2)]
+    assert [int(middle.argmax()) for middle in middles] == [0, 2]

@@ -17,13 +17,13 @@ from train import drawn, mini_run
 from stdrc_core.faces.detector import Face, FaceDetector, largest_face
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.recognizer import Recognizer
-from stdrc_core.faces.similarity import NUM_SCORED_FRAMES, face_sim, find_padding, spread
+from stdrc_core.faces.similarity import face_sim
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.text import MiniatureText
 from stdrc_core.reference import load_photo
 from stdrc_core.text import TextEncoder
 from stdrc_core.train import loop
-from stdrc_core.train.assemble import ReferenceEncoder, assemble
+from stdrc_core.train.assemble import assemble
 from stdrc_core.train.checkpoints import CheckpointFolder
 from stdrc_core.train.run import main
 from stdrc_core.train.validation import Validator, read_cases
@@ -177,41 +177,6 @@ def test_modes_gradients_and_random_states_are_left_as_they_were(
         validate(2)
     assert modes == [module.training for module in parts.model.modules()]
     assert len(entries(tmp_path)) == 1
-
-
-def test_an_item_of_several_photos_has_them_in_their_slots(
-    tmp_path: Path, make_config, photos: Path, pack: Path
-):
-    red, blue = photos / "red.png", photos / "blue.png"
-    item = {"prompt": "two people", "photo": red, "further": [blue], "seed": 3}
-    config = make_config(tmp_path, validation={"width": WIDTH, "items": [item]})
-    parts = assemble(config, CPU)
-    groups = []
-    parts.model.register_forward_pre_hook(lambda _, arguments: groups.extend(arguments[0]))
-    validate = make_validator(config, parts, pack)
-    (case,) = validate.cases
-    mean = validate(1)
-    seen = [reference for *_, reference in groups if reference is not None]
-    assert seen[0].shape[2] == 2
-    encode = ReferenceEncoder(validate.vae, mini_run.SIZE_PX, WIDTH, CPU)
-    for slot, path in enumerate((red, blue)):
-        alone = encode([load_photo(path)])
-        torch.testing.assert_close(seen[0][:, :, slot : slot + 1], alone, rtol=1e-4, atol=1e-5)
-    clip = validate.decode(validate.sample(case))
-    frames = clip[spread(len(clip), NUM_SCORED_FRAMES)]
-    best = []
-    for e_ref in case.e_refs:
-        found = [faces for faces in find_padding(frames, open_face_pack(pack)) if faces]
-        likeness = [max(float(each.embedding @ e_ref) for each in faces) for faces in found]
-        best.append(np.mean([max(0.0, each) for each in likeness]) if likeness else 0.0)
-    assert mean == pytest.approx(np.mean(best), abs=1e-5)
-    (entry,) = entries(tmp_path)
-    assert entry["items"][0]["further"] == [str(blue)]
-    with Image.open(tmp_path / "validation" / "step_00000001" / "sheet.png") as sheet:
-        tiles = np.asarray(sheet.convert("RGB")).astype(int)
-    # A line of a label, then six tiles: red and blue patches first.
-    middles = [tiles[14 + 40, round((i + 0.5) * tiles.shape[1] / 6)] for i in range(2)]
-    assert [int(middle.argmax()) for middle in middles] == [0, 2]
 
 
 def run(config, pack: Path | None = None, validated: bool = True) -> loop.Result:
