@@ -16,7 +16,7 @@ from .guidance import REFERENCE_SCALE, TEXT_SCALE
 from .guidance_curve import Scale
 from .guidance_plan import EXACT, GuidancePlan, check_window
 from .layout import Placement
-from .reference import ReferenceTimestep
+from .reference import ReferenceTimestep, in_slots
 from .sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
 from .vae import VideoVAE
 from .video import check_num_frames
@@ -99,7 +99,7 @@ class Pipeline:
     @torch.no_grad()
     def many(
         self,
-        photos: Sequence[Tensor],
+        photos: Sequence[Tensor | Sequence[Tensor]],
         contexts: Tensor,
         shot: Shot,
         seeds: Sequence[int],
@@ -112,6 +112,9 @@ class Pipeline:
         """Clips `[B, F, h, w, 3]` of as many photos, `contexts` `[B, L, D]` and `seeds`, sampled
         side by side; but for these, all are `shot`.
 
+        Of each clip `photos` has its photo `[1, h, w, 3]` in [0, 1], or its photos in the order of
+        their slots, as many as of the others.
+
         `first_frames` `[B, h, w, 3]` in [0, 1] are what the clips begin with (image to video): each
         is the first latent frame, clean at timestep 0 as in LTX's in-place conditioning.
 
@@ -122,7 +125,10 @@ class Pipeline:
         sigmas = schedule_from(draft_sigma, sigma_schedule(shot.num_steps, grid.num_tokens))
         reference = None
         if shot.guidance().needs_reference(sigmas):
-            reference = self.vae.encode_photos(photos, shot.height, shot.width, self.device)
+            slots = [[each] if isinstance(each, Tensor) else each for each in photos]
+            flat = [photo for own in slots for photo in own]
+            latents = self.vae.encode_photos(flat, shot.height, shot.width, self.device)
+            reference = in_slots(latents, len(slots))
         first = None if first_frames is None else self._encode(first_frames, shot)
         shape = (1, self.vae.latent_channels, grid.num_frames, grid.height, grid.width)
         noise = torch.cat(

@@ -163,6 +163,11 @@ def append_reference(video: Tensor, reference: Tensor) -> Tensor:
     return torch.cat((video, frame), dim=2)
 
 
+def in_slots(latents: Tensor, num_clips: int) -> Tensor:
+    """Photos' latents `[B K, C, 1, H, W]`, those of each clip in a row, as `[B, C, K, H, W]`."""
+    return latents.squeeze(2).unflatten(0, (num_clips, -1)).movedim(1, 2)
+
+
 def as_frames(reference: Tensor, height: int, width: int) -> tuple[Tensor, int]:
     """References of any size, `[B, C, K, h, w]`, as frames `[B, C, M, height, width]` of tokens.
 

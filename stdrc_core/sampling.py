@@ -17,7 +17,7 @@ DEFAULT_TERMINAL = 0.1
 # ComfyUI's shift of LTX models, by which parts of sampling become sigmas.
 _PERCENT_SHIFT = 2.37
 
-# (noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,1,H,W] or None) -> velocity
+# (noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,K,H,W] or None) -> velocity
 Velocity = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -79,7 +79,7 @@ def sample(
     Euler steps.
 
     `text` and `empty` `[B, L, D]` are the prompt and the empty prompt, `reference`
-    `[B, C, 1, H, W]` is the clean reference latent. Streams of weight 0 do not run.
+    `[B, C, K, H, W]` are the clean latents of K photos. Streams of weight 0 do not run.
     `first` `[B, C, 1, H, W]` is the video's first latent frame where it is known: it stays as it is
     in all steps, and `velocity` has to take it as clean.
     `on_step(i, denoised)` sees each step's estimate of the clean latent. Returns the sampled one.

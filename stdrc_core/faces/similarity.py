@@ -45,6 +45,25 @@ def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[floa
     return cosines(largest_faces(frames, faces), e_ref)
 
 
+def best_cosines(
+    frames: Tensor, e_refs: Sequence[Tensor], faces: FaceFinder
+) -> list[list[float | None]]:
+    """For each of several embeddings `[D]` the cosine of the face most like it in each frame of
+    `[F, h, w, 3]` uint8; None where no face is found. One face may be the best for two."""
+    found = find_padding(frames, faces)
+    return [
+        [max((float(each.embedding @ e_ref) for each in here), default=None) for here in found]
+        for e_ref in e_refs
+    ]
+
+
+def face_sims(frames: Tensor, e_refs: Sequence[Tensor], faces: FaceFinder) -> list[float]:
+    """FaceSim of a clip with each of several photos: as `face_sim`, but of the face most like it in
+    each frame."""
+    scored = frames[spread(len(frames), NUM_SCORED_FRAMES)]
+    return [clip_score(each) for each in best_cosines(scored, e_refs, faces)]
+
+
 def cosines(found: Sequence[Embedded | None], e_ref: Tensor) -> list[float | None]:
     """Each face's cosine with `e_ref` `[D]`; None for none."""
     return [None if each is None else float(each.embedding @ e_ref) for each in found]

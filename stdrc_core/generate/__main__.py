@@ -1,8 +1,8 @@
-"""`python -m stdrc_core.generate`: a photo and a prompt to a clip, without ComfyUI.
+"""`python -m stdrc_core.generate`: a photo, or several, and a prompt to a clip, without ComfyUI.
 
     NAME.mp4              the clip
-    NAME.sheet.png        the reference beside frames of the clip
-    NAME.similarity.png   the face's likeness to the reference, frame by frame
+    NAME.sheet.png        the references beside frames of the clip
+    NAME.similarity.png   the face's likeness to each reference, frame by frame
     NAME.first.png        with --staged, the first frame that was kept
     NAME.json             what was asked, FaceSim and the likeness of each frame; written last
 
@@ -11,6 +11,8 @@ alone (`python -m stdrc_core.mini draw` draws the photo of one) and brings its o
 With --staged the prompt is split by rules into what stands still and what moves: the first makes
 several candidates of a first frame, of which the one most like the photo is kept, and the second
 makes the clip from it. --face-detail makes that frame's face anew first, enlarged.
+Several photos, of one person or of several, take the slots 0, 1, ... in their order: weights must
+have been trained for them. FaceSim of each is then of the face in each frame that is most like it.
 A batch (`--batch jobs.jsonl`) goes on where it was stopped: what has its NAME.json is done.
 """
 
@@ -59,7 +61,8 @@ def run(args: argparse.Namespace) -> list[Path]:
     if len(waiting) < len(jobs):
         log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
     if waiting:
-        photos = {job.reference: load_opaque_photo(job.reference) for job in waiting}
+        paths = {path for job in waiting for path in job.references}
+        photos = {path: load_opaque_photo(path) for path in sorted(paths)}
         device = open_device(args.device)
         faces = open_faces(args, device)
         if faces is None and args.face_detail is not None:
@@ -84,7 +87,8 @@ def run(args: argparse.Namespace) -> list[Path]:
         pipeline = load_pipeline(args, facts, device, contexts[""])
         for job in waiting:
             staged = stages.get(job.name)
-            make(args.out, job, pipeline, faces, photos[job.reference], contexts, staged)
+            own = [photos[path] for path in job.references]
+            make(args.out, job, pipeline, faces, own, contexts, staged)
     return [args.out / f"{job.name}.mp4" for job in jobs]
 
 
@@ -95,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--reference", type=Path, help="photo of the person")
+    add("--reference", type=Path, nargs="+", help="photo of the person; several take slots")
     add("--prompt", help="what the clip shows")
     add("--batch", type=Path, help="JSON lines instead: reference, prompt, and what else differs")
     add("--out", type=Path, default=Path("outputs"), help="folder for the clips")

@@ -55,12 +55,28 @@ class Job:
     """Which ones make it."""
     staging: Staging | None = None
     """None makes it at once."""
+    further: tuple[Path, ...] = ()
+    """Photos beside `reference`: slots 1, 2, ..."""
+
+    def __post_init__(self) -> None:
+        if self.further and self.staging is not None:
+            raise ValueError(
+                f"reference was {len(self.references)} photos with --staged; needs one, whose "
+                "likeness chooses the first frame: name one, or leave --staged out."
+            )
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """All photos, in the order of their slots."""
+        return self.reference, *self.further
 
     def asked(self) -> dict[str, Any]:
         """All that decides what the clip is, in plain words and numbers."""
         asked = dataclasses.asdict(self) | {"reference": str(self.reference)}
-        if self.staging is None:
-            del asked["staging"]
+        asked["further"] = [str(path) for path in self.further]
+        for name in ("staging", "further"):
+            if not asked[name]:
+                del asked[name]
         return asked | asked.pop("shot")
 
 
@@ -83,12 +99,14 @@ def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
                 "reference and prompt are needed: name a photo and say what the clip shows, or "
                 "give --batch."
             )
-        name = args.name or f"{args.reference.stem}_{args.seed}"
+        reference, *further = args.reference
+        name = args.name or f"{reference.stem}_{args.seed}"
         shot = _shot(common)
         return [
             Job(
                 name=name,
-                reference=args.reference,
+                reference=reference,
+                further=tuple(further),
                 prompt=args.prompt,
                 shot=shot,
                 weights=_weights(args),
@@ -115,20 +133,23 @@ def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
 def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str, Any]) -> Job:
     try:
         values = json.loads(line)
-        reference, prompt = args.batch.parent / values.pop("reference"), values.pop("prompt")
+        photos, prompt = values.pop("reference"), values.pop("prompt")
+        listed = photos if isinstance(photos, list) else [photos]
+        reference, *further = [args.batch.parent / photo for photo in listed]
         asked = {key: values[key] for key in values if key != "name"}
         shot = _shot(common | asked)
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{where} could not be used ({error}); needs a JSON object with reference, prompt and "
-            "perhaps name, seed, num_steps, num_frames, height, width, fps, text_scale, "
-            "reference_scale, start_percent, end_percent, guidance_rescale, reference_every or "
-            "guided_share."
+            f"{where} could not be used ({error}); needs a JSON object with reference (a photo, or "
+            "a list of them), prompt and perhaps name, seed, num_steps, num_frames, height, width, "
+            "fps, text_scale, reference_scale, start_percent, end_percent, guidance_rescale, "
+            "reference_every or guided_share."
         ) from error
     name = values.get("name", f"{reference.stem}_{shot.seed}")
     return Job(
         name=str(name),
         reference=reference,
+        further=tuple(further),
         prompt=str(prompt),
         shot=shot,
         weights=_weights(args),

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from ..faces.finder import FaceFinder
 from ..faces.similarity import (
     NUM_SCORED_FRAMES,
+    best_cosines,
     clip_score,
     frame_cosines,
     largest_embeddings,
@@ -32,7 +33,8 @@ from .staging import StagePrompts, make_first_frame
 
 log = logging.getLogger(__name__)
 
-_NUM_COLUMNS = 6
+# Of the clip, on the contact sheet.
+_NUM_FRAMES = 5
 
 
 def is_done(out: Path, job: Job) -> bool:
@@ -46,20 +48,17 @@ def make(
     job: Job,
     pipeline: Pipeline,
     faces: FaceFinder | None,
-    photo: Tensor,
+    photos: Sequence[Tensor],
     contexts: Mapping[str, Tensor],
     stages: StagePrompts | None = None,
 ) -> None:
     """Samples one clip, in two stages where there are prompts for them, and writes its files.
 
-    `contexts` hold the embeddings `[L, D]` of all prompts that come up, by prompt.
+    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1]; `contexts` hold the embeddings
+    `[L, D]` of all prompts that come up, by prompt.
     """
     started = time.perf_counter()
-    e_ref = None if faces is None else largest_embeddings(to_levels(photo), faces)[0]
-    if faces is not None and e_ref is None:
-        log.warning(
-            "%s shows no face that %s finds: likeness is not measured", job.reference, faces.name
-        )
+    e_refs = [_embedding(*each, faces) for each in zip(job.references, photos, strict=True)]
     result: dict[str, Any] = {"asked": job.asked(), "face_sim": None, "similarity": None}
     num_steps, first_frames, prompt = job.shot.num_steps, None, job.prompt
     with tqdm(total=num_steps * (1 + (stages is not None)), desc=job.name, unit="step") as progress:
@@ -69,11 +68,12 @@ def make(
 
         if stages is not None:
             spatial, prompt = contexts[stages.spatial], stages.temporal
+            (photo,), (e_ref,) = photos, e_refs
             first = make_first_frame(out, job, pipeline, photo, spatial, faces, e_ref, on_step)
             first_frames = first.frame[None]
             result["staged"] = dataclasses.asdict(stages) | first.facts
         clip = pipeline.many(
-            [photo],
+            [photos],
             contexts[prompt][None],
             job.shot,
             [job.shot.seed],
@@ -83,31 +83,66 @@ def make(
     frames = to_levels(clip)
     label = job.prompt
     write_clip(out / f"{job.name}.mp4", frames, job.shot.fps)
-    if e_ref is not None:
-        similarity = frame_cosines(frames, e_ref, faces)
-        scored = [similarity[i] for i in spread(len(frames), NUM_SCORED_FRAMES)]
-        result |= {"face_sim": clip_score(scored), "similarity": similarity}
-        label = f"FaceSim {result['face_sim']:.3f}  {label}"
+    if any(e_ref is not None for e_ref in e_refs):
+        similarity = _likeness(frames, e_refs, faces)
+        scored = spread(len(frames), NUM_SCORED_FRAMES)
+        face_sims = [
+            None if each is None else clip_score([each[i] for i in scored]) for each in similarity
+        ]
+        known = (f"{score:.3f}" for score in face_sims if score is not None)
+        label = f"FaceSim {', '.join(known)}  {label}"
         _plot(out / f"{job.name}.similarity.png", similarity, job)
-    fitted = to_levels(fit_reference(photo, job.shot.height, job.shot.width))
-    row = torch.cat((fitted, frames[spread(len(frames), _NUM_COLUMNS - 1)]))
-    contact_sheet(out / f"{job.name}.sheet.png", [row], labels=[label], num_columns=_NUM_COLUMNS)
+        if len(photos) == 1:
+            (similarity,), (face_sims,) = similarity, face_sims
+        result |= {"face_sim": face_sims, "similarity": similarity}
+    fitted = [to_levels(fit_reference(each, job.shot.height, job.shot.width)) for each in photos]
+    row = torch.cat((*fitted, frames[spread(len(frames), _NUM_FRAMES)]))
+    contact_sheet(out / f"{job.name}.sheet.png", [row], labels=[label], num_columns=len(row))
     result["time_s"] = round(time.perf_counter() - started, 2)
     write_json(out / f"{job.name}.json", result)
     log.info("%s  %s  %.1f s", out / f"{job.name}.mp4", label, result["time_s"])
 
 
-def _plot(path: Path, similarity: Sequence[float | None], job: Job) -> None:
+def _embedding(path: Path, photo: Tensor, faces: FaceFinder | None) -> Tensor | None:
+    e_ref = None if faces is None else largest_embeddings(to_levels(photo), faces)[0]
+    if faces is not None and e_ref is None:
+        log.warning("%s shows no face that %s finds: likeness is not measured", path, faces.name)
+    return e_ref
+
+
+def _likeness(
+    frames: Tensor, e_refs: Sequence[Tensor | None], faces: FaceFinder
+) -> list[list[float | None] | None]:
+    """To each photo, frame by frame: of one photo the largest face's, of several the best face's.
+    None for a photo without a face."""
+    known = [e_ref for e_ref in e_refs if e_ref is not None]
+    if len(e_refs) == 1:
+        return [frame_cosines(frames, known[0], faces)]
+    measured = iter(best_cosines(frames, known, faces))
+    return [None if e_ref is None else next(measured) for e_ref in e_refs]
+
+
+def _plot(path: Path, similarity: Sequence[Sequence[float | None] | None], job: Job) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 2.5), layout="constrained")
     axes = figure.subplots()
-    seconds = [i / job.shot.fps for i in range(len(similarity))]
-    axes.plot(seconds, [float("nan") if s is None else s for s in similarity], marker=".")
-    for second, value in zip(seconds, similarity, strict=True):
-        if value is None:
-            axes.axvline(second, color="lightgrey")
+    shown = {
+        path: each
+        for path, each in zip(job.references, similarity, strict=True)
+        if each is not None
+    }
+    for photo, values in shown.items():
+        seconds = [i / job.shot.fps for i in range(len(values))]
+        levels = [float("nan") if value is None else value for value in values]
+        axes.plot(seconds, levels, marker=".", label=photo.name)
+        for second, value in zip(seconds, values, strict=True):
+            if value is None:
+                axes.axvline(second, color="lightgrey")
     axes.set(xlabel="seconds", ylabel="cosine with the photo", ylim=(-0.2, 1.05))
-    axes.set_title(f"{job.name}: likeness to {job.reference.name} (grey: no face)", fontsize=9)
+    names = ", ".join(photo.name for photo in shown)
+    axes.set_title(f"{job.name}: likeness to {names} (grey: no face)", fontsize=9)
+    if len(shown) > 1:
+        axes.legend(fontsize=8)
     with written_aside(path) as partial:
         figure.savefig(partial, format="png")

@@ -13,6 +13,7 @@ COMMANDS = {
     "build": (".build", "makes the miniature's weights, from nothing but a seed"),
     "guidance": (".guidance_costs", "measures what guidance over time saves and costs"),
     "ablation": (".ablation", "trains, samples and scores the paper's ablation in small"),
+    "two-people": (".two_people", "trains and measures two people in one clip, each recognised"),
     "staged": (".staged", "compares staged clips with direct ones, and the best of N of both"),
 }
 

@@ -35,6 +35,7 @@ from ..checkpoint import vae_key, write_checkpoint
 from ..checkpoint_files import open_checkpoint
 from ..files import write_json, written_aside
 from ..train.__main__ import main as train
+from ..train.prepare import PrepareConfig
 from . import config
 from .dataset import write_dataset
 from .drawing import FPS, NUM_FRAMES, SIDE_PX
@@ -165,22 +166,42 @@ def _build_cache(args: argparse.Namespace) -> None:
     manifest = write_dataset(
         args.out / "data", args.num_clips, args.seed, num_processes=args.num_processes
     )
+    prepare_clips(
+        manifest,
+        args.out / "cache",
+        checkpoint=args.out / "start.safetensors",
+        faces=args.out / "faces",
+        num_processes=args.num_processes,
+    )
+
+
+def prepare_clips(
+    manifest: Path,
+    out: Path,
+    *,
+    checkpoint: Path,
+    faces: Path,
+    num_processes: int,
+    min_cosine: float = PrepareConfig.min_cosine,
+) -> None:
+    """The cache `out` of drawn clips, made by as many processes; it goes on where it stopped."""
     options = {
         "data": manifest,
-        "out": args.out / "cache",
-        "checkpoint": args.out / "start.safetensors",
-        "faces": args.out / "faces",
+        "out": out,
+        "checkpoint": checkpoint,
+        "faces": faces,
+        "min-cosine": min_cosine,
         "text-encoder": MINIATURE,
         "num-frames": NUM_FRAMES,
         "height": SIDE_PX,
         "width": SIDE_PX,
         "fps": FPS,
         "shard-size": 128,
-        "world-size": args.num_processes,
+        "world-size": num_processes,
     }
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    with ProcessPoolExecutor(args.num_processes, get_context("spawn")) as pool:
-        list(pool.map(partial(_prepare_share, words), range(args.num_processes)))
+    words = [f"--{name}={value}" for name, value in options.items()]
+    with ProcessPoolExecutor(num_processes, get_context("spawn")) as pool:
+        list(pool.map(partial(_prepare_share, words), range(num_processes)))
 
 
 def _prepare_share(words: list[str], rank: int) -> None:

@@ -4,44 +4,61 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..files import written_aside
+from ..levels import to_levels
 from ..video import write_clip
 from .character import draw_numbers, identity
 from .drawing import FPS, draw_clip, draw_photo
+from .duo import draw_duo
 from .scene import CLIP_FREEDOM, draw_scene
 
 MANIFEST = "manifest.jsonl"
+_SIDES = ("left", "right")
 
 
 def write_dataset(
-    folder: Path, num_clips: int, seed: int, *, unseen: bool = False, num_processes: int = 1
+    folder: Path,
+    num_clips: int,
+    seed: int,
+    *,
+    unseen: bool = False,
+    in_twos: bool = False,
+    num_processes: int = 1,
 ) -> Path:
     """A clip and a photo of each of `num_clips` persons; returns the manifest's path.
 
     The photo's scene differs from the clip's in every attribute: what a reference has in common
-    with its clip is the person alone. Clips that are there already are kept.
+    with its clip is the person alone. `in_twos` each clip has two persons, the left one's photo
+    first. Clips that are there already are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = draw_numbers(num_clips, random.Random(seed), unseen=unseen)
+    cast, write = (2, _write_duo) if in_twos else (1, _write_single)
+    numbers = draw_numbers(cast * num_clips, random.Random(seed), unseen=unseen)
+    casts = [numbers[i : i + cast] for i in range(0, len(numbers), cast)]
     with ProcessPoolExecutor(num_processes, get_context("spawn")) as pool:
-        written = pool.map(partial(_write_pair, folder, seed), numbers)
+        written = pool.map(partial(write, folder, seed), casts)
         entries = list(tqdm(written, "clips", total=num_clips, unit="clip"))
     with written_aside(folder / MANIFEST) as aside:
         aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return folder / MANIFEST
 
 
-def _write_pair(folder: Path, seed: int, number: int) -> dict[str, str]:
+def _write_single(folder: Path, seed: int, numbers: list[int]) -> dict[str, Any]:
     """The manifest's entry of one person, whose clip and photo are then there."""
+    (number,) = numbers
     # Of its own, so that a larger data set has the same clips.
     rng = random.Random(f"{seed} {number}")
     scene = draw_scene(rng, freedom=CLIP_FREEDOM)
@@ -49,12 +66,35 @@ def _write_pair(folder: Path, seed: int, number: int) -> dict[str, str]:
     clip, photo = folder / f"{number}.mp4", folder / f"{number}.png"
     if not photo.is_file():
         person = identity(number)
-        write_clip(clip, torch.from_numpy(draw_clip(person, scene).pixels), FPS)
-        with written_aside(photo) as aside:
-            Image.fromarray(draw_photo(person, photo_scene)).save(aside, format="png")
+        pixels = torch.from_numpy(draw_clip(person, scene).pixels)
+        _write(clip, pixels, {photo: draw_photo(person, photo_scene)})
     return {
         "video": clip.name,
         "caption": scene.caption,
         "reference": photo.name,
         "identity": str(number),
     }
+
+
+def _write_duo(folder: Path, seed: int, numbers: list[int]) -> dict[str, Any]:
+    """The manifest's entry of two persons, whose clip and photos are then there."""
+    left, right = numbers
+    duo = draw_duo((identity(left), identity(right)), random.Random(f"{seed} {left} {right}"))
+    name = f"{left}_{right}"
+    clip, photos = folder / f"{name}.mp4", [folder / f"{name}.{side}.png" for side in _SIDES]
+    if not photos[-1].is_file():
+        pixels = (to_levels(photo)[0].numpy() for photo in duo.photos)
+        _write(clip, duo.true_clip(), dict(zip(photos, pixels, strict=True)))
+    return {
+        "video": clip.name,
+        "caption": duo.caption,
+        "references": [photo.name for photo in photos],
+    }
+
+
+def _write(clip: Path, pixels: Tensor, photos: Mapping[Path, np.ndarray]) -> None:
+    """The photos last: the last one says that all is there."""
+    write_clip(clip, pixels, FPS)
+    for path, photo in photos.items():
+        with written_aside(path) as aside:
+            Image.fromarray(photo).save(aside, format="png")

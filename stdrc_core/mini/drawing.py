@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,8 +38,22 @@ def draw_clip(
     person: Identity, scene: Scene, num_frames: int = NUM_FRAMES, side_px: int = SIDE_PX
 ) -> Drawing:
     """The person through the scene's motion, `num_frames` frames of `side_px` squared."""
+    return draw_together([(person, scene)], num_frames, side_px)[0]
+
+
+def draw_together(
+    people: Sequence[tuple[Identity, Scene]],
+    num_frames: int = NUM_FRAMES,
+    side_px: int = SIDE_PX,
+) -> list[Drawing]:
+    """One clip of several persons, each through its own scene's motion, the later ones in front.
+
+    Wall and light are those of the first scene. A `Drawing` for each person: all have the same
+    pixels, and each its own face.
+    """
     times = np.linspace(0, 1, num_frames) if num_frames > 1 else np.array([0.5])
-    return _draw(person, scene, [_pose(scene, u) for u in times], side_px)
+    cast = [(person, scene, [_pose(scene, u) for u in times]) for person, scene in people]
+    return _draw(cast, side_px)
 
 
 def draw_photo(person: Identity, scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:
@@ -46,23 +61,36 @@ def draw_photo(person: Identity, scene: Scene, side_px: int = SIDE_PX) -> np.nda
     scene places a person only the shift is kept."""
     right, down = scene.shift
     pose = replace(_pose(scene, 0.5), x=0.5 + right, y=PORTRAIT_Y + down, size=PORTRAIT_SIZE)
-    return _draw(person, scene, [pose], side_px).pixels[0]
+    return _draw([(person, scene, [pose])], side_px)[0].pixels[0]
 
 
-def _draw(person: Identity, scene: Scene, poses: list[Pose], side_px: int) -> Drawing:
-    backdrop = _draw_backdrop(scene, side_px * _OVERSAMPLING)
-    pixels, boxes, landmarks = [], [], []
-    for pose in poses:
+def _draw(cast: Sequence[tuple[Identity, Scene, list[Pose]]], side_px: int) -> list[Drawing]:
+    """A `Drawing` for each person of the cast, whose poses are as many as the clip's frames."""
+    surroundings = cast[0][1]
+    backdrop = _draw_backdrop(surroundings, side_px * _OVERSAMPLING)
+    pixels, figures = [], []
+    for poses in zip(*(poses for _, _, poses in cast), strict=True):
         canvas = backdrop.copy()
-        figure = Figure(person, scene, pose, canvas)
-        pixels.append(_finish(canvas, scene, side_px))
-        boxes.append(figure.box() / _OVERSAMPLING)
-        landmarks.append(figure.landmarks() / _OVERSAMPLING)
-    return Drawing(
-        pixels=np.stack(pixels),
-        boxes=np.stack(boxes).astype(np.float32),
-        landmarks=np.stack(landmarks).astype(np.float32),
-    )
+        figures.append(
+            [
+                Figure(person, scene, pose, canvas)
+                for (person, scene, _), pose in zip(cast, poses, strict=True)
+            ]
+        )
+        pixels.append(_finish(canvas, surroundings, side_px))
+    clip = np.stack(pixels)
+    return [
+        Drawing(
+            pixels=clip,
+            boxes=_px([figure.box() for figure in own]),
+            landmarks=_px([figure.landmarks() for figure in own]),
+        )
+        for own in zip(*figures, strict=True)
+    ]
+
+
+def _px(drawn: Sequence[np.ndarray]) -> np.ndarray:
+    return (np.stack(drawn) / _OVERSAMPLING).astype(np.float32)
 
 
 def draw_empty(scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:

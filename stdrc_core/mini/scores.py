@@ -86,14 +86,26 @@ def sample_cases(
     pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int, name: str = "clips"
 ) -> list[Tensor]:
     """A clip `[F, h, w, 3]` uint8 for each case; its noise is that of `seed` and its place."""
+    asked = [(case.photo, case.scene.caption) for case in cases]
+    return sample_clips(pipeline, asked, shot, seed, name)
+
+
+def sample_clips(
+    pipeline: Pipeline,
+    asked: Sequence[tuple[Tensor | Sequence[Tensor], str]],
+    shot: Shot,
+    seed: int,
+    name: str = "clips",
+) -> list[Tensor]:
+    """A clip `[F, h, w, 3]` uint8 for each that is asked for: its photo or photos, as
+    `Pipeline.many` takes them, and its caption. Its noise is that of `seed` and its place."""
     text = MiniatureText()
     clips: list[Tensor] = []
-    for start in tqdm(range(0, len(cases), _BATCH_SIZE), name, unit="batch"):
-        chosen = cases[start : start + _BATCH_SIZE]
-        contexts = torch.stack([text.encode(case.scene.caption) for case in chosen])
-        seeds = [seed * len(cases) + start + i for i in range(len(chosen))]
-        sampled = pipeline.many([case.photo for case in chosen], contexts, shot, seeds)
-        clips += to_levels(sampled).unbind()
+    for start in tqdm(range(0, len(asked), _BATCH_SIZE), name, unit="batch"):
+        photos, captions = zip(*asked[start : start + _BATCH_SIZE], strict=True)
+        contexts = torch.stack([text.encode(caption) for caption in captions])
+        seeds = [seed * len(asked) + start + i for i in range(len(photos))]
+        clips += to_levels(pipeline.many(photos, contexts, shot, seeds)).unbind()
     return clips
 
 

@@ -12,11 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 from ..backbone import VideoBackbone
 from ..faces.recognizer import Recognizer
 from ..vae import VideoVAE, load_vae
-from .cache import Cache, Manifest, fingerprint
+from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
 from .config import TrainConfig
 from .face_losses import FaceLosses
 from .loop import GroupedVelocity, Parts
-from .objective import Objective, TrainingSample
+from .objective import Objective, Person, TrainingSample
 from .offload import checkpoint_on_host, park
 from .quantization import load_base
 from .trainable import make_trainable
@@ -38,11 +38,18 @@ class CachedSamples:
         return TrainingSample(
             latent=sample.latent.float(),
             context=sample.context.float(),
-            photo=sample.reference[None].float() / 255,
-            landmarks=sample.landmarks,
-            has_face=sample.has_face,
-            e_ref=sample.e_ref,
+            **_person(sample),
+            further=tuple(Person(**_person(each)) for each in sample.further),
         )
+
+
+def _person(reference: Sample | FurtherReference) -> dict[str, Tensor]:
+    return {
+        "photo": reference.reference[None].float() / 255,
+        "landmarks": reference.landmarks,
+        "has_face": reference.has_face,
+        "e_ref": reference.e_ref,
+    }
 
 
 class ReferenceEncoder:
@@ -68,6 +75,12 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
             "8-bit weights are not sharded: take it, or another distribution."
         )
     cache = Cache(config.data.cache)
+    if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
+        numbers = " and ".join(map(str, sorted(cache.num_references)))
+        raise ValueError(
+            f"run.micro_batch_size was {config.run.micro_batch_size} with FSDP2 and a cache of "
+            f"samples with {numbers} references; needs 1, since those of one number run together."
+        )
     backbone = load_trainable_backbone(config, torch.device("cpu") if will_shard else device)
     made = cache.manifest
     cache.require(

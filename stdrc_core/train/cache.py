@@ -37,7 +37,8 @@ MANIFEST, SAMPLES, COMMON, SHARDS = (
     "common.safetensors",
     "shards",
 )
-_TENSORS = ("latent", "context", "reference", "boxes", "landmarks", "has_face", "e_ref")
+_OF_REFERENCE = ("reference", "boxes", "landmarks", "has_face", "e_ref")
+_TENSORS = ("latent", "context", *_OF_REFERENCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,18 @@ class Manifest:
     text_encoder: str
     face_pack: str
     format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FurtherReference:
+    """A reference beside a sample's first one, and its person in the clip: as there."""
+
+    source: str
+    reference: Tensor
+    boxes: Tensor
+    landmarks: Tensor
+    has_face: Tensor
+    e_ref: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +96,8 @@ class Sample:
     """`[F]` bool, m_f of Eq. 9."""
     e_ref: Tensor
     """Embedding of the unaugmented reference, `[D]` float32 of length 1."""
+    further: tuple[FurtherReference, ...] = ()
+    """Those of slots 1, 2, ...; the fields above are of slot 0."""
 
 
 def fingerprint(path: Path) -> str:
@@ -127,6 +142,11 @@ class Cache:
         return [line["id"] for line in self._lines]
 
     @property
+    def num_references(self) -> set[int]:
+        """How many references a sample has: each number that occurs."""
+        return {1 + len(_further_sources(line)) for line in self._lines}
+
+    @property
     def empty_context(self) -> Tensor:
         """The empty prompt's embedding, `[L, D]` bfloat16."""
         path = self.folder / COMMON
@@ -135,12 +155,24 @@ class Cache:
     def __getitem__(self, index: int) -> Sample:
         """Raises ValueError when the sample's shard is missing or damaged."""
         line = self._lines[index]
+        sources = dict(enumerate(_further_sources(line), 1))
         keys = {name: f"{line['id']}/{name}" for name in _TENSORS}
+        keys |= {
+            (name, slot): f"{line['id']}/{name}.{slot}"
+            for slot in sources
+            for name in _OF_REFERENCE
+        }
         tensors = _read(self.folder / SHARDS / line["shard"], tuple(keys.values()))
         known = {field.name for field in fields(Sample)}
         return Sample(
             **{key: value for key, value in line.items() if key in known},
-            **{name: tensors[key] for name, key in keys.items()},
+            **{name: tensors[keys[name]] for name in _TENSORS},
+            further=tuple(
+                FurtherReference(
+                    source=source, **{name: tensors[keys[name, slot]] for name in _OF_REFERENCE}
+                )
+                for slot, source in sources.items()
+            ),
         )
 
     def require(self, *, context_dim: int, latent_channels: int) -> None:
@@ -320,15 +352,24 @@ def _number(shard: str) -> int:
 
 def _line(sample: Sample, shard: str) -> dict[str, Any]:
     names = ("id", "video", "caption", "identity", "reference_source")
-    return {"shard": shard, **{name: getattr(sample, name) for name in names}}
+    line = {"shard": shard, **{name: getattr(sample, name) for name in names}}
+    return line | {"further_sources": [each.source for each in sample.further]}
+
+
+def _further_sources(line: Mapping[str, Any]) -> list[str]:
+    """None in a cache from before there were several references."""
+    return line.get("further_sources", [])
 
 
 def _stored_tensors(sample: Sample) -> dict[str, Tensor]:
     dtypes = {"latent": torch.bfloat16, "context": torch.bfloat16, "reference": torch.uint8}
     dtypes["has_face"] = torch.bool
+    tensors = {name: (name, getattr(sample, name)) for name in _TENSORS}
+    for slot, each in enumerate(sample.further, 1):
+        tensors |= {f"{name}.{slot}": (name, getattr(each, name)) for name in _OF_REFERENCE}
     return {
-        name: getattr(sample, name).detach().cpu().to(dtypes.get(name, torch.float32)).contiguous()
-        for name in _TENSORS
+        key: tensor.detach().cpu().to(dtypes.get(name, torch.float32)).contiguous()
+        for key, (name, tensor) in tensors.items()
     }
 
 

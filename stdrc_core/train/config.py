@@ -171,7 +171,14 @@ class ValidationItem(Section):
 
     prompt: str
     photo: Path
+    further: tuple[Path, ...] = ()
+    """Photos beside `photo`, of the same person or of others: slots 1, 2, ..."""
     seed: int = Field(0, ge=0)
+
+    @property
+    def photos(self) -> tuple[Path, ...]:
+        """All of them, in the order of their slots."""
+        return self.photo, *self.further
 
 
 class ValidationSection(Section):
@@ -179,7 +186,7 @@ class ValidationSection(Section):
     """Steps from one validation to the next, and one after the last step; 0 never validates. Each
     has a checkpoint too, of which the best by FaceSim is kept."""
     items: tuple[ValidationItem, ...] = ()
-    """Clips to sample, each with `prompt`, `photo` and `seed`."""
+    """Clips to sample, each with `prompt`, `photo` and `seed`; `further` photos: slots 1, 2, ..."""
     text_encoder: str | None = None
     """Folder of Gemma 3 12B, or `miniature`; embeds the prompts, once, before training."""
     num_steps: int = Field(30, ge=1)

@@ -30,6 +30,8 @@ class Entry:
     """Where the caption stops being true; None is the file's end."""
     identity: str | None = None
     reference: Path | None = None
+    further: tuple[Path, ...] = ()
+    """Photos beside `reference`, of the same person or of others in the clip: slots 1, 2, ..."""
     faces: tuple[KnownFace, ...] = ()
     footage: str | None = None
     """The source video that `video` is a part of, where the dataset tells; else `video` itself."""

@@ -50,7 +50,8 @@ class Estimate:
 
 def estimate(config: TrainConfig) -> Estimate:
     """Counts from file headers alone; loads no weights."""
-    made = Cache(config.data.cache).manifest
+    cache = Cache(config.data.cache)
+    made = cache.manifest
     backbone = empty_backbone(config.model.checkpoint)
     num_parameters = sum(p.numel() for p in backbone.parameters())
     num_quantized = 0
@@ -62,7 +63,7 @@ def estimate(config: TrainConfig) -> Estimate:
     num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
     of_average = torch.float32.itemsize if config.optimizer.ema_decay else 0
     element = _element(config)
-    num_tokens = _num_tokens(made)
+    num_tokens = _num_tokens(made, max(cache.num_references))
     # One block at a time computes with its 8-bit weights in the dtype of the activations.
     restored = num_quantized * element // backbone.transformer.config.num_layers
     blocks = _waiting_bytes(config, backbone, num_tokens)
@@ -83,7 +84,7 @@ def estimate(config: TrainConfig) -> Estimate:
 def describe(result: Estimate) -> str:
     return (
         f"parameters: {result.num_parameters:,}, trained: {result.num_trained:,}\n"
-        f"tokens: {result.tokens_per_sample:,} a sample with its reference, "
+        f"tokens: {result.tokens_per_sample:,} a sample with its references, "
         f"{result.tokens_per_step:,} a step\n"
         f"memory of one process, roughly: {result.total_bytes / _GIB:.2f} GiB (weights "
         f"{result.weights_bytes / _GIB:.2f}, VAE {result.vae_bytes / _GIB:.2f}, training state "
@@ -100,10 +101,10 @@ def _vae_element(config: TrainConfig) -> int:
     return getattr(torch, config.model.vae_dtype or config.model.dtype).itemsize
 
 
-def _num_tokens(made: Manifest) -> int:
-    """Of a clip and its reference, which is one latent frame more."""
+def _num_tokens(made: Manifest, num_references: int) -> int:
+    """Of a clip and its references, each of which is one latent frame more."""
     grid = latent_grid(made.num_frames, made.height, made.width)
-    return grid.num_tokens + grid.tokens_per_frame
+    return grid.num_tokens + num_references * grid.tokens_per_frame
 
 
 def _per_token(config: TrainConfig, backbone: VideoBackbone) -> int:

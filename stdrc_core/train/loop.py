@@ -21,7 +21,7 @@ from .checkpoints import CheckpointFolder
 from .config import TrainConfig
 from .diverged import DivergedError
 from .exchange import exchanged
-from .objective import Draws, Group, Losses, Objective, TrainingSample, draw
+from .objective import Draws, Group, Losses, Objective, TrainingSample, draw, num_references
 from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
 from .stopping import Stopper, in_any_process
@@ -290,9 +290,9 @@ def _add(sums: Losses | None, losses: Losses, share: float) -> Losses:
 
 
 def _num_tokens(sample: TrainingSample, choice: Draws) -> int:
-    """A token for each place of the video's latent, and for those of one reference frame."""
+    """A token for each place of the video's latent, and for those of each reference's frame."""
     num_frames, *sides = sample.latent.shape[1:]
-    return (num_frames + (not choice.drops_reference)) * math.prod(sides)
+    return (num_frames + num_references(sample, choice)) * math.prod(sides)
 
 
 def _load(

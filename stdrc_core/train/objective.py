@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -26,14 +26,25 @@ from ..flow import (
     sample_uniform,
     target_velocity,
 )
+from ..reference import in_slots
 from .config import ObjectiveSection, ReferenceSection
 
-# Samples of one length: noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,1,H,W] or
+# Samples of one length: noisy video [B,C,T,H,W], t [B], context [B,L,D], references [B,C,K,H,W] or
 # None. The model takes all groups of a batch in one call, so that a wrapper (DDP) sees one forward.
 Group = tuple[Tensor, Tensor, Tensor, Tensor | None]
 Velocity = Callable[[list[Group]], list[Tensor]]
 # Photos [1,h,w,3] in [0,1], of any sizes -> clean reference latents [B,C,1,H,W]
 EncodeReferences = Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A reference beside a sample's first one, with its person in the clip: as there."""
+
+    photo: Tensor
+    landmarks: Tensor
+    has_face: Tensor
+    e_ref: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +63,17 @@ class TrainingSample:
     """Where `landmarks` are a face, `[F]` bool."""
     e_ref: Tensor
     """Embedding of the unaugmented photo, `[E]`."""
+    further: tuple[Person, ...] = ()
+    """Of the references at slots 1, 2, ...; the last four fields above are of slot 0."""
+
+    @property
+    def photos(self) -> list[Tensor]:
+        """Of all references, in the order of their slots."""
+        return [self.photo, *(each.photo for each in self.further)]
+
+    def seen_from(self, slot: int) -> TrainingSample:
+        """The sample with photo and faces of the reference at `slot` in place of the first's."""
+        return self if slot == 0 else replace(self, **vars(self.further[slot - 1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +179,7 @@ class Objective:
             shown = [i for i, choice in enumerate(draws) if choice.shows_face]
             ids, tics = self.face_losses(
                 estimate[shown],
-                [samples[i] for i in shown],
+                [_seen_from_one(samples[i], draws[i].augmentation) for i in shown],
                 [draws[i].augmentation for i in shown],
             )
             weights = identity_weight(t[shown], self.objective.gamma)
@@ -181,36 +203,51 @@ class Objective:
         samples: Sequence[TrainingSample],
         draws: Sequence[Draws],
     ) -> Tensor:
-        """The model's velocity. A dropped reference means no tokens, so samples with and without
-        one have different lengths and form a group each."""
+        """The model's velocity. Each reference is tokens, a dropped one none, so samples of each
+        number of references have a length of their own and form a group."""
         contexts = torch.stack(
             [
                 (self.empty_context if choice.drops_text else sample.context).to(noisy)
                 for sample, choice in zip(samples, draws, strict=True)
             ]
         )
-        members = [
-            [i for i, choice in enumerate(draws) if choice.drops_reference is dropped]
-            for dropped in (False, True)
-        ]
+        members: dict[int, list[int]] = {}
+        for i, (sample, choice) in enumerate(zip(samples, draws, strict=True)):
+            members.setdefault(num_references(sample, choice), []).append(i)
         groups: list[Group] = []
-        for dropped, group in zip((False, True), members, strict=True):
-            if group:
-                references = None
-                if not dropped:
-                    references = self._encode(
-                        [samples[i] for i in group], [draws[i] for i in group]
-                    )
-                groups.append((noisy[group], t[group], contexts[group], references))
+        order: list[int] = []
+        # Those without any come last.
+        for count in sorted(members, key=lambda count: (count == 0, count)):
+            group = members[count]
+            references = None
+            if count:
+                references = self._encode([samples[i] for i in group], [draws[i] for i in group])
+            groups.append((noisy[group], t[group], contexts[group], references))
+            order += group
         outputs = torch.cat([output.float() for output in velocity(groups)])
         # Back into the batch's order.
-        return outputs[torch.tensor(members[0] + members[1]).argsort().to(outputs.device)]
+        return outputs[torch.tensor(order).argsort().to(outputs.device)]
 
     def _encode(self, samples: Sequence[TrainingSample], draws: Sequence[Draws]) -> Tensor:
-        """z_ref = E_vae(A(I_ref)) (Eq. 5), `[B, C, 1, H, W]`."""
+        """z_ref = E_vae(A(I_ref)) (Eq. 5) of samples with K references each, every one augmented by
+        itself: `[B, C, K, H, W]`."""
         photos = [
-            self.augment(sample.photo, choice.augmentation)
+            self.augment(photo, choice.augmentation)
             for sample, choice in zip(samples, draws, strict=True)
+            for photo in sample.photos
         ]
         with torch.no_grad():
-            return self.encode_references(photos).to(samples[0].latent.device, torch.float32)
+            latents = self.encode_references(photos)
+        return in_slots(latents, len(samples)).to(samples[0].latent.device, torch.float32)
+
+
+def num_references(sample: TrainingSample, choice: Draws) -> int:
+    """How many reference frames stand beside the sample's video in this step."""
+    return 0 if choice.drops_reference else 1 + len(sample.further)
+
+
+def _seen_from_one(sample: TrainingSample, generator: torch.Generator) -> TrainingSample:
+    """For the identity losses, which look at one person of a sample: of several one is drawn."""
+    if not sample.further:
+        return sample
+    return sample.seen_from(int(torch.randint(1 + len(sample.further), (), generator=generator)))

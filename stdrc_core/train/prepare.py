@@ -25,9 +25,17 @@ from ..grid import LTX_SCALE_FACTORS
 from ..text import TextEncoder
 from ..vae import VideoVAE
 from ..video import ClipTooShortError, check_num_frames, read_clip
-from .cache import CacheWriter, Manifest, Sample, append_lines, read_lines, read_samples
+from .cache import (
+    CacheWriter,
+    FurtherReference,
+    Manifest,
+    Sample,
+    append_lines,
+    read_lines,
+    read_samples,
+)
 from .entries import Entry
-from .references import Reference, find_references
+from .references import Reference, find_references, given_reference
 from .tracks import Track, follow
 
 log = logging.getLogger(__name__)
@@ -174,6 +182,7 @@ def make_sample(
             Reason.NO_FACE, f"{entry.video} shows no face from {entry.start_s:.3f} s on"
         )
     reference, track = _choose_reference(entry, others, faces, config, models)
+    further = tuple(_further_reference(photo, faces, config, models) for photo in entry.further)
     parameter = next(models.vae.parameters())
     pixels = clip.movedim(-1, 0)[None].to(parameter.device).float() / 127.5 - 1
     with torch.no_grad():
@@ -191,6 +200,7 @@ def make_sample(
         landmarks=track.landmarks,
         has_face=track.has_face,
         e_ref=reference.e_ref,
+        further=further,
     )
 
 
@@ -249,9 +259,37 @@ def _choose_reference(
             f"{entry.reference or 'no other clip, nor the rest of this one,'} shows no face; needs "
             "a photo or a longer clip",
         )
-    raise SetAsideError(
+    raise _other_person("a reference", best, config)
+
+
+def _further_reference(
+    photo: Path, faces: Sequence[Sequence[Any]], config: PrepareConfig, models: Models
+) -> FurtherReference:
+    """A photo of slot 1 or above, and the track of its person among the clip's faces."""
+    size = (config.height, config.width)
+    try:
+        reference = next(given_reference(photo, models.faces, size), None)
+    except ValueError as error:
+        raise SetAsideError(Reason.UNREADABLE, str(error)) from error
+    if reference is None:
+        raise SetAsideError(Reason.NO_REFERENCE, f"{photo} shows no face; needs another photo")
+    track = follow(faces, reference.e_ref)
+    if track.mean_cosine < config.min_cosine:
+        raise _other_person(f"reference {photo.name}", track, config)
+    return FurtherReference(
+        source=reference.source,
+        reference=reference.pixels,
+        boxes=track.boxes,
+        landmarks=track.landmarks,
+        has_face=track.has_face,
+        e_ref=reference.e_ref,
+    )
+
+
+def _other_person(reference: str, best: Track, config: PrepareConfig) -> SetAsideError:
+    return SetAsideError(
         Reason.OTHER_PERSON,
-        f"the best mean cosine with a reference is {best.mean_cosine:.3f}; needs "
+        f"the best mean cosine with {reference} is {best.mean_cosine:.3f}; needs "
         f"{config.min_cosine}",
     )
 

@@ -55,15 +55,21 @@ def find_references(
     photo cannot be read; other clips that cannot be read are passed over.
     """
     if entry.reference is not None:
-        photo = load_photo(entry.reference)[0]
-        # What is transparent is black, as the padding around the photo.
-        photo = photo[..., :3] * photo[..., 3:] if photo.shape[-1] == 4 else photo
-        photo = (photo * 255).round().to(torch.uint8)
-        yield from _embedded([(photo, f"photo {entry.reference.name}")], finder, size)
+        yield from given_reference(entry.reference, finder, size)
         return
     yield from _embedded(_known_faces(entry), finder, size)
     yield from _embedded(_other_clips(entry, others, finder, window_s), finder, size)
     yield from _embedded(_same_clip(entry, finder, window_s), finder, size)
+
+
+def given_reference(photo: Path, finder: FaceFinder, size: tuple[int, int]) -> Iterator[Reference]:
+    """The reference of a photo's file; none where it shows no face. Raises ValueError when it
+    cannot be read."""
+    pixels = load_photo(photo)[0]
+    # What is transparent is black, as the padding around the photo.
+    pixels = pixels[..., :3] * pixels[..., 3:] if pixels.shape[-1] == 4 else pixels
+    pixels = (pixels * 255).round().to(torch.uint8)
+    return _embedded([(pixels, f"photo {photo.name}")], finder, size)
 
 
 def crop_face(frame: Tensor, box: Sequence[float]) -> Tensor:

@@ -3,7 +3,8 @@
 * a folder: `clip.mp4` with its caption in `clip.txt`, and where there is one its photo in
   `clip.ref.png` (or jpg, webp) or `refs/clip.png`;
 * a JSON-lines manifest: `{"video", "caption", "reference"?, "identity"?, "start_s"?}`, paths from
-  the manifest's folder;
+  the manifest's folder; `references` in place of `reference` are several photos, in the order of
+  their slots;
 * VIP-200K's JSON beside the user's clips (see vip).
 
 Nothing is decoded here. What an entry lacks is told in `problem`; it is reported, not raised.
@@ -125,7 +126,7 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
     except ValueError as error:  # of JSON, and of bytes that are no text
         return replace(unusable, problem=f"line {number} of {path} is not JSON ({error})")
     kinds = {"video": str, "caption": str, "reference": str, "identity": str | int}
-    kinds["start_s"] = int | float
+    kinds |= {"start_s": int | float, "references": list}
     if not isinstance(line, dict) or not {"video", "caption"} <= line.keys():
         return replace(unusable, problem=f"line {number} of {path} lacks video or caption")
     # An optional key may be null; a required one may not.
@@ -138,13 +139,21 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
     if not 0 <= start_s < math.inf or not given["caption"].strip():
         problem = f"line {number} of {path} has an empty caption or a start that is not 0 or more"
         return replace(unusable, problem=problem)
+    photos = [given["reference"]] if "reference" in given else []
+    if "references" in given:
+        photos, is_alone = given["references"], not photos
+        if not (is_alone and photos and all(isinstance(photo, str) for photo in photos)):
+            problem = f"line {number} of {path} has references {photos!r}; needs names of photos"
+            return replace(unusable, problem=f"{problem}, and no reference beside them")
+    first, *further = [path.parent / photo for photo in photos] or [None]
     return Entry(
         id=f"{given['video']}@{start_s:g}",
         video=path.parent / given["video"],
         caption=given["caption"].strip(),
         start_s=start_s,
         identity=str(given["identity"]) if "identity" in given else None,
-        reference=path.parent / given["reference"] if "reference" in given else None,
+        reference=first,
+        further=tuple(further),
     )
 
 

@@ -1,9 +1,10 @@
 """Validation of a run: fixed prompts, photos and seeds through the three-stream sampler.
 
     validation/step_XXXXXXXX/NN.mp4   a clip for each item
-    validation/step_XXXXXXXX/sheet.png   a row for each item: the photo, then frames of the clip
+    validation/step_XXXXXXXX/sheet.png   a row for each item: its photos, then frames of the clip
     validation.jsonl                     a line for each validation, with FaceSim (SPEC section 7)
 
+An item of several photos has the mean of FaceSim with each, of the face most like it in each frame.
 It runs the weights that the model has, and leaves them and every random state as they were. Where
 they are sharded (FSDP2) each forward pass needs all processes: all sample the same items in the
 same order, and the main one alone decodes, scores and writes. FaceSim is measured on the frames as
@@ -27,11 +28,11 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from ..faces.finder import FaceFinder
-from ..faces.similarity import face_sim, largest_embeddings, spread
+from ..faces.similarity import face_sim, face_sims, largest_embeddings, spread
 from ..grid import latent_grid
 from ..guidance_plan import GuidancePlan
 from ..levels import to_levels
-from ..reference import fit_reference, load_opaque_photo
+from ..reference import fit_reference, in_slots, load_opaque_photo
 from ..sampling import sample, sigma_schedule
 from ..text import TextEncoder
 from ..vae import VideoVAE
@@ -51,12 +52,12 @@ class Case:
     """An item of the configuration, read and embedded."""
 
     item: ValidationItem
-    photo: Tensor
-    """`[1, h, w, 3]` in [0, 1]."""
+    photos: Sequence[Tensor]
+    """`[1, h, w, 3]` in [0, 1], in the order of their slots."""
     context: Tensor
     """The prompt's embedding, `[L, D]`."""
-    e_ref: Tensor | None
-    """The photo's embedding; None where no face pack is configured."""
+    e_refs: Sequence[Tensor] | None
+    """The photos' embeddings; None where no face pack is configured."""
 
 
 def read_cases(
@@ -66,31 +67,39 @@ def read_cases(
 
     Raises ValueError for a photo that cannot be read, or shows no face although `faces` looks.
     """
-    photos = read_photos(section)
     cases = []
-    for item, photo in zip(section.items, photos, strict=True):
-        e_ref = None
+    for item, photos in zip(section.items, read_photos(section), strict=True):
+        e_refs = None
         if faces is not None:
-            e_ref = largest_embeddings(to_levels(photo), faces)[0]
-            if e_ref is None:
-                raise ValueError(
-                    f"validation photo {item.photo} shows no face; needs one to measure FaceSim: "
-                    "take another photo."
-                )
+            e_refs = [
+                _embedding(path, photo, faces)
+                for path, photo in zip(item.photos, photos, strict=True)
+            ]
         cases.append(
             Case(
                 item=item,
-                photo=photo,
+                photos=photos,
                 context=text.encode(item.prompt).float().cpu(),
-                e_ref=e_ref,
+                e_refs=e_refs,
             )
         )
     return cases
 
 
-def read_photos(section: ValidationSection) -> list[Tensor]:
-    """`[1, h, w, 3]` in [0, 1], black where transparent; ValueError for what cannot be read."""
-    return [load_opaque_photo(item.photo) for item in section.items]
+def read_photos(section: ValidationSection) -> list[list[Tensor]]:
+    """Those of each item, `[1, h, w, 3]` in [0, 1], black where transparent; ValueError for what
+    cannot be read."""
+    return [[load_opaque_photo(path) for path in item.photos] for item in section.items]
+
+
+def _embedding(path: Path, photo: Tensor, faces: FaceFinder) -> Tensor:
+    e_ref = largest_embeddings(to_levels(photo), faces)[0]
+    if e_ref is None:
+        raise ValueError(
+            f"validation photo {path} shows no face; needs one to measure FaceSim: take another "
+            "photo."
+        )
+    return e_ref
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,10 +167,7 @@ class Validator:
         if not self.is_main:
             return None
         clips = [self.decode(latent) for latent in latents]
-        scores = [
-            None if self.faces is None else face_sim(clip, case.e_ref, self.faces)
-            for case, clip in zip(self.cases, clips, strict=True)
-        ]
+        scores = [self._score(*each) for each in zip(self.cases, clips, strict=True)]
         mean = None if self.faces is None else sum(scores) / len(scores)
         folder = self._write(step, clips, scores)
         entry = {
@@ -206,7 +212,7 @@ class Validator:
                 sigmas,
                 text=case.context[None].to(device),
                 empty=self.empty_context[None].to(device),
-                reference=encode([case.photo]) if has_reference else None,
+                reference=in_slots(encode(case.photos), 1) if has_reference else None,
                 guidance=self.guidance,
             )
 
@@ -216,6 +222,15 @@ class Validator:
         pixels = self.vae.decode(latent)[0]
         return to_levels((pixels.permute(1, 2, 3, 0) + 1) / 2)
 
+    def _score(self, case: Case, clip: Tensor) -> float | None:
+        """FaceSim of a clip `[F, h, w, 3]` uint8."""
+        if self.faces is None:
+            return None
+        if len(case.e_refs) == 1:
+            return face_sim(clip, case.e_refs[0], self.faces)
+        scores = face_sims(clip, case.e_refs, self.faces)
+        return sum(scores) / len(scores)
+
     def _write(self, step: int, clips: list[Tensor], scores: list[float | None]) -> Path:
         """Clips and contact sheet, in a folder aside that is renamed when it is whole."""
         root, name = self.out / "validation", f"step_{step:08d}"
@@ -223,13 +238,18 @@ class Validator:
         shutil.rmtree(partial, ignore_errors=True)
         try:
             rows, labels = [], []
+            # At least one frame beside the photos.
+            num_columns = max([_NUM_COLUMNS, *(1 + len(case.photos) for case in self.cases)])
             for i, (case, clip, score) in enumerate(zip(self.cases, clips, scores, strict=True)):
                 write_clip(partial / f"{i:02d}.mp4", clip, self.fps)
-                photo = to_levels(fit_reference(case.photo, self.height, self.width))
-                rows.append(torch.cat((photo, clip[spread(len(clip), _NUM_COLUMNS - 1)])))
+                photos = [
+                    to_levels(fit_reference(each, self.height, self.width)) for each in case.photos
+                ]
+                frames = clip[spread(len(clip), num_columns - len(photos))]
+                rows.append(torch.cat((*photos, frames)))
                 shown = "" if score is None else f"FaceSim {score:.3f}  "
                 labels.append(shown + " ".join(case.item.prompt.split())[:_LABEL_LENGTH])
-            contact_sheet(partial / SHEET_NAME, rows, labels=labels, num_columns=_NUM_COLUMNS)
+            contact_sheet(partial / SHEET_NAME, rows, labels=labels, num_columns=num_columns)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         finally:

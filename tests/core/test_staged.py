@@ -149,7 +149,7 @@ def test_an_interrupt_while_the_clip_is_made_leaves_the_first_frame(tmp_path: Pa
     stages = StagePrompts(spatial="still", temporal="moving", notes=())
     contexts = {"still": torch.zeros(4, 8), "moving": torch.ones(4, 8)}
     with pytest.raises(KeyboardInterrupt):
-        make(tmp_path, a_job(), pipeline, None, photo, contexts, stages)
+        make(tmp_path, a_job(), pipeline, None, [photo], contexts, stages)
     assert [path.name for path in tmp_path.iterdir()] == ["job.first.png"]
 
 

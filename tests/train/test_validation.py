@@ -163,7 +163,7 @@ def test_modes_gradients_and_random_states_are_left_as_they_were(
     assert torch.equal(text, case.context)
     assert torch.equal(text_again, mini_run.encode_text("a man  walks"))
     assert no_photo is no_photo_either is None
-    assert torch.equal(reference, parts.objective.encode_references([case.photo]))
+    assert torch.equal(reference, parts.objective.encode_references(case.photos))
     assert modes == [module.training for module in parts.model.modules()]
     assert torch.equal(states[0], torch.get_rng_state())
     assert np.array_equal(states[1], np.random.get_state()[1])
@@ -249,7 +249,7 @@ def test_face_sim_is_that_of_the_packs_own_models(pack: Path, photos: Path, tmp_
     red, blue, nobody = (drawn.draw(20, c) for c in (drawn.RED, drawn.BLUE, None))
     half = torch.cat((red[:10], nobody[:10]))
     mixed = torch.cat((red[:10], blue[:10]))
-    scores = [face_sim(clip, case.e_ref, faces) for clip in (red, blue, mixed, half, nobody)]
+    scores = [face_sim(clip, case.e_refs[0], faces) for clip in (red, blue, mixed, half, nobody)]
     expected = [recomputed(c, photos / "red.png", pack) for c in (red, blue, mixed, half, nobody)]
     assert scores == pytest.approx(expected, abs=1e-5)
     # Frames without a face count for nothing; those of somebody else count as 0 at least.

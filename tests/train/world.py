@@ -43,7 +43,7 @@ class TinyBackbone(nn.Module):
         hidden = self.into(tokens) + self.text(context).mean(dim=1, keepdim=True)
         hidden = hidden + self.attention(hidden, hidden, hidden, need_weights=False)[0]
         velocity = self.out(torch.tanh(hidden)).mT.reshape(full.shape)
-        return velocity if reference is None else strip_reference(velocity)
+        return velocity if reference is None else strip_reference(velocity, reference.shape[2])
 
 
 def random_samples(count: int, seed: int = 0) -> list[TrainingSample]:

@@ -1,0 +1,246 @@
+"""`python -m stdrc_core.mini two-people`: two people in one clip, each recognised by its own photo.
+
+The shipped miniature was trained with one person. This trains it on with drawn clips of two, whose
+photos stand in two slots, and samples persons that none has seen. Each stage is skipped where its
+result is there, so that a run that was stopped goes on:
+
+    data/, cache/            drawn clips of two persons as files, and what `prepare` makes of them
+    two_people.safetensors   after the trainer's run of mini_two_people.yaml
+    two_people.json          the table, and each row minus the one without references
+    two_people.md            the same as tables, mean ± standard error over pairs of persons
+    two_people.png           photos beside each row's clips
+
+How much a side of the frame is a person is FaceSim of that side alone with the person's photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..faces.finder import FaceFinder, open_face_pack
+from ..faces.remembered import RememberingFinder
+from ..faces.similarity import (
+    PAD_GREY,
+    clip_score,
+    cosines,
+    largest_embeddings,
+    largest_faces,
+    spread,
+)
+from ..files import write_json, written_aside
+from ..levels import to_levels
+from ..pipeline import Pipeline, Shot
+from ..reference import fit_reference
+from ..video import contact_sheet
+from .build import add_speed_arguments, prepare_clips, train_recipe
+from .dataset import write_dataset
+from .drawing import SIDE_PX
+from .duo import Duo, draw_duos
+from .models import SHOT, open_pipeline, round_trip
+from .scores import sample_clips
+from .shipped import CHECKPOINT, FACES
+from .tables import by_person, mean_and_error, summary, table
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_NAME = "two_people.safetensors"
+_RECIPE = "mini_two_people"
+_NUM_FRAMES = 8
+# Persons and frames of each row on the contact sheet.
+_SHEET_DUOS, _SHEET_FRAMES = 8, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuoScore:
+    """Of one clip: FaceSim of the face at a side of the frame with one of the two photos."""
+
+    left_first: float
+    right_second: float
+    left_second: float
+    right_first: float
+    found: float
+    """Share of frames with a face at both sides."""
+
+
+COLUMNS = {
+    "left_first": "left face, first person",
+    "right_second": "right face, second person",
+    "left_second": "left face, second person",
+    "right_first": "right face, first person",
+    "found": "frames with both faces",
+}
+assert list(COLUMNS) == [field.name for field in fields(DuoScore)]
+BEFORE, WITHOUT = "before training, both references", "without references"
+BOTH, SWAPPED = "both references", "references swapped"
+TRUE_CLIPS, DECODED_CLIPS = "true clips", "true clips through the VAE"
+
+
+def main(args: argparse.Namespace) -> None:
+    """Makes what is missing, samples, scores and writes."""
+    if args.num_pairs < 2:
+        raise ValueError(f"num-pairs was {args.num_pairs}; needs 2 or more.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    weights = args.out / CHECKPOINT_NAME
+    if not weights.is_file():
+        _train(args, weights)
+    duos = draw_duos(args.num_pairs, args.pairs_seed)
+    faces = RememberingFinder(open_face_pack(args.faces))
+    scores, shown = _score(args, weights, duos, faces)
+    results = compare(scores)
+    asked = {"pairs": len(duos), "pairs_seed": args.pairs_seed, "seeds": args.num_seeds}
+    write_json(args.out / "two_people.json", {"asked": asked} | results)
+    with written_aside(args.out / "two_people.md") as partial:
+        partial.write_text(report(results, asked))
+    draw_sheet(args.out / "two_people.png", duos, shown)
+    log.info("%s", report(results, asked))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for all that is made")
+    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
+    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
+    add("--num-clips", type=int, default=4000, help="that the transformer learns from")
+    add("--seed", type=int, default=0, help="of the clips and of the training")
+    add("--num-pairs", type=int, default=60, help="of unseen persons")
+    add("--pairs-seed", type=int, default=2345, help="of unseen persons and their scenes")
+    add("--num-seeds", type=int, default=2, help="clips of each pair and row")
+    add("--steps", type=int, default=SHOT.num_steps, help="of the sampler")
+    add_speed_arguments(parser)
+    cores = len(os.sched_getaffinity(0))
+    add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
+
+
+def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder) -> list[DuoScore]:
+    """The score of each clip `[F, h, w, 3]` uint8 against its two persons."""
+    scores = []
+    for clip, duo in zip(clips, duos, strict=True):
+        e_refs = [largest_embeddings(to_levels(photo), faces)[0] for photo in duo.photos]
+        frames = clip[spread(len(clip), _NUM_FRAMES)]
+        left, right = (largest_faces(half, faces) for half in each_side(frames))
+        both = [a is not None and b is not None for a, b in zip(left, right, strict=True)]
+        scores.append(
+            DuoScore(
+                left_first=clip_score(cosines(left, e_refs[0])),
+                right_second=clip_score(cosines(right, e_refs[1])),
+                left_second=clip_score(cosines(left, e_refs[1])),
+                right_first=clip_score(cosines(right, e_refs[0])),
+                found=sum(both) / len(both),
+            )
+        )
+    return scores
+
+
+def each_side(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames `[F, h, w, 3]` uint8 with the right half grey, and with the left half grey.
+
+    The miniature's detector has learned from one face a frame; of two it finds neither exactly.
+    """
+    left, right = frames.clone(), frames.clone()
+    middle = frames.shape[2] // 2
+    left[:, :, middle:] = PAD_GREY
+    right[:, :, :middle] = PAD_GREY
+    return left, right
+
+
+def compare(scores: Mapping[str, Sequence[Sequence[DuoScore]]]) -> dict[str, Any]:
+    """`rows`, each column's mean over pairs of persons and its standard error, of each row's scores
+    by seed; and `gains`, the same of sampled rows minus the one without references, by pair."""
+    gains = {
+        name: {
+            column: mean_and_error(by_person(own, column) - by_person(scores[WITHOUT], column))
+            for column in COLUMNS
+        }
+        for name, own in scores.items()
+        if name in (BEFORE, BOTH, SWAPPED)
+    }
+    return {"rows": {name: summary(own, COLUMNS) for name, own in scores.items()}, "gains": gains}
+
+
+def report(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """The tables in Markdown, and what they are of."""
+    return (
+        f"{asked['pairs']} pairs of unseen persons, {asked['seeds']} seed(s); mean ± standard "
+        "error over pairs. The first person is the one whom the caption tells at the left.\n\n"
+        + table(results["rows"], COLUMNS)
+        + f"\nMinus the row {WITHOUT!r}, by pair:\n\n"
+        + table(results["gains"], COLUMNS)
+    )
+
+
+def draw_sheet(path: Path, duos: Sequence[Duo], rows: Mapping[str, Sequence[Tensor]]) -> None:
+    """A line for each pair: both photos, then a few frames of each row's clip."""
+    lines = []
+    for i, duo in enumerate(duos[:_SHEET_DUOS]):
+        tiles = [to_levels(fit_reference(photo, SIDE_PX, SIDE_PX)) for photo in duo.photos]
+        tiles += [clips[i][spread(len(clips[i]), _SHEET_FRAMES)] for clips in rows.values()]
+        lines.append(torch.cat(tiles))
+    labels = [f"photos, {', '.join(rows)}: {duo.caption}" for duo in duos[: len(lines)]]
+    columns = 2 + _SHEET_FRAMES * len(rows)
+    contact_sheet(path, lines, labels=labels, num_columns=columns, tile_height=SIDE_PX)
+
+
+def _train(args: argparse.Namespace, weights: Path) -> None:
+    manifest = write_dataset(
+        args.out / "data",
+        args.num_clips,
+        args.seed,
+        in_twos=True,
+        num_processes=args.num_processes,
+    )
+    prepare_clips(
+        manifest,
+        args.out / "cache",
+        checkpoint=args.checkpoint,
+        faces=args.faces,
+        num_processes=args.num_processes,
+        # A drawn clip shows whom it says, whatever the detector makes of two faces.
+        min_cosine=-1,
+    )
+    train_recipe(
+        _RECIPE,
+        weights,
+        args.checkpoint,
+        args.out,
+        seed=args.seed,
+        in_bfloat16=args.bfloat16,
+        compiled=args.compile,
+    )
+
+
+def _score(
+    args: argparse.Namespace, weights: Path, duos: Sequence[Duo], faces: FaceFinder
+) -> tuple[dict[str, list[list[DuoScore]]], dict[str, list[Tensor]]]:
+    """Each row's scores by seed, and its clips of the first pairs."""
+    shot = replace(SHOT, num_steps=args.steps)
+    trained, before = open_pipeline(weights), open_pipeline(args.checkpoint)
+    photos, swapped = [duo.photos for duo in duos], [duo.photos[::-1] for duo in duos]
+    alone = replace(shot, reference_scale=0.0)
+    rows: dict[str, tuple[Pipeline, Sequence[Sequence[Tensor]], Shot]] = {
+        BEFORE: (before, photos, shot),
+        WITHOUT: (trained, photos, alone),
+        BOTH: (trained, photos, shot),
+        SWAPPED: (trained, swapped, shot),
+    }
+    scores: dict[str, list[list[DuoScore]]] = {name: [] for name in rows}
+    shown: dict[str, list[Tensor]] = {}
+    for name, (pipeline, given, how) in rows.items():
+        asked = [(own, duo.caption) for own, duo in zip(given, duos, strict=True)]
+        for seed in range(args.num_seeds):
+            clips = sample_clips(pipeline, asked, how, seed, name)
+            scores[name].append(score_clips(clips, duos, faces))
+            shown.setdefault(name, clips[:_SHEET_DUOS])
+    truth = [duo.true_clip() for duo in duos]
+    for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, round_trip(trained, truth))):
+        scores[name] = [score_clips(clips, duos, faces)]
+        shown[name] = clips[:_SHEET_DUOS]
+    return scores, shown
