@@ -262,8 +262,8 @@ def test_a_workflow_saved_before_guidance_over_time_keeps_its_values_and_links(
     graph = json.loads(workflow.read_text())
     for node in graph["nodes"]:
         if node["type"].startswith("STDRCThreeStream"):
-            # Widgets are saved by position, and the newest two stand last.
-            del node["widgets_values"][-2:]
+            # Widgets are saved by position, and the newest four stand last.
+            del node["widgets_values"][-4:]
     page.evaluate("(graph) => app.loadGraphData(graph)", graph)
     page.wait_for_timeout(1000)
     prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
