@@ -13,6 +13,8 @@ from comfyui_server import Server
 from host.placeholders import make_placeholders
 from safetensors.torch import save_file
 
+from stdrc_core.mini.config import VIDEO_DIM
+
 pytestmark = pytest.mark.host
 
 WORKFLOWS = PROJECT / "workflows"
@@ -57,7 +59,7 @@ def first_sampler(workflow: dict[str, Any]) -> str:
 def make_lora(path: Path) -> None:
     """One layer of the miniature's size, under a public adapter's name."""
     key = "diffusion_model.transformer_blocks.0.attn1.to_q"
-    halves = {"lora_A": torch.zeros(4, 192), "lora_B": torch.zeros(192, 4)}
+    halves = {"lora_A": torch.zeros(4, VIDEO_DIM), "lora_B": torch.zeros(VIDEO_DIM, 4)}
     save_file({f"{key}.{half}.weight": tensor for half, tensor in halves.items()}, path)
 
 
