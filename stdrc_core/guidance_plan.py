@@ -104,31 +104,28 @@ class GuidancePlan:
                 "to 1 (all are)."
             )
 
-    def is_guided(self, sigma: float, sigmas: Tensor) -> bool:
-        """Whether the step of `sigma` in the schedule `sigmas` `[N + 1]` is guided at all."""
-        num_steps = len(sigmas) - 1
-        return self.guided_share == 1 or step_of(sigma, sigmas) < self.guided_share * num_steps
-
-    def is_separate(self, sigma: float, sigmas: Tensor) -> bool:
-        """Whether text and reference are guided separately at `sigma` of the schedule `sigmas`."""
-        is_inside = self.end_sigma <= sigma <= self.start_sigma
-        return is_inside and self.is_guided(sigma, sigmas)
-
     def at(self, sigma: float, sigmas: Tensor) -> GuidanceScales:
         """s_y and s_r at `sigma` of the schedule `sigmas` `[N + 1]`, falling."""
-        text, reference = scale_at(self.text, sigma), scale_at(self.reference, sigma)
-        scales = GuidanceScales(text=text, reference=reference)
-        if not self.is_guided(sigma, sigmas):
-            return scales.unguided()
-        return scales if self.is_separate(sigma, sigmas) else scales.guided_together()
+        return self.streams_at(sigma, sigmas).scales
 
     def streams_at(self, sigma: float, sigmas: Tensor, *, has_parts: bool = False) -> StreamsAt:
-        """`has_parts`: references whose scales differ. Where they are not guided separately from
-        the text, they are guided together all the same."""
-        scales, is_separate = self.at(sigma, sigmas), self.is_separate(sigma, sigmas)
+        """What an evaluation at `sigma` of the schedule `sigmas` `[N + 1]` needs.
+
+        `has_parts`: references whose scales differ. Where they are not guided separately from the
+        text, they are guided together all the same.
+        """
+        text, reference = scale_at(self.text, sigma), scale_at(self.reference, sigma)
+        scales = GuidanceScales(text=text, reference=reference)
+        num_steps = len(sigmas) - 1
+        is_guided = self.guided_share == 1 or step_of(sigma, sigmas) < self.guided_share * num_steps
+        is_separate = is_guided and self.end_sigma <= sigma <= self.start_sigma
+        if not is_guided:
+            scales = scales.unguided()
+        elif not is_separate:
+            scales = scales.guided_together()
         return StreamsAt(
             scales=scales,
-            is_guided=self.is_guided(sigma, sigmas),
+            is_guided=is_guided,
             is_separate=is_separate,
             in_parts=scales.runs_reference and is_separate and has_parts,
         )

@@ -139,7 +139,7 @@ def without_effect(
     yield from _of_reference_every(plan.reference_every, steps, are_known)
     yield from _of_curve("text_curve", plan.text, guided)
     yield from _of_curve("reference_curve", plan.reference, inside)
-    if plan.rescale and not any(_is_guided(step) for step in steps):
+    if plan.rescale and not any(_combines_streams(step) for step in steps):
         yield (
             f"guidance_rescale is {plan.rescale:g} and changes nothing: no step combines streams."
         )
@@ -212,5 +212,5 @@ def _is_together(step: Step) -> bool:
     return step.runs.scales == step.runs.scales.guided_together() and not step.runs.in_parts
 
 
-def _is_guided(step: Step) -> bool:
+def _combines_streams(step: Step) -> bool:
     return sum((step.runs.empty, step.runs.text, step.runs.reference)) > 1

@@ -45,7 +45,7 @@ from .models import (
 from .reader import CaptionReader
 from .scores import COLUMNS, Case, draw_cases, sample_cases, score_clips
 from .shipped import CHECKPOINT_NAME
-from .tables import summary, table
+from .tables import DECODED_CLIPS, TRUE_CLIPS, summary, table
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,6 @@ ROWS = (
     Row(name="+ identity losses", recipe="mini"),
     Row(name="+ decoupled guidance", recipe="mini", reference_scale=REFERENCE_SCALE),
 )
-TRUE_CLIPS, DECODED_CLIPS = "true clips", "true clips through the VAE"
 
 
 def main(args: argparse.Namespace) -> None:

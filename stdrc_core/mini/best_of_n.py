@@ -22,11 +22,11 @@ from .models import round_trip
 from .reader import CaptionReader
 from .scene import split_caption
 from .scores import Case, score_clips
+from .tables import DECODED_CLIPS, TRUE_CLIPS
 from .text import MiniatureText
 
 NUM_CANDIDATES = (1, 2, 4, 8)
 DIRECT, STAGED = "direct", "staged"
-TRUE_CLIPS, DECODED_CLIPS = "true clips", "true clips through the VAE"
 Made = TypeVar("Made")
 # A clip `[F, h, w, 3]` uint8 and its score.
 Scored = tuple["StagedScore", Tensor]

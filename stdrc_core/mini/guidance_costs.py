@@ -33,13 +33,12 @@ from ..guidance_curve import GuidanceCurve
 from ..guidance_plan import EXACT, PRESETS
 from ..pipeline import Pipeline, Shot
 from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
-from .scores import COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
+from .scores import BATCH_SIZE, COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
 from .shipped import CHECKPOINT, FACES
-from .tables import by_person, mean_and_error
+from .tables import by_person, cell, mean_and_error
 
 log = logging.getLogger(__name__)
 
-_BATCH_SIZE = 25
 _COMPARED = ("identity", "caption")
 # Of the sampler: as `python -m stdrc_core.generate` has it.
 _NUM_STEPS = 30
@@ -99,8 +98,8 @@ def main(args: argparse.Namespace) -> None:
     scores: dict[str, list[Score]] = {name: [] for name in flat}
     times: dict[str, list[Times]] = {name: [] for name in flat}
     _sample(pipeline, cases[:1], shot, 0)  # The first run of a network is slower.
-    for number, start in enumerate(range(0, len(cases), _BATCH_SIZE)):
-        batch = cases[start : start + _BATCH_SIZE]
+    for number, start in enumerate(range(0, len(cases), BATCH_SIZE)):
+        batch = cases[start : start + BATCH_SIZE]
         for name, changes in flat.items():
             clips, taken = _sample(pipeline, batch, replace(shot, **changes), number)
             times[name].append(taken)
@@ -154,8 +153,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     for name, result in results.items():
         cells = [f"{result[key]:.2f}" for key in ("time", "clip_time")]
         for column in _COMPARED:
-            for key in (column, f"{column}_lost"):
-                cells.append(f"{result[key]['mean']:.3f} ± {result[key]['standard_error']:.3f}")
+            cells += [cell(**result[key]) for key in (column, f"{column}_lost")]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -25,7 +25,8 @@ from .text import MiniatureText
 
 # Frames that are searched for faces: FaceSim's 16 of 17 would be hardly better and twice as slow.
 _NUM_FRAMES = 8
-_BATCH_SIZE = 25
+# Clips that are sampled side by side.
+BATCH_SIZE = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +102,8 @@ def sample_clips(
     `Pipeline.many` takes them, and its caption. Its noise is that of `seed` and its place."""
     text = MiniatureText()
     clips: list[Tensor] = []
-    for start in tqdm(range(0, len(asked), _BATCH_SIZE), name, unit="batch"):
-        photos, captions = zip(*asked[start : start + _BATCH_SIZE], strict=True)
+    for start in tqdm(range(0, len(asked), BATCH_SIZE), name, unit="batch"):
+        photos, captions = zip(*asked[start : start + BATCH_SIZE], strict=True)
         contexts = torch.stack([text.encode(caption) for caption in captions])
         seeds = [seed * len(asked) + start + i for i in range(len(photos))]
         clips += to_levels(pipeline.many(photos, contexts, shot, seeds)).unbind()

@@ -41,7 +41,6 @@ from ..pipeline import Pipeline, Shot
 from ..reference import fit_reference
 from ..video import contact_sheet
 from .best_of_n import (
-    DECODED_CLIPS,
     DIRECT,
     NUM_CANDIDATES,
     STAGED,
@@ -56,7 +55,7 @@ from .drawing import NUM_FRAMES, SIDE_PX
 from .models import SHOT, open_pipeline, open_reader
 from .scores import Case, draw_cases
 from .shipped import CHECKPOINT, FACES
-from .tables import by_person, mean_and_error, summary, table
+from .tables import DECODED_CLIPS, by_person, mean_and_error, summary, table
 from .text import MiniatureText
 
 log = logging.getLogger(__name__)

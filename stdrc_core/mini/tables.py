@@ -10,6 +10,9 @@ import numpy as np
 
 from .scores import COLUMNS
 
+# Rows of clips that were drawn: what a perfect generator would score, and one with this VAE.
+TRUE_CLIPS, DECODED_CLIPS = "true clips", "true clips through the VAE"
+
 
 def by_person(by_seed: Sequence[Sequence[Any]], name: str) -> np.ndarray:
     """The column `name` of each person, its mean over seeds, `[persons]`.
@@ -43,12 +46,13 @@ def table(results: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] =
     """Markdown: a line for each row, mean ± standard error."""
     lines = ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, result in results.items():
-        cells = [_cell(**result[column]) for column in columns]
+        cells = [cell(**result[column]) for column in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(mean: float, standard_error: float) -> str:
+def cell(mean: float, standard_error: float) -> str:
+    """A table's cell; empty without a mean."""
     if math.isnan(mean):
         return ""
     # One person has no standard error.

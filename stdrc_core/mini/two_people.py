@@ -48,7 +48,7 @@ from .duo import Duo, draw_duos
 from .models import SHOT, open_pipeline, round_trip
 from .scores import sample_clips
 from .shipped import CHECKPOINT, FACES
-from .tables import by_person, mean_and_error, summary, table
+from .tables import DECODED_CLIPS, TRUE_CLIPS, by_person, mean_and_error, summary, table
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,6 @@ COLUMNS = {
 assert list(COLUMNS) == [field.name for field in fields(DuoScore)]
 BEFORE, WITHOUT = "before training, both references", "without references"
 BOTH, SWAPPED = "both references", "references swapped"
-TRUE_CLIPS, DECODED_CLIPS = "true clips", "true clips through the VAE"
 
 
 def main(args: argparse.Namespace) -> None:
