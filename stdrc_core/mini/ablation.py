@@ -1,7 +1,8 @@
 """`python -m stdrc_core.mini ablation`: the paper's ablation (SPEC section 6) on the miniature.
 
 Trains what is not trained yet, each row by its recipe and for as many steps, from the base of a
-build; samples the same prompts, photos and seeds of persons that none has seen; and writes
+build; samples the same prompts, photos and seeds of persons that none has seen, also with the
+weights that the build ends with, which are trained for longer; and writes
 
     ablation.json   each row's means and standard errors (over persons)
     ablation.md     the same as a table
@@ -70,8 +71,10 @@ ROWS = (
     Row(name="+ reference concat (overlap)", recipe="mini_overlap"),
     Row(name="+ TASS-RoPE", recipe="mini_tass"),
     Row(name="+ augmentation", recipe="mini_augmentation"),
-    Row(name="+ identity losses", recipe="mini"),
-    Row(name="+ decoupled guidance", recipe="mini", reference_scale=REFERENCE_SCALE),
+    Row(name="+ identity losses", recipe="mini_identity"),
+    Row(name="+ decoupled guidance", recipe="mini_identity", reference_scale=REFERENCE_SCALE),
+    # The same as the row before, for more steps.
+    Row(name="the shipped miniature", recipe="mini", reference_scale=REFERENCE_SCALE),
 )
 
 

@@ -60,15 +60,32 @@ _NUM_MEASURED_CLIPS = 60
 def main(args: argparse.Namespace) -> None:
     """Runs the stages that are not done, up to `--until`."""
     args.out.mkdir(parents=True, exist_ok=True)
-    last = args.until or list(STAGES)[-1]
-    for name, stage in STAGES.items():
-        # A cache goes on by itself; everything else is there whole or not at all.
-        if name == "cache" or not (args.out / name).exists():
-            started = time.perf_counter()
-            stage(args)
-            _note(args.out, f"{name}: time_s", round(time.perf_counter() - started))
-        if name == last:
-            break
+    names = list(STAGES)
+    if args.until:
+        names = names[: names.index(args.until) + 1]
+    # A cache goes on by itself; everything else is there whole or not at all.
+    due = [name for name in names if name == "cache" or not (args.out / name).exists()]
+    together = [name for name in due if name in _NEED_A_SEED_ALONE]
+    if len(together) > 1 and args.num_processes > 1:
+        with ProcessPoolExecutor(len(together), get_context("spawn"), _be_one_of_several) as pool:
+            for notes in pool.map(partial(_run_stage, args), together):
+                _note(args.out, notes)
+        due = [name for name in due if name not in together]
+    for name in due:
+        _note(args.out, _run_stage(args, name))
+
+
+def _run_stage(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Makes `name`; lines for the build's report."""
+    started = time.perf_counter()
+    notes = STAGES[name](args)
+    return notes | {f"{name}: time_s": round(time.perf_counter() - started)}
+
+
+def _be_one_of_several() -> None:
+    # The processes share the machine's cores.
+    torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_speed_arguments(parser)
     add("--num-clips", type=int, default=15_000, help="that the transformer learns from")
     cores = len(os.sched_getaffinity(0))
-    add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
+    add("--num-processes", type=int, default=cores, help="at once, where a stage can be shared")
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +142,7 @@ def train_recipe(
     write_checkpoint(out, tensors, dict(whole.config) | dict(trained.config))
 
 
-def _build_faces(args: argparse.Namespace) -> None:
+def _build_faces(args: argparse.Namespace) -> dict[str, Any]:
     portraits = draw_portraits(
         args.num_persons, _PORTRAITS_EACH, args.seed, unseen=False, num_empty=_NUM_EMPTY
     )
@@ -135,11 +152,12 @@ def _build_faces(args: argparse.Namespace) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     write_face_pack(folder, detector, recognizer)
     unseen = draw_portraits(**_MEASURED, seed=args.seed + 1, unseen=True)
-    _note(args.out, "faces: on unseen persons", face_report(folder, unseen))
+    report = face_report(folder, unseen)
     folder.rename(args.out / "faces")
+    return {"faces: on unseen persons": report}
 
 
-def _build_vae(args: argparse.Namespace) -> None:
+def _build_vae(args: argparse.Namespace) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         vae = build_vae()
@@ -148,21 +166,23 @@ def _build_vae(args: argparse.Namespace) -> None:
     options = {"num_steps": args.vae_steps, "in_bfloat16": args.bfloat16, "seed": args.seed}
     train_vae(vae, clips, boxes, photos, **options)
     unseen, _ = draw_clips(_NUM_MEASURED_CLIPS, args.seed + 1, unseen=True)
-    _note(args.out, "vae: PSNR on unseen persons, dB", round(psnr(vae, unseen), 2))
+    measured = round(psnr(vae, unseen), 2)
     with written_aside(args.out / "vae.safetensors") as path:
         save_file({key: value.contiguous() for key, value in vae.state_dict().items()}, path)
+    return {"vae: PSNR on unseen persons, dB": measured}
 
 
-def _build_start(args: argparse.Namespace) -> None:
+def _build_start(args: argparse.Namespace) -> dict[str, Any]:
     vae = load_file(args.out / "vae.safetensors")
     last_block = len(config.ENCODER_LAYERS) - 1
     named = {vae_key(key, last_block): value.bfloat16() for key, value in vae.items()}
     metadata = {"transformer": config.TRANSFORMER_CONFIG, "vae": config.VAE_CONFIG}
     tensors = random_tensors(args.seed) | named
     write_checkpoint(args.out / "start.safetensors", tensors, metadata)
+    return {}
 
 
-def _build_cache(args: argparse.Namespace) -> None:
+def _build_cache(args: argparse.Namespace) -> dict[str, Any]:
     manifest = write_dataset(
         args.out / "data", args.num_clips, args.seed, num_processes=args.num_processes
     )
@@ -173,6 +193,7 @@ def _build_cache(args: argparse.Namespace) -> None:
         faces=args.out / "faces",
         num_processes=args.num_processes,
     )
+    return {}
 
 
 def prepare_clips(
@@ -200,23 +221,22 @@ def prepare_clips(
         "world-size": num_processes,
     }
     words = [f"--{name}={value}" for name, value in options.items()]
-    with ProcessPoolExecutor(num_processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(num_processes, get_context("spawn"), _be_one_of_several) as pool:
         list(pool.map(partial(_prepare_share, words), range(num_processes)))
 
 
 def _prepare_share(words: list[str], rank: int) -> None:
-    # The processes share the machine's cores.
-    torch.set_num_threads(1)
     train(["prepare", *words, "--rank", str(rank)])
 
 
-def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) -> None:
+def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) -> dict[str, Any]:
     options = {"seed": args.seed, "in_bfloat16": args.bfloat16, "compiled": args.compile}
     train_recipe(recipe, args.out / result, args.out / base, args.out, **options)
+    return {}
 
 
-# What each stage makes below OUT.
-STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
+# What each stage makes below OUT; it returns lines for the report.
+STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "faces": _build_faces,
     "vae.safetensors": _build_vae,
     "start.safetensors": _build_start,
@@ -226,9 +246,14 @@ STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
 }
 
 
-def _note(out: Path, what: str, value: object) -> None:
-    """Adds a line to the build's report."""
+# These two are of one core each, and so made side by side.
+_NEED_A_SEED_ALONE = {"faces", "vae.safetensors"}
+
+
+def _note(out: Path, notes: dict[str, Any]) -> None:
+    """Adds lines to the build's report."""
     path = out / REPORT
-    notes = json.loads(path.read_text()) if path.is_file() else {}
-    write_json(path, notes | {what: value})
-    log.info("%s: %s", what, value)
+    stored = json.loads(path.read_text()) if path.is_file() else {}
+    write_json(path, stored | notes)
+    for what, value in notes.items():
+        log.info("%s: %s", what, value)

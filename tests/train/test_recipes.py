@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -39,6 +42,33 @@ def test_each_batch_can_be_shared_over_the_gpus_of_the_launch_files(recipe: Path
     for file in recipe.parent.glob("accelerate_*.yaml"):
         num_processes = yaml.safe_load(file.read_text())["num_processes"]
         assert len(own_share(config.run.batch_size, 0, num_processes)) > 0
+
+
+def test_each_row_of_the_ablation_adds_one_thing():
+    """And the weights that ship are the last row's recipe, for longer."""
+    configs = [
+        dict(_flat(load_config(path).model_dump(mode="json")))
+        for name in ("overlap", "tass", "augmentation", "identity", "")
+        for path in RECIPES
+        if path.stem == f"mini_{name}".rstrip("_")
+    ]
+    changes = [
+        {key for key in before if before[key] != after[key]} - {"run.out"}
+        for before, after in pairwise(configs)
+    ]
+    losses = {"objective.lambda_id", "objective.lambda_tic", "objective.face_pack"}
+    assert changes[0] == {"reference.placement"}
+    assert {key.rpartition(".")[0] for key in changes[1]} == {"reference.augmentation"}
+    assert changes[2] == losses | {"objective.identity_share"}
+    assert changes[3] == {"run.num_steps", "optimizer.num_decay_steps"}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def test_the_24_gb_recipe_saves_memory_in_every_way_there_is():
