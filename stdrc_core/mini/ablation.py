@@ -22,19 +22,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..faces.finder import FaceFinder, open_face_pack
 from ..faces.remembered import RememberingFinder
 from ..files import write_json, written_aside
-from ..levels import to_levels
 from ..pipeline import Pipeline
-from ..reference import fit_reference
-from ..video import contact_sheet
 from .build import BASE, add_speed_arguments, train_recipe
-from .drawing import NUM_FRAMES, SIDE_PX
 from .models import (
     REFERENCE_SCALE,
     SHOT,
@@ -45,6 +39,7 @@ from .models import (
 )
 from .reader import CaptionReader
 from .scores import COLUMNS, Case, draw_cases, sample_cases, score_clips
+from .sheets import compare_rows
 from .shipped import CHECKPOINT_NAME
 from .tables import DECODED_CLIPS, TRUE_CLIPS, summary, table
 
@@ -106,7 +101,14 @@ def main(args: argparse.Namespace) -> None:
     write_json(args.out / "ablation.json", results)
     with written_aside(args.out / "ablation.md") as partial:
         partial.write_text(table(results))
-    _draw_sheet(args.out / "ablation.png", cases, shown)
+    sheet_cases = cases[:_SHEET_PERSONS]
+    compare_rows(
+        args.out / "ablation.png",
+        [[case.photo] for case in sheet_cases],
+        [case.scene.caption for case in sheet_cases],
+        shown,
+        num_frames=_SHEET_FRAMES,
+    )
     sweeps = sweep(pipeline, cases[: args.num_swept], faces, reader)
     write_json(args.out / "sweeps.json", sweeps)
     plot_sweeps(args.out / "sweeps.png", sweeps)
@@ -171,16 +173,3 @@ def plot_sweeps(path: Path, sweeps: dict[str, list[dict[str, Any]]]) -> None:
     figure.axes[0].legend(fontsize=8)
     with written_aside(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
-
-
-def _draw_sheet(path: Path, cases: Sequence[Case], rows: dict[str, list[Tensor]]) -> None:
-    """A line for each person: the photo, then a few frames of each row's clip."""
-    lines = []
-    for i, case in enumerate(cases[:_SHEET_PERSONS]):
-        tiles = [to_levels(fit_reference(case.photo, SIDE_PX, SIDE_PX))]
-        for clips in rows.values():
-            tiles.append(clips[i][np.linspace(0, NUM_FRAMES - 1, _SHEET_FRAMES).astype(int)])
-        lines.append(torch.cat(tiles))
-    labels = [f"photo, {', '.join(rows)}: {case.scene.caption}" for case in cases]
-    columns = 1 + _SHEET_FRAMES * len(rows)
-    contact_sheet(path, lines, labels=labels, num_columns=columns, tile_height=SIDE_PX)

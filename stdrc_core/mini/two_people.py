@@ -23,7 +23,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..faces.finder import FaceFinder, open_face_pack
@@ -39,14 +38,12 @@ from ..faces.similarity import (
 from ..files import write_json, written_aside
 from ..levels import to_levels
 from ..pipeline import Pipeline, Shot
-from ..reference import fit_reference
-from ..video import contact_sheet
 from .build import add_speed_arguments, prepare_clips, train_recipe
 from .dataset import write_dataset
-from .drawing import SIDE_PX
 from .duo import Duo, draw_duos
 from .models import SHOT, open_pipeline, round_trip
 from .scores import sample_clips
+from .sheets import compare_rows
 from .shipped import CHECKPOINT, FACES
 from .tables import DECODED_CLIPS, TRUE_CLIPS, by_person, mean_and_error, summary, table
 
@@ -99,7 +96,14 @@ def main(args: argparse.Namespace) -> None:
     write_json(args.out / "two_people.json", {"asked": asked} | results)
     with written_aside(args.out / "two_people.md") as partial:
         partial.write_text(report(results, asked))
-    draw_sheet(args.out / "two_people.png", duos, shown)
+    sheet_duos = duos[:_SHEET_DUOS]
+    compare_rows(
+        args.out / "two_people.png",
+        [duo.photos for duo in sheet_duos],
+        [duo.caption for duo in sheet_duos],
+        shown,
+        num_frames=_SHEET_FRAMES,
+    )
     log.info("%s", report(results, asked))
 
 
@@ -174,18 +178,6 @@ def report(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
         + f"\nMinus the row {WITHOUT!r}, by pair:\n\n"
         + table(results["gains"], COLUMNS)
     )
-
-
-def draw_sheet(path: Path, duos: Sequence[Duo], rows: Mapping[str, Sequence[Tensor]]) -> None:
-    """A line for each pair: both photos, then a few frames of each row's clip."""
-    lines = []
-    for i, duo in enumerate(duos[:_SHEET_DUOS]):
-        tiles = [to_levels(fit_reference(photo, SIDE_PX, SIDE_PX)) for photo in duo.photos]
-        tiles += [clips[i][spread(len(clips[i]), _SHEET_FRAMES)] for clips in rows.values()]
-        lines.append(torch.cat(tiles))
-    labels = [f"photos, {', '.join(rows)}: {duo.caption}" for duo in duos[: len(lines)]]
-    columns = 2 + _SHEET_FRAMES * len(rows)
-    contact_sheet(path, lines, labels=labels, num_columns=columns, tile_height=SIDE_PX)
 
 
 def _train(args: argparse.Namespace, weights: Path) -> None:

@@ -1,0 +1,40 @@
+"""Contact sheets of what a table compares: photos beside frames of each row's clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..faces.similarity import spread
+from ..levels import to_levels
+from ..reference import fit_reference
+from ..video import contact_sheet
+from .drawing import SIDE_PX
+
+
+def compare_rows(
+    path: Path,
+    photos: Sequence[Sequence[Tensor]],
+    captions: Sequence[str],
+    rows: Mapping[str, Sequence[Tensor]],
+    *,
+    num_frames: int,
+) -> None:
+    """A PNG with a line for each of `captions`: its photos `[1, h, w, 3]` in [0, 1], as many for
+    each, then `num_frames` frames of its clip `[F, H, W, 3]` uint8 in each row."""
+    lines = []
+    for i in range(len(captions)):
+        tiles = [to_levels(fit_reference(photo, SIDE_PX, SIDE_PX)) for photo in photos[i]]
+        tiles += [clips[i][spread(len(clips[i]), num_frames)] for clips in rows.values()]
+        lines.append(torch.cat(tiles))
+    order = ", ".join(("photo" if len(photos[0]) == 1 else "photos", *rows))
+    contact_sheet(
+        path,
+        lines,
+        labels=[f"{order}: {caption}" for caption in captions],
+        num_columns=len(photos[0]) + num_frames * len(rows),
+        tile_height=SIDE_PX,
+    )
