@@ -39,7 +39,7 @@ def require_same_run(config: TrainConfig) -> None:
     stored_path = config.run.out / CONFIG_NAME
     if not stored_path.is_file() or CheckpointFolder.of(config.run).newest() is None:
         return
-    stored, wanted = (dict(_flat(c.model_dump(mode="json")))
+    stored, wanted = (dict(flat(c.model_dump(mode="json")))
                       for c in (load_config(stored_path), config))  # fmt: skip
     changes = [
         f"{key} (was {stored.get(key)}, is {wanted.get(key)})"
@@ -53,10 +53,11 @@ def require_same_run(config: TrainConfig) -> None:
         )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A configuration's values by their keys, such as `run.out`."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
