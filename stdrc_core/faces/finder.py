@@ -73,7 +73,13 @@ def largest(faces: Sequence[EmbeddedFace]) -> EmbeddedFace | None:
 
 def open_face_pack(folder: Path, device: torch.device = CPU) -> PackFinder:
     """The detector and recogniser of an InsightFace pack, both on `device` (the detector where
-    ONNX Runtime can); ValueError when it lacks one."""
-    provider = Provider.CPU if device.type == "cpu" else Provider.AUTO
-    detector = FaceDetector(folder, provider=provider, device_index=device.index or 0)
+    ONNX Runtime can, on the CPU with torch's number of threads); ValueError when it lacks one."""
+    on_cpu = device.type == "cpu"
+    detector = FaceDetector(
+        folder,
+        provider=Provider.CPU if on_cpu else Provider.AUTO,
+        device_index=device.index or 0,
+        # ONNX Runtime's own choice is all cores, which several processes would fight over.
+        num_threads=torch.get_num_threads() if on_cpu else None,
+    )
     return PackFinder(folder.name, detector, Recognizer.from_pack(folder).to(device), device)

@@ -130,7 +130,7 @@ def train_recipe(
         "run.out": run,
         "run.seed": seed,
         "objective.face_pack": work / "faces",
-        "model.vae_dtype": "bfloat16" if in_bfloat16 else "float32",
+        "model.vae_dtype": _vae_dtype(in_bfloat16),
         "model.compile": compiled,
     }
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
@@ -192,6 +192,7 @@ def _build_cache(args: argparse.Namespace) -> dict[str, Any]:
         checkpoint=args.out / "start.safetensors",
         faces=args.out / "faces",
         num_processes=args.num_processes,
+        in_bfloat16=args.bfloat16,
     )
     return {}
 
@@ -204,8 +205,10 @@ def prepare_clips(
     faces: Path,
     num_processes: int,
     min_cosine: float = PrepareConfig.min_cosine,
+    in_bfloat16: bool = False,
 ) -> None:
-    """The cache `out` of drawn clips, made by as many processes; it goes on where it stopped."""
+    """The cache `out` of drawn clips, made by as many processes; it goes on where it stopped.
+    `in_bfloat16` is the VAE's dtype."""
     options = {
         "data": manifest,
         "out": out,
@@ -218,11 +221,16 @@ def prepare_clips(
         "width": SIDE_PX,
         "fps": FPS,
         "shard-size": 128,
+        "vae-dtype": _vae_dtype(in_bfloat16),
         "world-size": num_processes,
     }
     words = [f"--{name}={value}" for name, value in options.items()]
     with ProcessPoolExecutor(num_processes, get_context("spawn"), _be_one_of_several) as pool:
         list(pool.map(partial(_prepare_share, words), range(num_processes)))
+
+
+def _vae_dtype(in_bfloat16: bool) -> str:
+    return "bfloat16" if in_bfloat16 else "float32"
 
 
 def _prepare_share(words: list[str], rank: int) -> None:

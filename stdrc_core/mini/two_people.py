@@ -196,6 +196,7 @@ def _train(args: argparse.Namespace, weights: Path) -> None:
         num_processes=args.num_processes,
         # A drawn clip shows whom it says, whatever the detector makes of two faces.
         min_cosine=-1,
+        in_bfloat16=args.bfloat16,
     )
     train_recipe(
         _RECIPE,

@@ -19,6 +19,8 @@ from .sources import check_any_usable, read_sources
 
 log = logging.getLogger(__name__)
 
+VAE_DTYPES = ("bfloat16", "float32")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retry", action="store_true", help="try again what earlier runs set aside")
     add("--device", default=_default_device(), help="cpu, cuda, cuda:1, ...")
     add("--text-device", help="for Gemma, 24 GB; by default --device")
+    add("--vae-dtype", choices=VAE_DTYPES, help="by default bfloat16 on CUDA, else float32")
     add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     add("--world-size", type=int, default=world_size, help="number of processes")
@@ -59,9 +62,9 @@ def main(args: argparse.Namespace) -> None:
     check_any_usable(entries, args.data)
     device = open_device(args.device)
     text_device = open_device(args.text_device or args.device)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = args.vae_dtype or ("bfloat16" if device.type == "cuda" else "float32")
     models = Models(
-        vae=load_vae(args.checkpoint, dtype).to(device),
+        vae=load_vae(args.checkpoint, getattr(torch, dtype)).to(device),
         text=open_text_encoder(args.text_encoder, args.checkpoint, text_device),
         faces=open_face_pack(args.faces, device),
         checkpoint=args.checkpoint.name,

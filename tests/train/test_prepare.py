@@ -287,11 +287,26 @@ def test_vip_200k_beside_its_clips(models: Models, tmp_path: Path):
 def test_the_command_line_makes_the_same_cache(
     folder: Path, whole: Path, mini_checkpoint: Path, pack: Path, tmp_path: Path
 ):
-    arguments = ["prepare", "--data", folder, "--out", tmp_path, "--checkpoint", mini_checkpoint]
+    main(_command(folder, mini_checkpoint, pack, tmp_path))
+    assert_same_cache(tmp_path, whole)
+
+
+def test_a_vae_in_bfloat16_makes_nearly_the_same_latents(
+    folder: Path, whole: Path, mini_checkpoint: Path, pack: Path, tmp_path: Path
+):
+    main([*_command(folder, mini_checkpoint, pack, tmp_path), "--vae-dtype", "bfloat16"])
+    exact = {sample.id: sample.latent.float() for sample in Cache(whole)}
+    assert len(exact) == len(Cache(tmp_path))
+    for sample in Cache(tmp_path):
+        error = (sample.latent.float() - exact[sample.id]).std() / exact[sample.id].std()
+        assert 0 < error < 0.05
+
+
+def _command(folder: Path, checkpoint: Path, pack: Path, out: Path) -> list[str]:
+    arguments = ["prepare", "--data", folder, "--out", out, "--checkpoint", checkpoint]
     arguments += ["--faces", pack, "--text-encoder", "miniature", "--num-frames", 9, "--fps", 24]
     arguments += ["--height", SIDE, "--width", SIDE, "--device", "cpu"]
-    main([str(argument) for argument in arguments])
-    assert_same_cache(tmp_path, whole)
+    return [str(argument) for argument in arguments]
 
 
 def test_a_wrong_path_is_one_sentence_and_no_traceback(
