@@ -67,6 +67,6 @@ def test_the_prompt_decides_the_scene_and_nothing_leaks_from_the_photos():
     without = sample_cases(pipeline, cases, replace(SHOT, num_steps=10, reference_scale=0), seed=0)
     plain = score_clips(without, cases, open_face_pack(FACES), reader)
     likeness = [np.mean([each.identity for each in rows]) for rows in (scores, plain)]
-    assert likeness[0] > likeness[1] + 0.2
+    assert likeness[0] > likeness[1] + 0.25
     # Each frame has one person, and the same one throughout.
     assert np.mean([each.constancy for each in scores]) > 0.7
