@@ -130,7 +130,7 @@ def train_recipe(
         "run.out": run,
         "run.seed": seed,
         "objective.face_pack": work / "faces",
-        "model.vae_dtype": _vae_dtype(in_bfloat16),
+        "model.vae_dtype": "bfloat16" if in_bfloat16 else "float32",
         "model.compile": compiled,
     }
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
@@ -208,7 +208,7 @@ def prepare_clips(
     in_bfloat16: bool = False,
 ) -> None:
     """The cache `out` of drawn clips, made by as many processes; it goes on where it stopped.
-    `in_bfloat16` is the VAE's dtype."""
+    `in_bfloat16` is the VAE's dtype; else `prepare` chooses."""
     options = {
         "data": manifest,
         "out": out,
@@ -221,16 +221,13 @@ def prepare_clips(
         "width": SIDE_PX,
         "fps": FPS,
         "shard-size": 128,
-        "vae-dtype": _vae_dtype(in_bfloat16),
         "world-size": num_processes,
     }
+    if in_bfloat16:
+        options["vae-dtype"] = "bfloat16"
     words = [f"--{name}={value}" for name, value in options.items()]
     with ProcessPoolExecutor(num_processes, get_context("spawn"), _be_one_of_several) as pool:
         list(pool.map(partial(_prepare_share, words), range(num_processes)))
-
-
-def _vae_dtype(in_bfloat16: bool) -> str:
-    return "bfloat16" if in_bfloat16 else "float32"
 
 
 def _prepare_share(words: list[str], rank: int) -> None:

@@ -21,6 +21,8 @@ from ..guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..layout import Placement
 from ..reference import ReferenceTimestep
 
+Dtype = Literal["bfloat16", "float32"]
+
 
 class Section(BaseModel):
     """A part of the configuration: frozen, and without room for a key that it does not know."""
@@ -33,9 +35,9 @@ class ModelSection(Section):
     """LTX-2 single file, split transformer file or diffusers folder."""
     vae: Path | None = None
     """File with the video VAE; by default the checkpoint itself."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Dtype = "bfloat16"
     """Of the frozen weights and of the forward pass; trained weights are kept in float32."""
-    vae_dtype: Literal["bfloat16", "float32"] | None = None
+    vae_dtype: Dtype | None = None
     """Of the frozen VAE; by default `dtype`."""
     gradient_checkpointing: bool = True
     """Recomputes activations in the backward pass: less memory, about a third more time."""

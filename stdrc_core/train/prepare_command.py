@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -14,12 +15,11 @@ from ..faces.finder import open_face_pack
 from ..mini.text import MINIATURE, open_text_encoder
 from ..vae import load_vae
 from .cache import fingerprint
+from .config import Dtype
 from .prepare import Models, PrepareConfig, prepare
 from .sources import check_any_usable, read_sources
 
 log = logging.getLogger(__name__)
-
-VAE_DTYPES = ("bfloat16", "float32")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retry", action="store_true", help="try again what earlier runs set aside")
     add("--device", default=_default_device(), help="cpu, cuda, cuda:1, ...")
     add("--text-device", help="for Gemma, 24 GB; by default --device")
-    add("--vae-dtype", choices=VAE_DTYPES, help="by default bfloat16 on CUDA, else float32")
+    add("--vae-dtype", choices=get_args(Dtype), help="by default bfloat16 on CUDA, else float32")
     add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     add("--world-size", type=int, default=world_size, help="number of processes")
