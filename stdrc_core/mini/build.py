@@ -6,7 +6,8 @@ stopped goes on. Persons whose `is_unseen` is true take part in none of them.
     faces/                    the face pack, trained on portraits
     vae.safetensors           the VAE, trained on clips
     start.safetensors         a miniature with that VAE and a random transformer
-    data/, cache/             drawn clips as files, and what `prepare` makes of them
+    data/                     drawn clips as files, and their manifest
+    cache/                    what `prepare` makes of them
     base.safetensors          after the trainer's run of mini_base.yaml: text alone
     stdrc_mini.safetensors    and of mini.yaml: with the reference in context
     report.json               what each stage was measured at, and how long it took
@@ -37,7 +38,7 @@ from ..files import write_json, written_aside
 from ..train.__main__ import main as train
 from ..train.prepare import PrepareConfig
 from . import config
-from .dataset import write_dataset
+from .dataset import MANIFEST, write_dataset
 from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .face_pack import train_detector, train_recognizer, write_face_pack
 from .face_report import face_report
@@ -50,7 +51,7 @@ from .weights import build_vae, random_tensors
 log = logging.getLogger(__name__)
 
 RECIPES = Path(__file__).parents[1] / "train" / "recipes"
-BASE, REPORT = "base.safetensors", "report.json"
+DATA, BASE, REPORT = f"data/{MANIFEST}", "base.safetensors", "report.json"
 _PORTRAITS_EACH, _NUM_EMPTY, _NUM_VAE_CLIPS = 4, 3000, 2400
 # Persons that the face pack is measured on, their pictures, and scenes without a person.
 _MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200}
@@ -67,8 +68,10 @@ def main(args: argparse.Namespace) -> None:
     due = [name for name in names if name == "cache" or not (args.out / name).exists()]
     together = [name for name in due if name in _NEED_A_SEED_ALONE]
     if len(together) > 1 and args.num_processes > 1:
-        with ProcessPoolExecutor(len(together), get_context("spawn"), _be_one_of_several) as pool:
-            for notes in pool.map(partial(_run_stage, args), together):
+        alone = argparse.Namespace(**vars(args) | {"num_processes": 1})
+        width, context = min(len(together), args.num_processes), get_context("spawn")
+        with ProcessPoolExecutor(width, context, _be_one_of_several) as pool:
+            for notes in pool.map(partial(_run_stage, alone), together):
                 _note(args.out, notes)
         due = [name for name in due if name not in together]
     for name in due:
@@ -96,9 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-persons", type=int, default=4000, help="of the face pack's portraits")
     add("--recognizer-steps", type=int, default=900)
     add("--detector-steps", type=int, default=1500)
-    add("--vae-steps", type=int, default=6000)
+    add("--vae-steps", type=int, default=7000)
     add_speed_arguments(parser)
-    add("--num-clips", type=int, default=15_000, help="that the transformer learns from")
+    add("--num-clips", type=int, default=12_000, help="that the transformer learns from")
     cores = len(os.sched_getaffinity(0))
     add("--num-processes", type=int, default=cores, help="at once, where a stage can be shared")
 
@@ -182,12 +185,15 @@ def _build_start(args: argparse.Namespace) -> dict[str, Any]:
     return {}
 
 
+def _build_data(args: argparse.Namespace) -> dict[str, Any]:
+    folder = (args.out / DATA).parent
+    write_dataset(folder, args.num_clips, args.seed, num_processes=args.num_processes)
+    return {}
+
+
 def _build_cache(args: argparse.Namespace) -> dict[str, Any]:
-    manifest = write_dataset(
-        args.out / "data", args.num_clips, args.seed, num_processes=args.num_processes
-    )
     prepare_clips(
-        manifest,
+        args.out / DATA,
         args.out / "cache",
         checkpoint=args.out / "start.safetensors",
         faces=args.out / "faces",
@@ -244,6 +250,7 @@ def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) 
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "faces": _build_faces,
     "vae.safetensors": _build_vae,
+    DATA: _build_data,
     "start.safetensors": _build_start,
     "cache": _build_cache,
     BASE: partial(_train_on, recipe="mini_base", base="start.safetensors", result=BASE),
@@ -251,14 +258,16 @@ STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 
 
-# These two are of one core each, and so made side by side.
-_NEED_A_SEED_ALONE = {"faces", "vae.safetensors"}
+# Made side by side on a core each: the first two cannot use more.
+_NEED_A_SEED_ALONE = {"faces", "vae.safetensors", DATA}
 
 
 def _note(out: Path, notes: dict[str, Any]) -> None:
     """Adds lines to the build's report."""
     path = out / REPORT
     stored = json.loads(path.read_text()) if path.is_file() else {}
+    # A stage that goes on where it stopped takes the time of all its runs.
+    notes |= {key: stored.get(key, 0) + notes[key] for key in notes if key.endswith("time_s")}
     write_json(path, stored | notes)
     for what, value in notes.items():
         log.info("%s: %s", what, value)

@@ -92,6 +92,9 @@ class ObjectiveSection(Section):
     identity_share: float = Field(1.0, gt=0, le=1)
     """Share of samples, drawn at random, that the identity losses look at; each counts 1 / share.
     Less time for noisier losses of the same mean."""
+    identity_from: int = Field(0, ge=0)
+    """First step, counted from 0, that has the identity losses: until a clean estimate shows a
+    face they cost time and teach little."""
     identity_latent_frames: int = Field(2, ge=1)
     """Consecutive latent frames that are decoded for the identity losses."""
     identity_frames: int = Field(4, ge=1)

@@ -107,11 +107,12 @@ FaceTerms = Callable[
 
 def draw(
     sample: TrainingSample,
-    seed: Sequence[int],
+    seed: tuple[int, int, int],
     objective: ObjectiveSection,
     reference: ReferenceSection,
 ) -> Draws:
     """The choices of the sample whose place is `seed` = (run seed, step, index in the batch)."""
+    _, step, _ = seed
     generator = seeded_generator(*seed)
     if objective.timesteps == "uniform":
         t = sample_uniform(1, generator)
@@ -126,7 +127,7 @@ def draw(
         noise=torch.randn(sample.latent.shape, generator=generator),
         drops_text=drop_text < objective.text_p_drop,
         drops_reference=drop_reference < reference.p_drop,
-        shows_face=show_face < objective.identity_share,
+        shows_face=show_face < objective.identity_share and step >= objective.identity_from,
         augmentation=generator,
     )
 

@@ -191,6 +191,18 @@ def test_a_share_of_the_samples_stands_for_all_in_the_identity_losses():
     assert shown / 2000 == pytest.approx(0.4, abs=0.045)
 
 
+def test_identity_losses_begin_at_their_step_and_change_no_other_draw():
+    (sample,) = world.random_samples(1)
+    at_once, reference = sections(identity_share=0.5)
+    later, _ = sections(identity_share=0.5, identity_from=30)
+    for step in range(60):
+        ours, theirs = (draw(sample, (0, step, 0), each, reference) for each in (later, at_once))
+        assert ours.shows_face == (theirs.shows_face and step >= 30)
+        assert (ours.t, ours.drops_text) == (theirs.t, theirs.drops_text)
+        assert torch.equal(ours.noise, theirs.noise)
+        assert torch.equal(ours.augmentation.get_state(), theirs.augmentation.get_state())
+
+
 def test_identity_losses_without_a_face_model_are_refused():
     objective, reference = sections()
     with pytest.raises(ValueError, match=r"^face_losses is missing; .*lambda_id"):

@@ -44,7 +44,7 @@ def test_each_batch_can_be_shared_over_the_gpus_of_the_launch_files(recipe: Path
 
 
 def test_each_row_of_the_ablation_adds_one_thing():
-    """And the weights that ship are the last row's recipe, for longer."""
+    """And the weights that ship are the last row's method, for longer and with less time a step."""
     rows = ("mini_overlap", "mini_tass", "mini_augmentation", "mini_identity", "mini")
     paths = [RECIPES[0].with_stem(row) for row in rows]
     configs = [dict(flat(load_config(path).model_dump(mode="json"))) for path in paths]
@@ -56,7 +56,8 @@ def test_each_row_of_the_ablation_adds_one_thing():
     assert changes[0] == {"reference.placement"}
     assert {key.rpartition(".")[0] for key in changes[1]} == {"reference.augmentation"}
     assert changes[2] == losses | {"objective.identity_share"}
-    assert changes[3] == {"run.num_steps", "optimizer.num_decay_steps"}
+    longer = {"run.num_steps", "optimizer.lr", "optimizer.num_decay_steps"}
+    assert changes[3] == longer | {"objective.identity_from", "objective.identity_frames"}
 
 
 def test_the_24_gb_recipe_saves_memory_in_every_way_there_is():
