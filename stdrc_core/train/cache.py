@@ -56,6 +56,8 @@ class Manifest:
     checkpoint_fingerprint: str
     text_encoder: str
     face_pack: str
+    # Of the VAE that encoded; None where a cache is older than this line.
+    vae_dtype: str | None = None
     format_version: int = FORMAT_VERSION
 
 
@@ -280,7 +282,7 @@ class CacheWriter:
             return
         for field in fields(Manifest):
             old, new = getattr(there, field.name), getattr(manifest, field.name)
-            if old != new:
+            if old not in (new, None):
                 raise ValueError(
                     f"cache {self.folder} was made with {field.name} {old}, this run has {new}; "
                     "needs the same settings to go on: choose another --out."

@@ -132,6 +132,7 @@ def prepare(
     and none was usable; OSError when the cache cannot be written.
     """
     out = Path(out)
+    vae_dtype = next(models.vae.parameters()).dtype
     empty_context = models.text.encode("")
     manifest = Manifest(
         num_frames=config.num_frames,
@@ -144,6 +145,7 @@ def prepare(
         checkpoint_fingerprint=models.fingerprint,
         text_encoder=models.text.name,
         face_pack=models.faces.name,
+        vae_dtype=str(vae_dtype).removeprefix("torch."),
     )
     others = by_identity(entries)
     share = entries[config.rank :: config.world_size]

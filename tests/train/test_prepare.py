@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import fields, replace
 from fractions import Fraction
@@ -300,6 +301,29 @@ def test_a_vae_in_bfloat16_makes_nearly_the_same_latents(
     for sample in Cache(tmp_path):
         error = (sample.latent.float() - exact[sample.id]).std() / exact[sample.id].std()
         assert 0 < error < 0.05
+
+
+def test_dtypes_of_the_vae_do_not_mix(
+    folder: Path,
+    whole: Path,
+    mini_checkpoint: Path,
+    pack: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Unless the cache is older than the line that tells."""
+    out = tmp_path / "cache"
+    shutil.copytree(whole, out)
+    words = [*_command(folder, mini_checkpoint, pack, out), "--vae-dtype", "bfloat16"]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "was made with vae_dtype float32, this run has bfloat16" in capsys.readouterr().err
+    path = out / "manifest.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("vae_dtype") == "float32"
+    path.write_text(json.dumps(settings))
+    main(words)
+    assert_same_cache(out, whole)
 
 
 def _command(folder: Path, checkpoint: Path, pack: Path, out: Path) -> list[str]:
