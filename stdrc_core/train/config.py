@@ -93,8 +93,7 @@ class ObjectiveSection(Section):
     """Share of samples, drawn at random, that the identity losses look at; each counts 1 / share.
     Less time for noisier losses of the same mean."""
     identity_from: int = Field(0, ge=0)
-    """First step, counted from 0, that has the identity losses: until a clean estimate shows a
-    face they cost time and teach little."""
+    """First step, counted from 0, that has the identity losses: those before it take less time."""
     identity_latent_frames: int = Field(2, ge=1)
     """Consecutive latent frames that are decoded for the identity losses."""
     identity_frames: int = Field(4, ge=1)
