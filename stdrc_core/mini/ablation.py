@@ -68,7 +68,7 @@ ROWS = (
     Row(name="+ augmentation", recipe="mini_augmentation"),
     Row(name="+ identity losses", recipe="mini_identity"),
     Row(name="+ decoupled guidance", recipe="mini_identity", reference_scale=REFERENCE_SCALE),
-    # The same as the row before, for more steps.
+    # The method of the row before, for more steps.
     Row(name="the shipped miniature", recipe="mini", reference_scale=REFERENCE_SCALE),
 )
 

@@ -267,6 +267,7 @@ def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimiz
         "weight_decay": options.weight_decay,
     }
     if options.name == "adamw":
+        # On a CPU torch's own choice is a loop over parameters.
         return torch.optim.AdamW(parameters, fused=True, **settings)
     try:
         from bitsandbytes.optim import AdamW8bit
