@@ -81,6 +81,7 @@ def test_each_side_is_its_own_person(duos: list[Duo]):
     for score in scores:
         assert score.found == 1
         own, other = (score.left_first, score.right_second), (score.left_second, score.right_first)
+        assert min(own) > 0.5
         assert min(own) > max(other) + 0.1
     assert np.mean([(score.left_first, score.right_second) for score in scores]) > 0.8
     # Some are alike by chance; most are not.

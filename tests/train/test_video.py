@@ -52,11 +52,9 @@ def test_a_clip_comes_back_as_it_was_drawn(tmp_path: Path):
 
 
 def test_the_same_frames_are_the_same_file(tmp_path: Path):
-    # x264's macroblock tree made another file in one of six at this width, and none in a width of
-    # 128. What is filled and freed between leaves the memory of each file's making otherwise.
-    noise = torch.randint(20, (9, 64, 96, 3), generator=torch.Generator().manual_seed(0))
-    blocks = torch.randint(118, (9, 8, 12, 3), generator=torch.Generator().manual_seed(1))
-    frames = (blocks.repeat_interleave(8, 1).repeat_interleave(8, 2) + noise).to(torch.uint8)
+    # With x264's macroblock tree they were 61 files. What is filled and freed between leaves the
+    # memory of each file's making otherwise.
+    frames = draw_frames(9)
     files = set()
     for size in range(1, 101):
         filled = [bytes([size]) * (size * 997 * i) for i in range(1, 8)]
