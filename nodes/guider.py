@@ -10,10 +10,10 @@ from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 from torch import Tensor
 
-from ..stdrc_core.guidance import REFERENCE_SCALE, TEXT_SCALE
-from ..stdrc_core.guidance_curve import CurveShape, GuidanceCurve
-from ..stdrc_core.guidance_plan import EXACT, PRESETS, GuidancePlan, check_window
-from ..stdrc_core.placed import PlacedReference, with_common_scale
+from ..stdrc_core.method.guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
+from ..stdrc_core.method.guidance_plan import EXACT, PRESETS, GuidancePlan, check_window
+from ..stdrc_core.method.multi_reference import PlacedReference, with_common_scale
 from .checks import check_reference
 from .host import is_patched
 from .references import placed_references

@@ -13,10 +13,16 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..stdrc_core.grid import LatentGrid
-from ..stdrc_core.guidance_plan import EXACT, GuidancePlan
-from ..stdrc_core.guidance_schedule import Step, steps_of, told, told_by_sigma, without_effect
-from ..stdrc_core.placed import PlacedReference, layers
+from ..stdrc_core.method.grid import LatentGrid
+from ..stdrc_core.method.guidance_plan import EXACT, GuidancePlan
+from ..stdrc_core.method.guidance_schedule import (
+    Step,
+    steps_of,
+    told,
+    told_by_sigma,
+    without_effect,
+)
+from ..stdrc_core.method.multi_reference import PlacedReference, layers
 from .checks import check_finite, check_references, check_video, check_whole_frame
 from .guider import guidance_of, over_time_inputs, scale_inputs, window_inputs
 from .host import check_rope, is_patched, layout_choice, reference_bounds, video_grid

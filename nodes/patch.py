@@ -5,9 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..stdrc_core.adapters import KNOWN, known_by_name
-from ..stdrc_core.layout import Placement
-from ..stdrc_core.reference import ReferenceTimestep
-from ..stdrc_core.source_phase import SourcePhase
+from ..stdrc_core.method.layout import Placement
+from ..stdrc_core.method.reference import ReferenceTimestep
+from ..stdrc_core.method.source_phase import SourcePhase
 from .host import patch_model
 from .shown import show_on_node
 from .weights import LayoutChoice

@@ -6,8 +6,8 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..stdrc_core.grid import LTX_LATENT_CHANNELS
-from ..stdrc_core.reference import Fit, fit_reference
+from ..stdrc_core.method.grid import LTX_LATENT_CHANNELS
+from ..stdrc_core.method.reference import Fit, fit_reference
 from .checks import check_finite
 from .references import OWN_SIZE
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..stdrc_core.placed import PlacedReference, in_order
+from ..stdrc_core.method.multi_reference import PlacedReference, in_order
 
 # In a LATENT, beside `samples`: a tuple of PlacedReference, one for each of the batch.
 PLACED = "stdrc_references"

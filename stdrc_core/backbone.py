@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 from .checkpoint_files import Checkpoint, Convert, first_few, load_into, open_checkpoint
-from .grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
-from .layout import Placement, reference_pixel_bounds
-from .reference import ReferenceTimestep, append_reference, strip_reference
+from .method.grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
+from .method.layout import Placement, reference_pixel_bounds
+from .method.reference import ReferenceTimestep, append_reference, strip_reference
+from .method.source_phase import DEFAULT_PHASE, SourcePhase, turn
 from .silent_audio import AUDIO_WIDTH, silence_audio
-from .source_phase import DEFAULT_PHASE, SourcePhase, turn
 from .transformer_config import transformer_arguments
 
 # Beside the transformer in its file, but part of the text encoder: the connectors, and caption

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from .backbone import VideoBackbone
-from .flow import add_noise
-from .grid import LTX_SCALE_FACTORS, latent_grid
-from .guidance import REFERENCE_SCALE, TEXT_SCALE
-from .guidance_curve import Scale
-from .guidance_plan import EXACT, GuidancePlan, check_window
-from .layout import Placement
-from .reference import ReferenceTimestep, in_slots
-from .sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
+from .method.flow import add_noise
+from .method.grid import LTX_SCALE_FACTORS, latent_grid
+from .method.guidance import REFERENCE_SCALE, TEXT_SCALE
+from .method.guidance_curve import Scale
+from .method.guidance_plan import EXACT, GuidancePlan, check_window
+from .method.layout import Placement
+from .method.reference import ReferenceTimestep, in_slots
+from .method.sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
 from .vae import VideoVAE
 from .video import check_num_frames
 

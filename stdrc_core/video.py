@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .files import written_aside
-from .grid import LTX_SCALE_FACTORS
-from .reference import Fit, fitted_box
+from .method.grid import LTX_SCALE_FACTORS
+from .method.reference import Fit, fitted_box
 
 # Seeking lands on the keyframe before; below this it is cheaper and safer to read from the start.
 _MIN_SEEK_S = 4.0

@@ -14,7 +14,7 @@ from ..faces.detector import Face
 from ..faces.finder import FaceFinder
 from ..faces.similarity import largest_faces, scored_indices
 from ..levels import to_levels
-from ..reference import load_opaque_photo
+from ..method.reference import load_opaque_photo
 from .metric import Clip
 
 # Frames that are held until their faces are embedded together.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..faces.similarity import spread
 from ..levels import to_levels
-from ..reference import load_opaque_photo
+from ..method.reference import load_opaque_photo
 
 _NUM_FRAMES = 6
 _HEIGHT_PX, _GAP_PX = 144, 2

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from ..grid import LTX_SCALE_FACTORS, ScaleFactors
+from ..method.grid import LTX_SCALE_FACTORS, ScaleFactors
 from .align import ARCFACE_SIZE_PX, aligned_bounds
 
 # LTX-2.0's decoder mirrors at the edge, which takes a second cell.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..levels import to_levels
-from ..reference import MAX_OVERSHOOT
+from ..method.reference import MAX_OVERSHOOT
 
 # Scaled into the detector's smallest input, a frame keeps at least one pixel of width up to this.
 _MAX_ASPECT = 32

@@ -27,12 +27,12 @@ from pathlib import Path
 import torch
 
 from ..device import open_device
-from ..guidance import REFERENCE_SCALE, TEXT_SCALE
-from ..guidance_plan import PRESETS
-from ..layout import Placement
+from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..method.guidance_plan import PRESETS
+from ..method.layout import Placement
+from ..method.reference import load_opaque_photo
 from ..mini.text import MINIATURE, open_text_encoder
 from ..prompts.gender import Gender
-from ..reference import load_opaque_photo
 from .jobs import read_jobs
 from .models import load_pipeline, name_models, open_faces, read_facts
 from .results import is_done, make

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..guidance_curve import read_scale
-from ..guidance_plan import PRESETS
+from ..method.guidance_curve import read_scale
+from ..method.guidance_plan import PRESETS
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
 from ..pipeline import Shot

@@ -13,8 +13,8 @@ from torch import Tensor
 from ..backbone import load_backbone
 from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
-from ..layout import Placement
 from ..lora import lora_facts, merge_lora
+from ..method.layout import Placement
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
 from ..pipeline import Pipeline

@@ -25,8 +25,8 @@ from ..faces.similarity import (
 )
 from ..files import write_json, written_aside
 from ..levels import to_levels
+from ..method.reference import fit_reference
 from ..pipeline import Pipeline
-from ..reference import fit_reference
 from ..video import contact_sheet, write_clip
 from .jobs import Job
 from .staging import StagePrompts, make_first_frame

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from ..faces.finder import open_face_pack
 from ..faces.remembered import RememberingFinder
 from ..files import write_json, written_aside
-from ..guidance_curve import GuidanceCurve
-from ..guidance_plan import EXACT, PRESETS
+from ..method.guidance_curve import GuidanceCurve
+from ..method.guidance_plan import EXACT, PRESETS
 from ..pipeline import Pipeline, Shot
 from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
 from .scores import BATCH_SIZE, COLUMNS, Case, Score, draw_cases, sample_cases, score_clips

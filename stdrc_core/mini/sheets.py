@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..faces.similarity import spread
 from ..levels import to_levels
-from ..reference import fit_reference
+from ..method.reference import fit_reference
 from ..video import contact_sheet
 from .drawing import SIDE_PX
 

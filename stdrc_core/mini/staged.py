@@ -37,8 +37,8 @@ from ..faces.remembered import RememberingFinder
 from ..faces.similarity import spread
 from ..files import write_json, written_aside
 from ..levels import to_levels
+from ..method.reference import fit_reference
 from ..pipeline import Pipeline, Shot
-from ..reference import fit_reference
 from ..video import contact_sheet
 from .best_of_n import (
     DIRECT,

@@ -15,11 +15,11 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..augment import Augmentation
-from ..grid import LTX_SCALE_FACTORS
-from ..guidance import REFERENCE_SCALE, TEXT_SCALE
-from ..layout import Placement
-from ..reference import ReferenceTimestep
+from ..method.augmentation import Augmentation
+from ..method.grid import LTX_SCALE_FACTORS
+from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..method.layout import Placement
+from ..method.reference import ReferenceTimestep
 
 Dtype = Literal["bfloat16", "float32"]
 

@@ -10,7 +10,7 @@ import torch
 from ..backbone import VideoBackbone, empty_backbone
 from ..checkpoint import VAE_PREFIX
 from ..checkpoint_files import open_checkpoint
-from ..grid import LTX_SCALE_FACTORS, latent_grid
+from ..method.grid import LTX_SCALE_FACTORS, latent_grid
 from .cache import Cache, Manifest
 from .config import TrainConfig
 from .quantization import is_quantized

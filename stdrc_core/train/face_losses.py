@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..faces.align import ARCFACE_SIZE_PX
 from ..faces.crop import face_crop
-from ..grid import LTX_SCALE_FACTORS, ScaleFactors
-from ..identity import identity_loss, temporal_consistency_loss
+from ..method.grid import LTX_SCALE_FACTORS, ScaleFactors
+from ..method.identity import identity_loss, temporal_consistency_loss
 from .objective import TrainingSample
 
 

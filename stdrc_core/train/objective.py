@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..flow import (
+from ..method.flow import (
     add_noise,
     clean_estimate,
     identity_weight,
@@ -26,7 +26,7 @@ from ..flow import (
     sample_uniform,
     target_velocity,
 )
-from ..reference import in_slots
+from ..method.reference import in_slots
 from .config import ObjectiveSection, ReferenceSection
 
 # Samples of one length: noisy video [B,C,T,H,W], t [B], context [B,L,D], references [B,C,K,H,W] or

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..faces.finder import FaceFinder, largest
-from ..reference import fitted_box, load_photo
+from ..method.reference import fitted_box, load_photo
 from ..video import probe, read_frames
 from .entries import Entry
 

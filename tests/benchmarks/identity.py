@@ -32,7 +32,7 @@ from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel  # noq
 
 from stdrc_core.backbone import VideoBackbone  # noqa: E402
 from stdrc_core.faces.align import arcface_template, warp_face  # noqa: E402
-from stdrc_core.grid import LTX_SCALE_FACTORS  # noqa: E402
+from stdrc_core.method.grid import LTX_SCALE_FACTORS  # noqa: E402
 from stdrc_core.train.assemble import ReferenceEncoder  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
 from stdrc_core.train.face_losses import FaceLosses  # noqa: E402

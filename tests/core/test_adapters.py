@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stdrc_core.adapters import KNOWN, Adapter, from_metadata, known_by_file, known_by_name
-from stdrc_core.layout import Placement
+from stdrc_core.method.layout import Placement
 
 PROJECT = Path(__file__).parents[2]
 WORKFLOWS = PROJECT / "workflows" / "api"

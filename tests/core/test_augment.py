@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 from skimage.data import astronaut
 from torch import Tensor
 
-from stdrc_core.augment import Augmentation, crop, jitter_color, rotate
+from stdrc_core.method.augmentation import Augmentation, crop, jitter_color, rotate
 
 NONE = Augmentation(p_flip=0, p_rotate=0, p_crop=0, p_color=0)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stdrc_core.flow import (
+from stdrc_core.method.flow import (
     add_noise,
     clean_estimate,
     identity_weight,

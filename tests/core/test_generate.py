@@ -16,9 +16,9 @@ from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
-from stdrc_core.guidance import REFERENCE_SCALE
-from stdrc_core.guidance_curve import CurveShape, GuidanceCurve
-from stdrc_core.guidance_plan import PRESETS
+from stdrc_core.method.guidance import REFERENCE_SCALE
+from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
+from stdrc_core.method.guidance_plan import PRESETS
 from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, Scene

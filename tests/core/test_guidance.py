@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stdrc_core.guidance import GuidanceScales, guide
+from stdrc_core.method.guidance import GuidanceScales, guide
 
 # Sliders move in steps: round values and equal pairs are what users set.
 finite_scales = st.one_of(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdrc_core.guidance_curve import CurveShape, GuidanceCurve, read_scale, scale_at
+from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve, read_scale, scale_at
 
 values = st.floats(-20, 100)
 sigmas = st.floats(0, 1)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stdrc_core.flow import clean_estimate
-from stdrc_core.identity import identity_loss, temporal_consistency_loss
+from stdrc_core.method.flow import clean_estimate
+from stdrc_core.method.identity import identity_loss, temporal_consistency_loss
 
 
 def clip(batch: int, frames: int, dim: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,8 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stdrc_core.grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
-from stdrc_core.layout import Placement, reference_origin, reference_pixel_bounds
+from stdrc_core.method.grid import (
+    LatentGrid,
+    ScaleFactors,
+    latent_bounds,
+    to_pixel_bounds,
+    to_seconds,
+)
+from stdrc_core.method.layout import Placement, reference_origin, reference_pixel_bounds
 
 CPU = torch.device("cpu")
 

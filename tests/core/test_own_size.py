@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stdrc_core.grid import LatentGrid, latent_bounds, to_pixel_bounds
-from stdrc_core.layout import Placement, reference_pixel_bounds
-from stdrc_core.reference import as_frames
+from stdrc_core.method.grid import LatentGrid, latent_bounds, to_pixel_bounds
+from stdrc_core.method.layout import Placement, reference_pixel_bounds
+from stdrc_core.method.reference import as_frames
 
 sizes = st.builds(
     LatentGrid, num_frames=st.integers(1, 9), height=st.integers(1, 5), width=st.integers(1, 5)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stdrc_core.placed import (
+from stdrc_core.method.multi_reference import (
     PlacedReference,
     in_order,
     layered_prediction,

@@ -13,8 +13,8 @@ from tiny_ltx import LTX_2_3, build_attentive, random_inputs
 from torch import Tensor
 
 from stdrc_core.backbone import VideoBackbone
-from stdrc_core.grid import LatentGrid, latent_bounds, to_pixel_bounds
-from stdrc_core.layout import Placement, reference_pixel_bounds
+from stdrc_core.method.grid import LatentGrid, latent_bounds, to_pixel_bounds
+from stdrc_core.method.layout import Placement, reference_pixel_bounds
 
 sizes = st.builds(
     LatentGrid, num_frames=st.integers(1, 9), height=st.integers(1, 5), width=st.integers(1, 5)

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from skimage.data import astronaut
 from torch import Tensor
 
-from stdrc_core.reference import (
+from stdrc_core.method.reference import (
     Fit,
     append_reference,
     fit_reference,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stdrc_core.guidance_plan import GuidancePlan
-from stdrc_core.sampling import sample, schedule_from, sigma_schedule
+from stdrc_core.method.guidance_plan import GuidancePlan
+from stdrc_core.method.sampling import sample, schedule_from, sigma_schedule
 
 SHAPE = (2, 3, 2, 4, 4)
 

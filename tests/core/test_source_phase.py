@@ -13,8 +13,8 @@ from tiny_ltx import LTX_2_0, LTX_2_3, build_attentive, build_tiny, random_input
 from torch import Tensor
 
 from stdrc_core.backbone import VideoBackbone
-from stdrc_core.layout import Placement
-from stdrc_core.source_phase import SourcePhase, turn
+from stdrc_core.method.layout import Placement
+from stdrc_core.method.source_phase import SourcePhase, turn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdrc_core.layout import Placement
-from stdrc_core.reference import ReferenceTimestep
+from stdrc_core.method.layout import Placement
+from stdrc_core.method.reference import ReferenceTimestep
 from stdrc_core.trained_for import TrainedFor, from_metadata, from_settings, without_facts
 
 FACTS = {

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from stdrc_core.backbone import VideoBackbone, load_backbone
 from stdrc_core.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
-from stdrc_core.layout import Placement
+from stdrc_core.method.layout import Placement
+from stdrc_core.method.reference import ReferenceTimestep
 from stdrc_core.mini.config import TRANSFORMER_CONFIG
-from stdrc_core.reference import ReferenceTimestep
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("one_thread")]
 

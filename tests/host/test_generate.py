@@ -10,7 +10,7 @@ import torch
 from comfyui import Worker
 
 from stdrc_core.backbone import load_backbone
-from stdrc_core.guidance_curve import read_scale
+from stdrc_core.method.guidance_curve import read_scale
 from stdrc_core.mini.text import MiniatureText
 from stdrc_core.pipeline import Pipeline, Shot
 from stdrc_core.vae import load_vae

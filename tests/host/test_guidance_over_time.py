@@ -11,8 +11,8 @@ import torch
 from comfyui import Worker
 from torch import Tensor
 
-from stdrc_core.guidance_plan import PRESETS
-from stdrc_core.sampling import percent_to_sigma
+from stdrc_core.method.guidance_plan import PRESETS
+from stdrc_core.method.sampling import percent_to_sigma
 
 pytestmark = pytest.mark.host
 

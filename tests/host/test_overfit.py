@@ -16,9 +16,9 @@ from train.overfit import (
     Overfit,
 )
 
-from stdrc_core.guidance_plan import GuidancePlan
+from stdrc_core.method.guidance_plan import GuidancePlan
+from stdrc_core.method.sampling import sample
 from stdrc_core.mini.text import MiniatureText
-from stdrc_core.sampling import sample
 
 pytestmark = pytest.mark.host
 

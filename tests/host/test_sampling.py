@@ -8,7 +8,7 @@ import pytest
 import torch
 from comfyui import Worker
 
-from stdrc_core.sampling import sigma_schedule
+from stdrc_core.method.sampling import sigma_schedule
 
 pytestmark = pytest.mark.host
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stdrc_core.guidance_plan import PRESETS
+from stdrc_core.method.guidance_plan import PRESETS
 from stdrc_core.mini.__main__ import main
 from stdrc_core.mini.guidance_costs import Times, compare
 from stdrc_core.mini.reader import CaptionReader

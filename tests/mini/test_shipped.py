@@ -13,7 +13,7 @@ from skimage import data
 
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.generate.__main__ import main
-from stdrc_core.layout import Placement
+from stdrc_core.method.layout import Placement
 from stdrc_core.mini.models import SHOT, open_pipeline
 from stdrc_core.mini.reader import train_reader
 from stdrc_core.mini.scores import draw_cases, sample_cases, score_clips

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stdrc_core.layout import Placement
+from stdrc_core.method.layout import Placement
 from stdrc_core.train.config import TrainConfig, load_config
 
 MINIMAL = {

@@ -16,7 +16,7 @@ from train import mini_run, world
 
 from stdrc_core.faces.align import arcface_template, warp_face
 from stdrc_core.faces.recognizer import Recognizer
-from stdrc_core.flow import clean_estimate
+from stdrc_core.method.flow import clean_estimate
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.face_losses import FaceLosses
 from stdrc_core.train.objective import TrainingSample, draw

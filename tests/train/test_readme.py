@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import PydanticUndefined
 
-from stdrc_core.augment import Augmentation
+from stdrc_core.method.augmentation import Augmentation
 from stdrc_core.train import __main__ as command_line
 from stdrc_core.train.config import TrainConfig
 

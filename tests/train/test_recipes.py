@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from train.drawn import RED, photo
 
 import stdrc_core.train
-from stdrc_core.layout import Placement
+from stdrc_core.method.layout import Placement
 from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train.batches import own_share
 from stdrc_core.train.config import load_config

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stdrc_core.reference import append_reference, strip_reference
+from stdrc_core.method.reference import append_reference, strip_reference
 from stdrc_core.train.config import TrainConfig
 from stdrc_core.train.face_losses import FaceLosses
 from stdrc_core.train.loop import GroupedVelocity, Parts
