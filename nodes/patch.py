@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..stdrc_core.adapters import KNOWN, known_by_name
+from ..stdrc_core.ltx.adapters import KNOWN, known_by_name
 from ..stdrc_core.method.layout import Placement
 from ..stdrc_core.method.reference import ReferenceTimestep
 from ..stdrc_core.method.source_phase import SourcePhase

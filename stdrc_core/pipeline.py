@@ -9,7 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .backbone import VideoBackbone
+from .ltx.backbone import VideoBackbone
+from .ltx.vae import VideoVAE
 from .method.flow import add_noise
 from .method.grid import LTX_SCALE_FACTORS, latent_grid
 from .method.guidance import REFERENCE_SCALE, TEXT_SCALE
@@ -18,7 +19,6 @@ from .method.guidance_plan import EXACT, GuidancePlan, check_window
 from .method.layout import Placement
 from .method.reference import ReferenceTimestep, in_slots
 from .method.sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
-from .vae import VideoVAE
 from .video import check_num_frames
 
 

@@ -9,8 +9,8 @@ import torch
 from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor
 
-from stdrc_core.checkpoint import transformer_key, write_checkpoint
-from stdrc_core.transformer_config import arguments_of
+from stdrc_core.ltx.checkpoint import transformer_key, write_checkpoint
+from stdrc_core.ltx.transformer_config import arguments_of
 
 # As the metadata of LTX-2.0 names its settings: captions are projected inside, nothing is gated.
 LTX_2_0 = {

@@ -9,7 +9,7 @@ import torch
 from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 from torch import Tensor
 
-from stdrc_core.checkpoint import connector_key, write_checkpoint
+from stdrc_core.ltx.checkpoint import connector_key, write_checkpoint
 
 GEMMA_WIDTH, GEMMA_LAYERS = 48, 6
 NUM_STATES = GEMMA_LAYERS + 1  # the embedding is one too

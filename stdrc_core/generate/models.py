@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..backbone import load_backbone
-from ..checkpoint_files import open_checkpoint
 from ..faces.finder import FaceFinder, open_face_pack
-from ..lora import lora_facts, merge_lora
+from ..ltx.backbone import load_backbone
+from ..ltx.checkpoint_files import open_checkpoint
+from ..ltx.lora import lora_facts, merge_lora
+from ..ltx.trained_for import TrainedFor, from_settings
+from ..ltx.vae import load_vae
 from ..method.layout import Placement
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
 from ..pipeline import Pipeline
-from ..trained_for import TrainedFor, from_settings
-from ..vae import load_vae
 
 log = logging.getLogger(__name__)
 

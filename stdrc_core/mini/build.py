@@ -32,9 +32,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..checkpoint import vae_key, write_checkpoint
-from ..checkpoint_files import open_checkpoint
 from ..files import write_json, written_aside
+from ..ltx.checkpoint import vae_key, write_checkpoint
+from ..ltx.checkpoint_files import open_checkpoint
 from ..train.__main__ import main as train
 from ..train.prepare import PrepareConfig
 from . import config

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..backbone import load_backbone
-from ..checkpoint_files import open_checkpoint
 from ..files import written_aside
 from ..levels import to_levels
+from ..ltx.backbone import load_backbone
+from ..ltx.checkpoint_files import open_checkpoint
+from ..ltx.trained_for import from_settings
+from ..ltx.vae import load_vae
 from ..pipeline import Pipeline, Shot
-from ..trained_for import from_settings
-from ..vae import load_vae
 from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .reader import CaptionReader, train_reader
 from .text import MiniatureText

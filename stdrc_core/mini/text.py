@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..text import TextEncoder, load_gemma
+from ..ltx.text import TextEncoder, load_gemma
 from .config import VIDEO_DIM
 from .prompt import encode_prompt
 

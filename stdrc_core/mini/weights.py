@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
 from diffusers.pipelines.ltx2.connectors import LTX2ConnectorTransformer1d
 from torch import Tensor, nn
 
-from ..checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
+from ..ltx.checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
 from . import config
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..backbone import VideoBackbone
 from ..faces.recognizer import Recognizer
-from ..vae import VideoVAE, load_vae
+from ..ltx.backbone import VideoBackbone
+from ..ltx.vae import VideoVAE, load_vae
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
 from .config import TrainConfig
 from .face_losses import FaceLosses

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..backbone import VideoBackbone, empty_backbone
-from ..checkpoint import VAE_PREFIX
-from ..checkpoint_files import open_checkpoint
+from ..ltx.backbone import VideoBackbone, empty_backbone
+from ..ltx.checkpoint import VAE_PREFIX
+from ..ltx.checkpoint_files import open_checkpoint
 from ..method.grid import LTX_SCALE_FACTORS, latent_grid
 from .cache import Cache, Manifest
 from .config import TrainConfig

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
-from ..checkpoint_files import open_checkpoint
-from ..trained_for import TrainedFor
+from ..ltx.checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
+from ..ltx.checkpoint_files import open_checkpoint
+from ..ltx.trained_for import TrainedFor
 from .config import TrainConfig
 
 # Before diffusers' own names in the names that a run gives its weights.

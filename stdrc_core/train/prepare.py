@@ -21,9 +21,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..faces.finder import FaceFinder
+from ..ltx.text import TextEncoder
+from ..ltx.vae import VideoVAE
 from ..method.grid import LTX_SCALE_FACTORS
-from ..text import TextEncoder
-from ..vae import VideoVAE
 from ..video import ClipTooShortError, check_num_frames, read_clip
 from .cache import (
     CacheWriter,

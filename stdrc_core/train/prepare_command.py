@@ -12,8 +12,8 @@ import torch
 
 from ..device import open_device
 from ..faces.finder import open_face_pack
+from ..ltx.vae import load_vae
 from ..mini.text import MINIATURE, open_text_encoder
-from ..vae import load_vae
 from .cache import fingerprint
 from .config import Dtype
 from .prepare import Models, PrepareConfig, prepare

@@ -11,7 +11,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from ..backbone import VideoBackbone, load_backbone
+from ..ltx.backbone import VideoBackbone, load_backbone
 from .config import ModelSection
 from .trainable import BLOCK_PROJECTIONS
 

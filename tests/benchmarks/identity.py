@@ -30,8 +30,10 @@ import tiny_ltx  # noqa: E402
 from core.faces.packs import IRBlock, ir_net  # noqa: E402
 from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel  # noqa: E402
 
-from stdrc_core.backbone import VideoBackbone  # noqa: E402
 from stdrc_core.faces.align import arcface_template, warp_face  # noqa: E402
+from stdrc_core.ltx.backbone import VideoBackbone  # noqa: E402
+from stdrc_core.ltx.transformer_config import arguments_of  # noqa: E402
+from stdrc_core.ltx.vae import VideoVAE, diffusers_config  # noqa: E402
 from stdrc_core.method.grid import LTX_SCALE_FACTORS  # noqa: E402
 from stdrc_core.train.assemble import ReferenceEncoder  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
@@ -39,8 +41,6 @@ from stdrc_core.train.face_losses import FaceLosses  # noqa: E402
 from stdrc_core.train.loop import GroupedVelocity, make_optimizer  # noqa: E402
 from stdrc_core.train.objective import Objective, TrainingSample, draw  # noqa: E402
 from stdrc_core.train.trainable import make_trainable  # noqa: E402
-from stdrc_core.transformer_config import arguments_of  # noqa: E402
-from stdrc_core.vae import VideoVAE, diffusers_config  # noqa: E402
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Transformer and decoder in about the full size's proportion, for one core. Narrow convolutions

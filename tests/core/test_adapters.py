@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdrc_core.adapters import KNOWN, Adapter, from_metadata, known_by_file, known_by_name
+from stdrc_core.ltx.adapters import KNOWN, Adapter, from_metadata, known_by_file, known_by_name
 from stdrc_core.method.layout import Placement
 
 PROJECT = Path(__file__).parents[2]

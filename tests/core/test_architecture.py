@@ -25,10 +25,10 @@ HOST_MODULES = {"nodes", "folder_paths", "node_helpers", "execution", "server", 
 # They may use everything in stdrc_core; nothing else there uses them.
 PROGRAMS = tuple(f"stdrc_core.{name}" for name in ("train", "evaluate", "generate", "mini"))
 DIFFUSERS_USERS = (
-    "stdrc_core.backbone",
-    "stdrc_core.checkpoint",
-    "stdrc_core.connector",
-    "stdrc_core.vae",
+    "stdrc_core.ltx.backbone",
+    "stdrc_core.ltx.checkpoint",
+    "stdrc_core.ltx.connector",
+    "stdrc_core.ltx.vae",
     *PROGRAMS,
 )
 INSIGHTFACE_USERS = ("stdrc_core.faces",)

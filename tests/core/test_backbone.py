@@ -12,11 +12,11 @@ from diffusers import LTX2VideoTransformer3DModel
 from tiny_ltx import LTX_2_0, LTX_2_3, LTX_2_5, VERSIONS, build_tiny, random_inputs, write_tiny
 from torch import Tensor, nn
 
-from stdrc_core.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.transformer_config import arguments_of
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.reference import ReferenceTimestep
 from stdrc_core.mini.weights import build_transformer
-from stdrc_core.transformer_config import arguments_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from tiny_ltx import LTX_2_0, LTX_2_3, LTX_2_5, VERSIONS, build_tiny, file_tensors, write_tiny
 from torch import Tensor
 
-from stdrc_core.backbone import VideoBackbone, load_backbone
-from stdrc_core.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
-from stdrc_core.checkpoint_files import open_checkpoint
-from stdrc_core.transformer_config import arguments_of
+from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
+from stdrc_core.ltx.checkpoint_files import open_checkpoint
+from stdrc_core.ltx.transformer_config import arguments_of
 
 Tensors = dict[str, Tensor]
 
@@ -136,7 +136,7 @@ def test_only_the_tensors_asked_for_are_read(tmp_path: Path, monkeypatch: pytest
             read.append(name)
             return self.file.get_tensor(name)
 
-    monkeypatch.setattr("stdrc_core.checkpoint_files.safe_open", Recorder)
+    monkeypatch.setattr("stdrc_core.ltx.checkpoint_files.safe_open", Recorder)
     backbone = load_backbone(path, dtype=None)
     assert len(read) == len(set(read)) == len(backbone.state_dict())
     assert not any("audio" in name for name in read)

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from train import mini_run
 
-from stdrc_core.backbone import VideoBackbone, load_backbone
-from stdrc_core.lora import lora_facts, merge_lora
+from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.lora import lora_facts, merge_lora
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.export import export
 from stdrc_core.train.trainable import trained_parameters

@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stdrc_core import checkpoint
-from stdrc_core.checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
+from stdrc_core.ltx import checkpoint
+from stdrc_core.ltx.checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
 from stdrc_core.mini.config import AUDIO_HEAD_DIM, HEAD_DIM
 from stdrc_core.mini.weights import (
     build_connector,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_ltx import LTX_2_3, build_attentive, random_inputs
 from torch import Tensor
 
-from stdrc_core.backbone import VideoBackbone
+from stdrc_core.ltx.backbone import VideoBackbone
 from stdrc_core.method.grid import LatentGrid, latent_bounds, to_pixel_bounds
 from stdrc_core.method.layout import Placement, reference_pixel_bounds
 

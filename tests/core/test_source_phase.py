@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_ltx import LTX_2_0, LTX_2_3, build_attentive, build_tiny, random_inputs
 from torch import Tensor
 
-from stdrc_core.backbone import VideoBackbone
+from stdrc_core.ltx.backbone import VideoBackbone
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.source_phase import SourcePhase, turn
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stdrc_core.ltx.trained_for import TrainedFor, from_metadata, from_settings, without_facts
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.reference import ReferenceTimestep
-from stdrc_core.trained_for import TrainedFor, from_metadata, from_settings, without_facts
 
 FACTS = {
     "format_version": 1,

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from tiny_ltx import LTX_2_0, LTX_2_3, VERSIONS, random_inputs, write_tiny
 from torch import Tensor
 
-from stdrc_core.backbone import VideoBackbone, load_backbone
-from stdrc_core.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
+from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.reference import ReferenceTimestep
 from stdrc_core.mini.config import TRANSFORMER_CONFIG

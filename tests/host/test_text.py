@@ -9,7 +9,7 @@ import tiny_text
 import torch
 from comfyui import Worker
 
-from stdrc_core.connector import load_connector
+from stdrc_core.ltx.connector import load_connector
 
 pytestmark = pytest.mark.host
 

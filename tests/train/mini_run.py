@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.prompt import encode_prompt
 from stdrc_core.train.cache import CacheWriter, Manifest, Sample, fingerprint
 from stdrc_core.train.config import TrainConfig
-from stdrc_core.vae import load_vae
 
 NUM_FRAMES, SIZE_PX, FPS = 9, 96, 24.0
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from train.commands import command
 from train.drawn import BLUE, RED, SIDE, caption, draw, encode, photo, write_pack
 
-from stdrc_core.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.vae import load_vae
 from stdrc_core.method.reference import load_photo
 from stdrc_core.train.assemble import ReferenceEncoder
 from stdrc_core.train.cache import Cache
-from stdrc_core.vae import load_vae
 
 NUM_FRAMES, NUM_STEPS, FPS = 9, 50, 24.0
 PERSONS = {"red": RED, "blue": BLUE}

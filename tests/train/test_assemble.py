@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 from train import mini_run
 
-from stdrc_core.backbone import load_backbone
+from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.mini.weights import write_miniature
 from stdrc_core.train.assemble import assemble

@@ -17,13 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from train import mini_run
 
-from stdrc_core.backbone import VideoBackbone
+from stdrc_core.ltx.backbone import VideoBackbone
+from stdrc_core.ltx.vae import VideoVAE, diffusers_config
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.config import TrainableSection
 from stdrc_core.train.estimate import KEPT_PER_PIXEL, KEPT_PER_TOKEN, describe, estimate
 from stdrc_core.train.trainable import make_trainable
-from stdrc_core.vae import VideoVAE, diffusers_config
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")

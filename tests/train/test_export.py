@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from tiny_ltx import LTX_2_3, build_tiny, file_tensors
 from train import mini_run
 
-from stdrc_core.backbone import load_backbone
-from stdrc_core.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
+from stdrc_core.ltx.backbone import load_backbone
+from stdrc_core.ltx.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.config import TrainConfig
 from stdrc_core.train.export import export

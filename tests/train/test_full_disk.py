@@ -15,7 +15,7 @@ import torch.distributed.checkpoint as sharded
 from safetensors.torch import load_file, save_file
 from train import mini_run, world
 
-from stdrc_core.checkpoint import write_tensors
+from stdrc_core.ltx.checkpoint import write_tensors
 from stdrc_core.train.checkpoint_weights import read_weights
 from stdrc_core.train.checkpoints import CheckpointFolder
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.autograd import graph
 from train import mini_run
 
+from stdrc_core.ltx.vae import load_vae
 from stdrc_core.train import offload
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.objective import draw
-from stdrc_core.vae import load_vae
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")

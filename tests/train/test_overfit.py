@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from train.overfit import CAPTION, FPS, NUM_STEPS, PERSONS, Overfit
 
+from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.text import MiniatureText
 from stdrc_core.train.cache import Cache
-from stdrc_core.vae import load_vae
 from stdrc_core.video import read_clip
 
 NUM_SEEDS = 4

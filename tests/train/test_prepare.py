@@ -17,6 +17,7 @@ from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, ph
 from stdrc_core.faces.detector import FaceDetector
 from stdrc_core.faces.finder import PackFinder
 from stdrc_core.faces.recognizer import Recognizer
+from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.text import MiniatureText
 from stdrc_core.train import prepare as prepare_module
@@ -24,7 +25,6 @@ from stdrc_core.train.__main__ import main
 from stdrc_core.train.cache import Cache, Sample, fingerprint
 from stdrc_core.train.prepare import Models, PrepareConfig, Reason, prepare
 from stdrc_core.train.sources import read_sources
-from stdrc_core.vae import load_vae
 from stdrc_core.video import read_clip
 
 CONFIG = PrepareConfig(num_frames=9, height=SIDE, width=SIDE, fps=24.0, shard_size=2)

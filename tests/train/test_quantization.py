@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from train import mini_run, run_quantized
 from train.run_quantized import config, run
 
-from stdrc_core.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.config import ModelSection, TrainConfig

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from train import drawn, mini_run
 
-from stdrc_core.backbone import load_backbone
+from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.train.estimate import estimate
 from stdrc_core.train.run import make_accelerator

@@ -14,11 +14,11 @@ from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stdrc_core.checkpoint import write_checkpoint
-from stdrc_core.connector import load_connector
+from stdrc_core.ltx.checkpoint import write_checkpoint
+from stdrc_core.ltx.connector import load_connector
+from stdrc_core.ltx.text import NUM_TOKENS, load_gemma
 from stdrc_core.mini import config
 from stdrc_core.mini.text import MiniatureText
-from stdrc_core.text import NUM_TOKENS, load_gemma
 
 pytest.importorskip("transformers", reason="reads Gemma with transformers: pip install it")
 

@@ -14,10 +14,10 @@ from diffusers.loaders.single_file_utils import convert_ltx2_vae_to_diffusers
 from published_vae import LTX_2_0, LTX_2_3
 from safetensors.torch import load_file, save_file
 
-from stdrc_core.checkpoint import vae_key, write_checkpoint
+from stdrc_core.ltx.checkpoint import vae_key, write_checkpoint
+from stdrc_core.ltx.vae import VideoVAE, diffusers_config, load_vae
 from stdrc_core.mini import config
 from stdrc_core.mini.weights import build_vae
-from stdrc_core.vae import VideoVAE, diffusers_config, load_vae
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from diffusers import AutoencoderKLLTX2Video
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ..method.grid import LTX_SCALE_FACTORS
+from ..method.reference import fit_reference
 from .checkpoint import VAE_PREFIX, vae_key
-from .method.grid import LTX_SCALE_FACTORS
-from .method.reference import fit_reference
 
 # Clips go through together up to so many pixels: 8 photos of 512 x 512.
 _PIXELS_TOGETHER = 2**21

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .method.layout import Placement
-from .method.source_phase import DEFAULT_PHASE, SourcePhase
+from ..method.layout import Placement
+from ..method.source_phase import DEFAULT_PHASE, SourcePhase
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .method.layout import Placement
-from .method.reference import ReferenceTimestep
+from ..method.layout import Placement
+from ..method.reference import ReferenceTimestep
 
 KEY = "stdrc"
 # Of the fields below; a reader refuses a newer one.

@@ -17,12 +17,12 @@ import torch
 from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor, nn
 
+from ..method.grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
+from ..method.layout import Placement, reference_pixel_bounds
+from ..method.reference import ReferenceTimestep, append_reference, strip_reference
+from ..method.source_phase import DEFAULT_PHASE, SourcePhase, turn
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 from .checkpoint_files import Checkpoint, Convert, first_few, load_into, open_checkpoint
-from .method.grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
-from .method.layout import Placement, reference_pixel_bounds
-from .method.reference import ReferenceTimestep, append_reference, strip_reference
-from .method.source_phase import DEFAULT_PHASE, SourcePhase, turn
 from .silent_audio import AUDIO_WIDTH, silence_audio
 from .transformer_config import transformer_arguments
 
