@@ -20,12 +20,12 @@ from comfy.patcher_extension import CallbacksMP
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..stdrc_core.faces.caching_finder import RememberingFinder
 from ..stdrc_core.faces.download import BUFFALO_L, LICENCE, by_hand, download_pack
 from ..stdrc_core.faces.finder import FaceFinder
 from ..stdrc_core.faces.gender import GenderReader, open_gender_reader
 from ..stdrc_core.faces.onnx_finder import open_onnx_pack
 from ..stdrc_core.faces.provider import Provider
-from ..stdrc_core.faces.remembered import RememberingFinder
 from ..stdrc_core.mini.shipped import FACES
 
 MINIATURE = "stdrc_mini"

@@ -13,8 +13,8 @@ from torch import Tensor
 from ..faces.detector import Face
 from ..faces.finder import FaceFinder
 from ..faces.similarity import largest_faces, scored_indices
-from ..levels import to_levels
 from ..method.reference import load_opaque_photo
+from ..uint8 import to_levels
 from .metric import Clip
 
 # Frames that are held until their faces are embedded together.

@@ -8,8 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..faces.similarity import spread
-from ..levels import to_levels
 from ..method.reference import load_opaque_photo
+from ..uint8 import to_levels
 
 _NUM_FRAMES = 6
 _HEIGHT_PX, _GAP_PX = 144, 2

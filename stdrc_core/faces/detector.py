@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..levels import to_levels
+from ..uint8 import to_levels
 from .frames import check_aspect, check_values
 from .pack import FaceTask, read_pack
 from .provider import Provider, check_providers

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..levels import to_levels
 from ..method.reference import MAX_OVERSHOOT
+from ..uint8 import to_levels
 
 # Scaled into the detector's smallest input, a frame keeps at least one pixel of width up to this.
 _MAX_ASPECT = 32

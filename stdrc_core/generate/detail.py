@@ -18,8 +18,8 @@ from ..faces.detector import Face
 from ..faces.finder import FaceFinder
 from ..faces.photo import crop_box
 from ..faces.similarity import cosines, frame_cosines, largest_faces
-from ..levels import to_levels
-from ..pipeline import Pipeline, Shot
+from ..uint8 import to_levels
+from .pipeline import Pipeline, Shot
 
 # Around the face's box on each side, of its longer side.
 _MARGIN = 0.5

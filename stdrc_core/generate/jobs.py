@@ -14,8 +14,8 @@ from ..method.guidance_curve import read_scale
 from ..method.guidance_plan import PRESETS
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
-from ..pipeline import Shot
 from ..prompts.gender import Gender
+from .pipeline import Shot
 
 # What LTX-2.3 makes well, within reach of one large GPU.
 _LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768}

@@ -19,7 +19,7 @@ from ..ltx.vae import load_vae
 from ..method.layout import Placement
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
-from ..pipeline import Pipeline
+from .pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 

@@ -24,11 +24,11 @@ from ..faces.similarity import (
     spread,
 )
 from ..files import write_json, written_aside
-from ..levels import to_levels
 from ..method.reference import fit_reference
-from ..pipeline import Pipeline
+from ..uint8 import to_levels
 from ..video import contact_sheet, write_clip
 from .jobs import Job
+from .pipeline import Pipeline
 from .staging import StagePrompts, make_first_frame
 
 log = logging.getLogger(__name__)

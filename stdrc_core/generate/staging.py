@@ -22,15 +22,15 @@ from ..faces.likeness import ranking
 from ..faces.photo import only_person
 from ..faces.similarity import frame_cosines, largest_embeddings
 from ..files import written_aside
-from ..levels import to_levels
 from ..mini.scene import split_caption
 from ..mini.text import MINIATURE
-from ..pipeline import Pipeline, Shot
 from ..prompts.decouple import decouple, find_subject, make_request
 from ..prompts.gender import Gender
+from ..uint8 import to_levels
 from .detail import detail_face
 from .jobs import Job
 from .models import faces_folder
+from .pipeline import Pipeline, Shot
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..faces.caching_finder import RememberingFinder
 from ..faces.finder import FaceFinder, open_face_pack
-from ..faces.remembered import RememberingFinder
 from ..files import write_json, written_aside
-from ..pipeline import Pipeline
+from ..generate.pipeline import Pipeline
 from .build import BASE, add_speed_arguments, train_recipe
 from .models import (
     REFERENCE_SCALE,

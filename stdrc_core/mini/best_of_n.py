@@ -15,9 +15,9 @@ from torch import Tensor
 from ..faces.finder import FaceFinder
 from ..faces.motion import face_motion
 from ..faces.similarity import clip_score, frame_cosines, largest_embeddings, largest_faces
+from ..generate.pipeline import Pipeline, Shot
 from ..generate.staging import best_candidate, candidate_seeds, sample_first_frames
-from ..levels import to_levels
-from ..pipeline import Pipeline, Shot
+from ..uint8 import to_levels
 from .models import round_trip
 from .reader import CaptionReader
 from .scene import split_caption

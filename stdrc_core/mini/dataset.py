@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..files import written_aside
-from ..levels import to_levels
+from ..uint8 import to_levels
 from ..video import write_clip
 from .character import draw_numbers, identity
 from .drawing import FPS, draw_clip, draw_photo

@@ -26,12 +26,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..faces.caching_finder import RememberingFinder
 from ..faces.finder import open_face_pack
-from ..faces.remembered import RememberingFinder
 from ..files import write_json, written_aside
+from ..generate.pipeline import Pipeline, Shot
 from ..method.guidance_curve import GuidanceCurve
 from ..method.guidance_plan import EXACT, PRESETS
-from ..pipeline import Pipeline, Shot
 from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
 from .scores import BATCH_SIZE, COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
 from .shipped import CHECKPOINT, FACES

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ..files import written_aside
-from ..levels import to_levels
+from ..generate.pipeline import Pipeline, Shot
 from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.trained_for import from_settings
 from ..ltx.vae import load_vae
-from ..pipeline import Pipeline, Shot
+from ..uint8 import to_levels
 from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .reader import CaptionReader, train_reader
 from .text import MiniatureText

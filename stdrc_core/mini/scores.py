@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from ..faces.constancy import constancy
 from ..faces.finder import FaceFinder
 from ..faces.similarity import clip_score, cosines, largest_embeddings, largest_faces, spread
-from ..levels import to_levels
-from ..pipeline import Pipeline, Shot
+from ..generate.pipeline import Pipeline, Shot
+from ..uint8 import to_levels
 from .character import Identity, draw_numbers, identity
 from .drawing import draw_clip, draw_photo
 from .reader import CaptionReader

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..faces.similarity import spread
-from ..levels import to_levels
 from ..method.reference import fit_reference
+from ..uint8 import to_levels
 from ..video import contact_sheet
 from .drawing import SIDE_PX
 

@@ -32,13 +32,13 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from ..faces.caching_finder import RememberingFinder
 from ..faces.finder import open_face_pack
-from ..faces.remembered import RememberingFinder
 from ..faces.similarity import spread
 from ..files import write_json, written_aside
-from ..levels import to_levels
+from ..generate.pipeline import Pipeline, Shot
 from ..method.reference import fit_reference
-from ..pipeline import Pipeline, Shot
+from ..uint8 import to_levels
 from ..video import contact_sheet
 from .best_of_n import (
     DIRECT,

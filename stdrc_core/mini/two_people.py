@@ -25,8 +25,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..faces.caching_finder import RememberingFinder
 from ..faces.finder import FaceFinder, open_face_pack
-from ..faces.remembered import RememberingFinder
 from ..faces.similarity import (
     PAD_GREY,
     clip_score,
@@ -36,8 +36,8 @@ from ..faces.similarity import (
     spread,
 )
 from ..files import write_json, written_aside
-from ..levels import to_levels
-from ..pipeline import Pipeline, Shot
+from ..generate.pipeline import Pipeline, Shot
+from ..uint8 import to_levels
 from .build import add_speed_arguments, prepare_clips, train_recipe
 from .dataset import write_dataset
 from .duo import Duo, draw_duos

@@ -29,13 +29,13 @@ from torch.distributed.fsdp import FSDPModule
 
 from ..faces.finder import FaceFinder
 from ..faces.similarity import face_sim, face_sims, largest_embeddings, spread
-from ..levels import to_levels
 from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
 from ..method.guidance_plan import GuidancePlan
 from ..method.reference import fit_reference, in_slots, load_opaque_photo
 from ..method.sampling import sample, sigma_schedule
+from ..uint8 import to_levels
 from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest

@@ -16,9 +16,9 @@ from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.similarity import best_cosines
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
+from stdrc_core.generate.pipeline import Shot
 from stdrc_core.mini.models import open_pipeline
 from stdrc_core.mini.scores import draw_cases
-from stdrc_core.pipeline import Shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

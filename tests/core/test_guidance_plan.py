@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from stdrc_core.generate.pipeline import Shot
 from stdrc_core.method.guidance import GuidanceScales, rescale
 from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
 from stdrc_core.method.guidance_plan import EXACT, PRESETS, GuidancePlan, KeptDirection, step_of
 from stdrc_core.method.sampling import percent_to_sigma, sample, sigma_schedule
-from stdrc_core.pipeline import Shot
 
 SHAPE = (2, 3, 2, 4, 4)
 scales = st.one_of(st.sampled_from((0.0, 1.0, 3.0, 5.0, 7.5)), st.floats(-5, 20))

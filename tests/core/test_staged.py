@@ -22,6 +22,7 @@ from stdrc_core.faces.similarity import largest_embeddings, largest_faces
 from stdrc_core.generate.__main__ import main, make_parser
 from stdrc_core.generate.detail import cut, detail_face, detail_region, put_back
 from stdrc_core.generate.jobs import Job, Staging
+from stdrc_core.generate.pipeline import Shot
 from stdrc_core.generate.results import make
 from stdrc_core.generate.staging import StagePrompts, make_first_frame, split_job
 from stdrc_core.mini.character import identity
@@ -29,7 +30,6 @@ from stdrc_core.mini.drawing import draw_clip, draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, MOTIONS, Scene, split_caption
 from stdrc_core.mini.scores import draw_cases
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
-from stdrc_core.pipeline import Shot
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

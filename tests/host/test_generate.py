@@ -9,11 +9,11 @@ import pytest
 import torch
 from comfyui import Worker
 
+from stdrc_core.generate.pipeline import Pipeline, Shot
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.method.guidance_curve import read_scale
 from stdrc_core.mini.text import MiniatureText
-from stdrc_core.pipeline import Pipeline, Shot
 
 pytestmark = pytest.mark.host
 

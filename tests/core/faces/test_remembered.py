@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from stdrc_core.faces.caching_finder import RememberingFinder
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
-from stdrc_core.faces.remembered import RememberingFinder
 
 
 class CountingFinder:

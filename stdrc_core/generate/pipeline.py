@@ -9,17 +9,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .ltx.backbone import VideoBackbone
-from .ltx.vae import VideoVAE
-from .method.flow import add_noise
-from .method.grid import LTX_SCALE_FACTORS, latent_grid
-from .method.guidance import REFERENCE_SCALE, TEXT_SCALE
-from .method.guidance_curve import Scale
-from .method.guidance_plan import EXACT, GuidancePlan, check_window
-from .method.layout import Placement
-from .method.reference import ReferenceTimestep, in_slots
-from .method.sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
-from .video import check_num_frames
+from ..ltx.backbone import VideoBackbone
+from ..ltx.vae import VideoVAE
+from ..method.flow import add_noise
+from ..method.grid import LTX_SCALE_FACTORS, latent_grid
+from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..method.guidance_curve import Scale
+from ..method.guidance_plan import EXACT, GuidancePlan, check_window
+from ..method.layout import Placement
+from ..method.reference import ReferenceTimestep, in_slots
+from ..method.sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
+from ..video import check_num_frames
 
 
 @dataclass(frozen=True, kw_only=True)
