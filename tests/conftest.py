@@ -30,7 +30,7 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> ComfyUI:
 
 @pytest.fixture(scope="session")
 def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from stdrc_core.mini.weights import write_miniature
+    from stdrc_core.mini_build.random_weights import write_miniature
 
     return write_miniature(tmp_path_factory.mktemp("checkpoints") / "stdrc_mini.safetensors")
 

@@ -1,1 +1,1 @@
-"""LTX's files and networks: checkpoints, transformer, VAE, text, LoRAs and what their metadata say."""
+"""LTX's files and networks: checkpoints, transformer, VAE, text encoder, LoRAs, their metadata."""

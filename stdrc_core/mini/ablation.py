@@ -28,7 +28,7 @@ from ..faces.caching_finder import RememberingFinder
 from ..faces.finder import FaceFinder, open_face_pack
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline
-from .build import BASE, add_speed_arguments, train_recipe
+from ..mini_build.build import BASE, add_speed_arguments, train_recipe
 from .models import (
     REFERENCE_SCALE,
     SHOT,
@@ -116,7 +116,7 @@ def main(args: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--build", type=Path, required=True, help="OUT of `python -m stdrc_core.mini build`")
+    add("--build", type=Path, required=True, help="OUT of `python -m stdrc_core.mini_build`")
     add("--out", type=Path, required=True, help="folder for the table and pictures")
     add_speed_arguments(parser)
     add("--num-persons", type=int, default=100)

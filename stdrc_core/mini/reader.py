@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from ..mini_build.descent import descend
 from .character import draw_numbers, identity
-from .descent import descend
 from .drawing import draw_clip
 from .scene import ATTRIBUTES, draw_scene
 

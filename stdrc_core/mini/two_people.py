@@ -37,10 +37,10 @@ from ..faces.similarity import (
 )
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline, Shot
+from ..mini_build.build import add_speed_arguments, prepare_clips, train_recipe
+from ..mini_build.dataset import write_dataset
+from ..mini_build.duo import Duo, draw_duos
 from ..uint8 import to_levels
-from .build import add_speed_arguments, prepare_clips, train_recipe
-from .dataset import write_dataset
-from .duo import Duo, draw_duos
 from .models import SHOT, open_pipeline, round_trip
 from .scores import sample_clips
 from .sheets import compare_rows

@@ -16,7 +16,7 @@ from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.transformer_config import arguments_of
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.reference import ReferenceTimestep
-from stdrc_core.mini.weights import build_transformer
+from stdrc_core.mini_build.random_weights import build_transformer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

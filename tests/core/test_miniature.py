@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from stdrc_core.ltx import checkpoint
 from stdrc_core.ltx.checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
 from stdrc_core.mini.config import AUDIO_HEAD_DIM, HEAD_DIM
-from stdrc_core.mini.weights import (
+from stdrc_core.mini_build.random_weights import (
     build_connector,
     build_transformer,
     build_vae,

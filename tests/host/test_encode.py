@@ -33,7 +33,7 @@ def test_preview_is_what_was_encoded_and_the_latent_what_diffusers_makes_of_it(
 def diffusers_encode(checkpoint: Path, pixels: torch.Tensor) -> torch.Tensor:
     from diffusers.loaders.single_file_utils import convert_ltx2_vae_to_diffusers
 
-    from stdrc_core.mini.weights import build_vae
+    from stdrc_core.mini_build.random_weights import build_vae
 
     weights = {k: v.float() for k, v in load_file(checkpoint).items() if k.startswith("vae.")}
     vae = build_vae().eval()

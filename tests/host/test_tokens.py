@@ -179,7 +179,7 @@ def diffusers_velocity(
     """diffusers' LTX-2.3 on the checkpoint by its own single-file converter, video branch alone."""
     from diffusers.loaders.single_file_utils import convert_ltx2_transformer_to_diffusers
 
-    from stdrc_core.mini.weights import build_transformer
+    from stdrc_core.mini_build.random_weights import build_transformer
 
     prefix = "model.diffusion_model."
     weights = {k: v.float() for k, v in load_file(checkpoint).items() if k.startswith(prefix)}

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from stdrc_core.mini.character import identity, is_unseen
-from stdrc_core.mini.dataset import write_dataset
 from stdrc_core.mini.drawing import NUM_FRAMES
+from stdrc_core.mini_build.dataset import write_dataset
 from stdrc_core.train.sources import read_sources
 from stdrc_core.video import probe, read_clip
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stdrc_core.mini.drawing import SIDE_PX
-from stdrc_core.mini.face_networks import NUM_ANCHORS, STRIDES, DetectionNet, RecognitionNet
-from stdrc_core.mini.face_pack import detection_targets, write_face_pack
-from stdrc_core.mini.face_report import face_report
-from stdrc_core.mini.portraits import Portraits, draw_portraits
 from stdrc_core.mini.shipped import FACES
+from stdrc_core.mini_build.face_networks import NUM_ANCHORS, STRIDES, DetectionNet, RecognitionNet
+from stdrc_core.mini_build.face_pack import detection_targets, write_face_pack
+from stdrc_core.mini_build.face_report import face_report
+from stdrc_core.mini_build.portraits import Portraits, draw_portraits
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,8 @@ from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.mini.__main__ import main
-from stdrc_core.mini.build import prepare_clips
 from stdrc_core.mini.character import is_unseen
-from stdrc_core.mini.dataset import write_dataset
 from stdrc_core.mini.drawing import SIDE_PX, draw_clip, draw_together
-from stdrc_core.mini.duo import Duo, draw_duos
 from stdrc_core.mini.prompt import NUM_TOKENS
 from stdrc_core.mini.scene import ATTRIBUTES
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
@@ -34,6 +31,9 @@ from stdrc_core.mini.two_people import (
     each_side,
     score_clips,
 )
+from stdrc_core.mini_build.build import prepare_clips
+from stdrc_core.mini_build.dataset import write_dataset
+from stdrc_core.mini_build.duo import Duo, draw_duos
 from stdrc_core.train.cache import Cache
 
 pytestmark = [

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.shipped import CHECKPOINT
-from stdrc_core.mini.vae_start import start_from_components
-from stdrc_core.mini.vae_training import draw_clips, measure_latents, psnr, signed
-from stdrc_core.mini.weights import build_vae
+from stdrc_core.mini_build.random_weights import build_vae
+from stdrc_core.mini_build.vae_start import start_from_components
+from stdrc_core.mini_build.vae_training import draw_clips, measure_latents, psnr, signed
 
 NUM_CLIPS = 12
 

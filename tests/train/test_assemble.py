@@ -16,7 +16,7 @@ from train import mini_run
 
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
-from stdrc_core.mini.weights import write_miniature
+from stdrc_core.mini_build.random_weights import write_miniature
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.export import export
 from stdrc_core.train.loop import train

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from stdrc_core.ltx.checkpoint import vae_key, write_checkpoint
 from stdrc_core.ltx.vae import VideoVAE, diffusers_config, load_vae
 from stdrc_core.mini import config
-from stdrc_core.mini.weights import build_vae
+from stdrc_core.mini_build.random_weights import build_vae
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from stdrc_core.mini.face_networks import IRBlock
+from stdrc_core.mini_build.face_networks import IRBlock
 
 STRIDES = (8, 16, 32)
 NUM_ANCHORS = 2

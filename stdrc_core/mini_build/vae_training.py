@@ -11,11 +11,11 @@ from diffusers import AutoencoderKLLTX2Video
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .character import draw_numbers, identity
+from ..mini.character import draw_numbers, identity
+from ..mini.drawing import draw_clip
+from ..mini.scene import CLIP_FREEDOM, draw_scene
 from .descent import descend
-from .drawing import draw_clip
 from .portraits import Portraits
-from .scene import CLIP_FREEDOM, draw_scene
 from .vae_start import layer_inputs, start_from_components
 
 # Noise on the latents, in their standard deviations: what decodes well although a little wrong is

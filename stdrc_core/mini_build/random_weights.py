@@ -13,7 +13,7 @@ from diffusers.pipelines.ltx2.connectors import LTX2ConnectorTransformer1d
 from torch import Tensor, nn
 
 from ..ltx.checkpoint import connector_key, transformer_key, vae_key, write_checkpoint
-from . import config
+from ..mini import config
 
 
 def build_transformer() -> LTX2VideoTransformer3DModel:

@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini build`: makes the miniature's weights, from nothing but a seed.
+"""`python -m stdrc_core.mini_build`: makes the miniature's weights, from nothing but a seed.
 
 Each stage writes its result below OUT and is skipped when that is there, so that a build that was
 stopped goes on. Persons whose `is_unseen` is true take part in none of them.
@@ -35,18 +35,18 @@ from torch import Tensor
 from ..files import write_json, written_aside
 from ..ltx.checkpoint import vae_key, write_checkpoint
 from ..ltx.checkpoint_files import open_checkpoint
+from ..mini import config
+from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
+from ..mini.shipped import CHECKPOINT_NAME
+from ..mini.text import MINIATURE
 from ..train.__main__ import main as train
 from ..train.prepare import PrepareConfig
-from . import config
 from .dataset import MANIFEST, write_dataset
-from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .face_pack import train_detector, train_recognizer, write_face_pack
 from .face_report import face_report
 from .portraits import draw_portraits
-from .shipped import CHECKPOINT_NAME
-from .text import MINIATURE
+from .random_weights import build_vae, random_tensors
 from .vae_training import draw_clips, psnr, train_vae
-from .weights import build_vae, random_tensors
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..files import written_aside
+from ..mini.character import draw_numbers, identity
+from ..mini.drawing import FPS, draw_clip, draw_photo
+from ..mini.scene import CLIP_FREEDOM, draw_scene
 from ..uint8 import to_levels
 from ..video import write_clip
-from .character import draw_numbers, identity
-from .drawing import FPS, draw_clip, draw_photo
 from .duo import draw_duo
-from .scene import CLIP_FREEDOM, draw_scene
 
 MANIFEST = "manifest.jsonl"
 _SIDES = ("left", "right")

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from ..faces.align import warp_face
 from ..files import written_aside
+from ..mini.drawing import SIDE_PX
 from .descent import descend
-from .drawing import SIDE_PX
 from .face_networks import (
     NUM_ANCHORS,
     STRIDES,

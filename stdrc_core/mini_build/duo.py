@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .character import Identity, draw_numbers, identity
-from .drawing import draw_photo, draw_together
-from .scene import CLIP_FREEDOM, Scene, draw_scene
+from ..mini.character import Identity, draw_numbers, identity
+from ..mini.drawing import draw_photo, draw_together
+from ..mini.scene import CLIP_FREEDOM, Scene, draw_scene
 
 # Where the first person stands and the second; small enough that both fit.
 _PLACES, _SHOT = ("left", "right"), "far"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .character import draw_numbers, identity
-from .drawing import SIDE_PX, draw_clip, draw_empty
-from .scene import draw_scene
+from ..mini.character import draw_numbers, identity
+from ..mini.drawing import SIDE_PX, draw_clip, draw_empty
+from ..mini.scene import draw_scene
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
