@@ -7,7 +7,7 @@ launch -m stdrc_core.evaluate ...`. Nothing is downloaded.
     python -m stdrc_core.evaluate --compare A B --out DIR
         puts two finished evaluations side by side, clip by clip
     python -m stdrc_core.evaluate --ablation --build BUILD --out DIR
-        scores the paper's ablation on the miniature (python -m stdrc_core.mini ablation)
+        scores the paper's ablation on the miniature (python -m stdrc_core.experiments ablation)
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs what is asked for; of a failure one sentence on stderr and exit status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if "--ablation" in argv:
-        from ..mini.__main__ import main as mini
+        from ..experiments.__main__ import main as experiments
 
         argv.remove("--ablation")
-        mini(["ablation", *argv])
+        experiments(["ablation", *argv])
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser()

@@ -32,7 +32,7 @@ class GuidancePreset:
 
 
 EXACT = GuidancePreset()
-# `python -m stdrc_core.mini guidance` measures what each of these costs.
+# `python -m stdrc_core.experiments guidance` measures what each of these costs.
 PRESETS: Mapping[str, GuidancePreset] = MappingProxyType(
     {"exact": EXACT, "fast": GuidancePreset(reference_every=3, guided_share=0.5)}
 )

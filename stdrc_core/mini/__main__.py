@@ -10,10 +10,6 @@ from ..commands import run_command
 # Command -> (its module, what it does).
 COMMANDS = {
     "draw": (".photo", "draws the photo of a person whom the miniature has never seen"),
-    "guidance": (".guidance_costs", "measures what guidance over time saves and costs"),
-    "ablation": (".ablation", "trains, samples and scores the paper's ablation in small"),
-    "two-people": (".two_people", "trains and measures two people in one clip, each recognised"),
-    "staged": (".staged", "compares staged clips with direct ones, and the best of N of both"),
 }
 
 

@@ -34,9 +34,9 @@ from core.faces.packs import (  # noqa: E402
 )
 from insightface.app import FaceAnalysis  # noqa: E402
 
+from stdrc_core.experiments.scores import draw_cases  # noqa: E402
 from stdrc_core.faces.finder import EmbeddedFace  # noqa: E402
 from stdrc_core.faces.onnx_finder import open_onnx_pack  # noqa: E402
-from stdrc_core.mini.scores import draw_cases  # noqa: E402
 from stdrc_core.mini.shipped import FACES  # noqa: E402
 
 AIM = 1.5

@@ -11,14 +11,14 @@ import torch
 from core.test_generate import words
 from PIL import Image
 
+from stdrc_core.experiments.models import open_pipeline
+from stdrc_core.experiments.scores import draw_cases
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.similarity import best_cosines
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
 from stdrc_core.generate.pipeline import Shot
-from stdrc_core.mini.models import open_pipeline
-from stdrc_core.mini.scores import draw_cases
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

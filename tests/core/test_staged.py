@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from stdrc_core.experiments.scores import draw_cases
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings, largest_faces
@@ -28,7 +29,6 @@ from stdrc_core.generate.staging import StagePrompts, make_first_frame, split_jo
 from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_clip, draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, MOTIONS, Scene, split_caption
-from stdrc_core.mini.scores import draw_cases
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
 
 pytestmark = [

@@ -262,5 +262,5 @@ def test_the_ablation_is_the_miniatures(tmp_path: Path, capsys: pytest.CaptureFi
         main(["--ablation", "--out", str(tmp_path)])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert "python -m stdrc_core.mini ablation" in said
+    assert "python -m stdrc_core.experiments ablation" in said
     assert "--build" in said

@@ -11,9 +11,9 @@ from comfyui import Worker
 from host.sentences import assert_one_clear_sentence
 from torch import Tensor
 
+from stdrc_core.experiments.scores import Case, draw_cases
 from stdrc_core.faces.onnx_finder import open_onnx_pack
 from stdrc_core.faces.similarity import face_sim, largest_embeddings
-from stdrc_core.mini.scores import Case, draw_cases
 from stdrc_core.mini.shipped import FACES
 
 pytestmark = [

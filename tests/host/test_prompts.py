@@ -13,7 +13,7 @@ from core.prompts.rules import spatial_faults, temporal_faults
 from host.sentences import assert_one_clear_sentence
 from torch import Tensor
 
-from stdrc_core.mini.scores import draw_cases
+from stdrc_core.experiments.scores import draw_cases
 
 pytestmark = pytest.mark.host
 

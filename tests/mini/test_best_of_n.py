@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini staged`: what moves, which candidate is kept, and the table."""
+"""`python -m stdrc_core.experiments staged`: what moves, which candidate is kept, and the table."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from stdrc_core.experiments.best_of_n import NUM_CANDIDATES, Judges, StagedScore, row_name, run
+from stdrc_core.experiments.models import SHOT
+from stdrc_core.experiments.reader import CaptionReader
+from stdrc_core.experiments.scores import Case, draw_cases
+from stdrc_core.experiments.staged import COLUMNS, summarize
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.motion import face_motion
 from stdrc_core.faces.similarity import largest_faces
-from stdrc_core.mini.__main__ import main
-from stdrc_core.mini.best_of_n import NUM_CANDIDATES, Judges, StagedScore, row_name, run
-from stdrc_core.mini.models import SHOT
-from stdrc_core.mini.reader import CaptionReader
-from stdrc_core.mini.scores import Case, draw_cases
+from stdrc_core.experiments.__main__ import main
 from stdrc_core.mini.shipped import FACES
-from stdrc_core.mini.staged import COLUMNS, summarize
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini guidance`: pairs, ratios, and a small run."""
+"""`python -m stdrc_core.experiments guidance`: pairs, ratios, and a small run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from stdrc_core.experiments.guidance_costs import Times, compare
+from stdrc_core.experiments.reader import CaptionReader
+from stdrc_core.experiments.scores import Score
 from stdrc_core.method.guidance_plan import PRESETS
-from stdrc_core.mini.__main__ import main
-from stdrc_core.mini.guidance_costs import Times, compare
-from stdrc_core.mini.reader import CaptionReader
-from stdrc_core.mini.scores import Score
+from stdrc_core.experiments.__main__ import main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

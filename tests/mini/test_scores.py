@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from stdrc_core.experiments.reader import CaptionReader, train_reader
+from stdrc_core.experiments.scores import COLUMNS, Case, Score, draw_cases, score_clips
+from stdrc_core.experiments.tables import summary, table
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.mini.character import is_unseen
 from stdrc_core.mini.drawing import draw_clip
 from stdrc_core.mini.photo import unseen_photo
-from stdrc_core.mini.reader import CaptionReader, train_reader
 from stdrc_core.mini.scene import ATTRIBUTES
-from stdrc_core.mini.scores import COLUMNS, Case, Score, draw_cases, score_clips
 from stdrc_core.mini.shipped import FACES
-from stdrc_core.mini.tables import summary, table
 
 
 @pytest.fixture(scope="module")

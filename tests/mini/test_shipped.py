@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from stdrc_core.experiments.models import SHOT, open_pipeline
+from stdrc_core.experiments.reader import train_reader
+from stdrc_core.experiments.scores import draw_cases, sample_cases, score_clips
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.generate.__main__ import main
 from stdrc_core.method.layout import Placement
-from stdrc_core.mini.models import SHOT, open_pipeline
-from stdrc_core.mini.reader import train_reader
-from stdrc_core.mini.scores import draw_cases, sample_cases, score_clips
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
 
 PROMPT = "a person with red stripes, blue checked wall, bright light, near middle, turns left"

@@ -1,4 +1,4 @@
-"""Two people in one clip: the world, its files, and `python -m stdrc_core.mini two-people`."""
+"""Two people in one clip: the world, its files, and `python -m stdrc_core.experiments two-people`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stdrc_core.faces.finder import open_face_pack
-from stdrc_core.mini.__main__ import main
-from stdrc_core.mini.character import is_unseen
-from stdrc_core.mini.drawing import SIDE_PX, draw_clip, draw_together
-from stdrc_core.mini.prompt import NUM_TOKENS
-from stdrc_core.mini.scene import ATTRIBUTES
-from stdrc_core.mini.shipped import CHECKPOINT, FACES
-from stdrc_core.mini.two_people import (
+from stdrc_core.experiments.two_people import (
     BOTH,
     CHECKPOINT_NAME,
     COLUMNS,
@@ -31,6 +24,13 @@ from stdrc_core.mini.two_people import (
     each_side,
     score_clips,
 )
+from stdrc_core.faces.finder import open_face_pack
+from stdrc_core.experiments.__main__ import main
+from stdrc_core.mini.character import is_unseen
+from stdrc_core.mini.drawing import SIDE_PX, draw_clip, draw_together
+from stdrc_core.mini.prompt import NUM_TOKENS
+from stdrc_core.mini.scene import ATTRIBUTES
+from stdrc_core.mini.shipped import CHECKPOINT, FACES
 from stdrc_core.mini_build.build import prepare_clips
 from stdrc_core.mini_build.dataset import write_dataset
 from stdrc_core.mini_build.duo import Duo, draw_duos

@@ -23,6 +23,7 @@ from insightface.app.common import Face
 from onnxruntime import SessionOptions
 from torch import Tensor
 
+from stdrc_core.experiments.scores import Case, draw_cases
 from stdrc_core.faces.likeness import measure_likeness
 from stdrc_core.faces.onnx_finder import OnnxFinder, open_onnx_pack
 from stdrc_core.faces.similarity import (
@@ -31,7 +32,6 @@ from stdrc_core.faces.similarity import (
     largest_faces,
     scored_indices,
 )
-from stdrc_core.mini.scores import Case, draw_cases
 from stdrc_core.mini.shipped import FACES
 
 SAME = 1e-6

@@ -10,10 +10,10 @@ from core.faces.packs import GenderByRed, export, export_genderage
 from insightface.app import FaceAnalysis
 from torch import nn
 
+from stdrc_core.experiments.scores import draw_cases
 from stdrc_core.faces.finder import largest
 from stdrc_core.faces.gender import open_gender_reader
 from stdrc_core.faces.onnx_finder import open_onnx_pack
-from stdrc_core.mini.scores import draw_cases
 from stdrc_core.mini.shipped import FACES
 
 # InsightFace calls scikit-image by an older name.

@@ -20,12 +20,12 @@ from onnxruntime import SessionOptions
 from skimage.data import astronaut
 from torch import Tensor
 
+from stdrc_core.experiments.scores import draw_cases
 from stdrc_core.faces.detector import FaceDetector
 from stdrc_core.faces.embedder import FaceEmbedder
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.onnx_finder import OnnxFinder, open_onnx_pack
 from stdrc_core.faces.provider import CPU_PROVIDER, Provider
-from stdrc_core.mini.scores import draw_cases
 from stdrc_core.mini.shipped import FACES
 
 SAME = 1e-6

@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini ablation`: the paper's ablation (SPEC section 6) on the miniature.
+"""`python -m stdrc_core.experiments ablation`: the paper's ablation (SPEC section 6) on the miniature.
 
 Trains what is not trained yet, each row by its recipe and for as many steps, from the base of a
 build; samples the same prompts, photos and seeds of persons that none has seen, also with the
@@ -28,6 +28,7 @@ from ..faces.caching_finder import RememberingFinder
 from ..faces.finder import FaceFinder, open_face_pack
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline
+from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.build import BASE, add_speed_arguments, train_recipe
 from .models import (
     REFERENCE_SCALE,
@@ -40,7 +41,6 @@ from .models import (
 from .reader import CaptionReader
 from .scores import COLUMNS, Case, draw_cases, sample_cases, score_clips
 from .sheets import compare_rows
-from .shipped import CHECKPOINT_NAME
 from .tables import DECODED_CLIPS, TRUE_CLIPS, summary, table
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini guidance`: the time that guidance saves, and the likeness it costs.
+"""`python -m stdrc_core.experiments guidance`: the time that guidance saves, and the likeness it costs.
 
 Samples the same unseen persons with each setting and exactly, and writes
 
@@ -32,9 +32,9 @@ from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.guidance_curve import GuidanceCurve
 from ..method.guidance_plan import EXACT, PRESETS
+from ..mini.shipped import CHECKPOINT, FACES
 from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
 from .scores import BATCH_SIZE, COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
-from .shipped import CHECKPOINT, FACES
 from .tables import by_person, cell, mean_and_error
 
 log = logging.getLogger(__name__)

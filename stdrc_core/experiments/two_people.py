@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini two-people`: two people in one clip, each recognised by its own photo.
+"""`python -m stdrc_core.experiments two-people`: two people in one clip, each recognised by its own photo.
 
 The shipped miniature was trained with one person. This trains it on with drawn clips of two, whose
 photos stand in two slots, and samples persons that none has seen. Each stage is skipped where its
@@ -37,6 +37,7 @@ from ..faces.similarity import (
 )
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline, Shot
+from ..mini.shipped import CHECKPOINT, FACES
 from ..mini_build.build import add_speed_arguments, prepare_clips, train_recipe
 from ..mini_build.dataset import write_dataset
 from ..mini_build.duo import Duo, draw_duos
@@ -44,7 +45,6 @@ from ..uint8 import to_levels
 from .models import SHOT, open_pipeline, round_trip
 from .scores import sample_clips
 from .sheets import compare_rows
-from .shipped import CHECKPOINT, FACES
 from .tables import DECODED_CLIPS, TRUE_CLIPS, by_person, mean_and_error, summary, table
 
 log = logging.getLogger(__name__)

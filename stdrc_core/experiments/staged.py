@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.mini staged`: staged clips against direct ones, and best-of-N of both.
+"""`python -m stdrc_core.experiments staged`: staged clips against direct ones, and best-of-N of both.
 
 Of persons that nobody has seen: clips made at once from photo and prompt, of which the one most
 like the photo is kept; and clips made in two stages as `python -m stdrc_core.generate --staged`
@@ -38,6 +38,9 @@ from ..faces.similarity import spread
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.reference import fit_reference
+from ..mini.drawing import NUM_FRAMES, SIDE_PX
+from ..mini.shipped import CHECKPOINT, FACES
+from ..mini.text import MiniatureText
 from ..uint8 import to_levels
 from ..video import contact_sheet
 from .best_of_n import (
@@ -51,12 +54,9 @@ from .best_of_n import (
     row_name,
     run,
 )
-from .drawing import NUM_FRAMES, SIDE_PX
 from .models import SHOT, open_pipeline, open_reader
 from .scores import Case, draw_cases
-from .shipped import CHECKPOINT, FACES
 from .tables import DECODED_CLIPS, by_person, mean_and_error, summary, table
-from .text import MiniatureText
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from ..faces.constancy import constancy
 from ..faces.finder import FaceFinder
 from ..faces.similarity import clip_score, cosines, largest_embeddings, largest_faces, spread
 from ..generate.pipeline import Pipeline, Shot
+from ..mini.character import Identity, draw_numbers, identity
+from ..mini.drawing import draw_clip, draw_photo
+from ..mini.scene import ATTRIBUTES, CLIP_FREEDOM, Scene, draw_scene
+from ..mini.text import MiniatureText
 from ..uint8 import to_levels
-from .character import Identity, draw_numbers, identity
-from .drawing import draw_clip, draw_photo
 from .reader import CaptionReader
-from .scene import ATTRIBUTES, CLIP_FREEDOM, Scene, draw_scene
-from .text import MiniatureText
 
 # Frames that are searched for faces: FaceSim's 16 of 17 would be hardly better and twice as slow.
 _NUM_FRAMES = 8

@@ -17,13 +17,13 @@ from ..faces.motion import face_motion
 from ..faces.similarity import clip_score, frame_cosines, largest_embeddings, largest_faces
 from ..generate.pipeline import Pipeline, Shot
 from ..generate.staging import best_candidate, candidate_seeds, sample_first_frames
+from ..mini.scene import split_caption
+from ..mini.text import MiniatureText
 from ..uint8 import to_levels
 from .models import round_trip
 from .reader import CaptionReader
-from .scene import split_caption
 from .scores import Case, score_clips
 from .tables import DECODED_CLIPS, TRUE_CLIPS
-from .text import MiniatureText
 
 NUM_CANDIDATES = (1, 2, 4, 8)
 DIRECT, STAGED = "direct", "staged"

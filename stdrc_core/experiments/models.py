@@ -14,11 +14,11 @@ from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.trained_for import from_settings
 from ..ltx.vae import load_vae
+from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
+from ..mini.text import MiniatureText
 from ..mini_build.vae_training import signed
 from ..uint8 import to_levels
-from .drawing import FPS, NUM_FRAMES, SIDE_PX
 from .reader import CaptionReader, train_reader
-from .text import MiniatureText
 
 TEXT_SCALE, REFERENCE_SCALE = 2.0, 4.0
 SHOT = Shot(

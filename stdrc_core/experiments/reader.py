@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from ..mini.character import draw_numbers, identity
+from ..mini.drawing import draw_clip
+from ..mini.scene import ATTRIBUTES, draw_scene
 from ..mini_build.descent import descend
-from .character import draw_numbers, identity
-from .drawing import draw_clip
-from .scene import ATTRIBUTES, draw_scene
 
 # Enough of them to tell a nod (there and back) from standing still.
 _NUM_FRAMES = 5

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..faces.similarity import spread
 from ..method.reference import fit_reference
+from ..mini.drawing import SIDE_PX
 from ..uint8 import to_levels
 from ..video import contact_sheet
-from .drawing import SIDE_PX
 
 
 def compare_rows(

@@ -1,0 +1,1 @@
+"""The experiments on the miniature: every table and picture that the docs show."""
