@@ -14,10 +14,10 @@ from ..stdrc_core.method.guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
 from ..stdrc_core.method.guidance_plan import EXACT, PRESETS, GuidancePlan, check_window
 from ..stdrc_core.method.multi_reference import PlacedReference, with_common_scale
-from .checks import check_reference
-from .host import is_patched
+from .host.checks import check_reference
+from .host.three_streams import ThreeStreamGuider
+from .host.wrapper import is_patched
 from .references import placed_references
-from .three_streams import ThreeStreamGuider
 
 # What Guidance Curve gives: a GuidanceCurve.
 Curve = io.Custom("STDRC_GUIDANCE_CURVE")

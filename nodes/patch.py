@@ -8,10 +8,10 @@ from ..stdrc_core.ltx.adapters import KNOWN, known_by_name
 from ..stdrc_core.method.layout import Placement
 from ..stdrc_core.method.reference import ReferenceTimestep
 from ..stdrc_core.method.source_phase import SourcePhase
-from .host import patch_model
+from .host.weights import LayoutChoice
+from .host.workflow import lora_files_before
+from .host.wrapper import patch_model
 from .shown import show_on_node
-from .weights import LayoutChoice
-from .workflow import lora_files_before
 
 AUTO = "auto"
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..stdrc_core.method.grid import LTX_LATENT_CHANNELS
 from ..stdrc_core.method.reference import Fit, fit_reference
-from .checks import check_finite
+from .host.checks import check_finite
 from .references import OWN_SIZE
 
 NATIVE = "native"

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stdrc_core.experiments.__main__ import main
 from stdrc_core.experiments.best_of_n import NUM_CANDIDATES, Judges, StagedScore, row_name, run
 from stdrc_core.experiments.models import SHOT
 from stdrc_core.experiments.reader import CaptionReader
@@ -20,7 +21,6 @@ from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.motion import face_motion
 from stdrc_core.faces.similarity import largest_faces
-from stdrc_core.experiments.__main__ import main
 from stdrc_core.mini.shipped import FACES
 
 pytestmark = [

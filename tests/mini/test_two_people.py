@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from stdrc_core.experiments.__main__ import main
 from stdrc_core.experiments.two_people import (
     BOTH,
     CHECKPOINT_NAME,
@@ -25,7 +26,6 @@ from stdrc_core.experiments.two_people import (
     score_clips,
 )
 from stdrc_core.faces.finder import open_face_pack
-from stdrc_core.experiments.__main__ import main
 from stdrc_core.mini.character import is_unseen
 from stdrc_core.mini.drawing import SIDE_PX, draw_clip, draw_together
 from stdrc_core.mini.prompt import NUM_TOKENS

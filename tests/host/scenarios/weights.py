@@ -59,7 +59,7 @@ class _Log(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.said: list[list[str]] = []
-        self._logger = logging.getLogger(world.pack("nodes.host").__name__)
+        self._logger = logging.getLogger(world.pack("nodes.host.wrapper.wrapper").__name__)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append([record.levelname, record.getMessage()])
@@ -95,10 +95,10 @@ def widgets() -> list[list[Any]]:
 
 
 def lora_files(graph: dict[str, Any], node_id: str) -> list[str]:
-    return list(world.pack("nodes.workflow").lora_files_before(graph, node_id))
+    return list(world.pack("nodes.host.workflow").lora_files_before(graph, node_id))
 
 
 def decide(chain: list[list[Any]], lora_files: list[str]) -> str:
     """What `auto` says of a model, and of these names of LoRA files in the workflow."""
-    choice = world.pack("nodes.weights").LayoutChoice(lora_files=tuple(lora_files))
+    choice = world.pack("nodes.host.weights").LayoutChoice(lora_files=tuple(lora_files))
     return choice.decide(_chained(chain)).sentence

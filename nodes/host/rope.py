@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ..stdrc_core.method.source_phase import turn
+from ...stdrc_core.method.source_phase import turn
 
 # The video's own table among a block's arguments, in LTX-2 and in LTX-Video.
 _TABLE_ARGUMENTS = ("v_pe", "pe")

@@ -30,10 +30,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
-from ..stdrc_core.method.grid import LatentGrid, ScaleFactors
-from ..stdrc_core.method.layout import reference_pixel_bounds
-from ..stdrc_core.method.multi_reference import PlacedReference, in_order
-from ..stdrc_core.method.reference import (
+from ...stdrc_core.method.grid import LatentGrid, ScaleFactors
+from ...stdrc_core.method.layout import reference_pixel_bounds
+from ...stdrc_core.method.multi_reference import PlacedReference, in_order
+from ...stdrc_core.method.reference import (
     ReferenceTimestep,
     append_reference,
     as_frames,

@@ -11,15 +11,15 @@ import node_helpers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..stdrc_core.method.guidance import GuidanceScales, Stream, guide, rescale
-from ..stdrc_core.method.guidance_plan import GuidancePlan, KeptDirection, StreamsAt
-from ..stdrc_core.method.multi_reference import (
+from ...stdrc_core.method.guidance import GuidanceScales, Stream, guide, rescale
+from ...stdrc_core.method.guidance_plan import GuidancePlan, KeptDirection, StreamsAt
+from ...stdrc_core.method.multi_reference import (
     PlacedReference,
     in_order,
     layered_prediction,
     layers,
 )
-from .host import PLACED_REFERENCES, REFERENCE_LATENTS
+from .wrapper import PLACED_REFERENCES, REFERENCE_LATENTS
 
 # The streams' names among the host's conditionings; some hooks look for the first two.
 _CONDS = {Stream.TEXT: "positive", Stream.EMPTY: "negative", Stream.REFERENCE: "reference"}

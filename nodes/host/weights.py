@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from comfy.model_patcher import ModelPatcher
 
-from ..stdrc_core.ltx.adapters import Adapter, known_by_file
-from ..stdrc_core.ltx.adapters import from_metadata as from_others_metadata
-from ..stdrc_core.ltx.trained_for import TrainedFor, from_metadata, from_settings
-from ..stdrc_core.method.layout import Placement
-from ..stdrc_core.method.reference import ReferenceTimestep
-from ..stdrc_core.method.source_phase import DEFAULT_PHASE, SourcePhase
+from ...stdrc_core.ltx.adapters import Adapter, known_by_file
+from ...stdrc_core.ltx.adapters import from_metadata as from_others_metadata
+from ...stdrc_core.ltx.trained_for import TrainedFor, from_metadata, from_settings
+from ...stdrc_core.method.layout import Placement
+from ...stdrc_core.method.reference import ReferenceTimestep
+from ...stdrc_core.method.source_phase import DEFAULT_PHASE, SourcePhase
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The only rooms that know ComfyUI's tensors and hooks."""
