@@ -6,17 +6,17 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 from ..stdrc_core.mini.shipped import CHECKPOINT
-from .best import STDRCKeepBestIdentity
-from .faces import offer_pack_folder
-from .guider import STDRCGuidanceCurve, STDRCThreeStreamGuider, STDRCThreeStreamSampler
-from .identity import STDRCArcFaceSimilarity
-from .inspection import STDRCInspect
-from .mini import STDRCMiniCharacter, STDRCMiniPrompt
-from .patch import STDRCApplyTASSRoPE
-from .photo import STDRCPrepareReferencePhoto
-from .prompts import STDRCDecouplePrompt, STDRCParsePrompts
-from .reference import STDRCEncodeReference
-from .references import STDRCReferenceList
+from .apply_tass_rope import STDRCApplyTASSRoPE
+from .arcface_similarity import STDRCArcFaceSimilarity
+from .decouple_prompt import STDRCDecouplePrompt, STDRCParsePrompts
+from .encode_reference import STDRCEncodeReference
+from .face_packs import offer_pack_folder
+from .inspect_references import STDRCInspect
+from .keep_best_identity import STDRCKeepBestIdentity
+from .mini_prompt import STDRCMiniCharacter, STDRCMiniPrompt
+from .prepare_reference_photo import STDRCPrepareReferencePhoto
+from .reference_list import STDRCReferenceList
+from .three_stream_guider import STDRCGuidanceCurve, STDRCThreeStreamGuider, STDRCThreeStreamSampler
 
 NODES: list[type[io.ComfyNode]] = [
     STDRCEncodeReference,

@@ -58,14 +58,14 @@ def with_pack(folder: str, extra: bool) -> list[str]:
     """The packs on offer when `folder` is an InsightFace root of the user's."""
     if extra:
         folder_paths.add_model_folder_path("insightface", folder)
-    found = world.pack("nodes.faces").pack_folders()
+    found = world.pack("nodes.face_packs").pack_folders()
     return [f"{name} {path}" for name, path in found.items()]
 
 
 def unloading(images: Tensor, reference: Tensor) -> dict[str, Any]:
     """Whether two nodes share their sessions, and what is left after ComfyUI unloads."""
     opened: list[Any] = []
-    faces = world.pack("nodes.faces")
+    faces = world.pack("nodes.face_packs")
     finders = []
     for run in (
         lambda: similarity(images=images, reference=reference),
@@ -100,8 +100,8 @@ def _packs(faces: Any) -> list[Any]:
 def looks(images: Tensor, reference: Tensor) -> list[int]:
     """How many frames each run really searches: a first, the same again, one with a new frame."""
     comfy.model_management.unload_all_models()
-    pack = world.pack("nodes.faces").open_pack(
-        MINIATURE, world.pack("nodes.faces").Provider.AUTO, download=False
+    pack = world.pack("nodes.face_packs").open_pack(
+        MINIATURE, world.pack("nodes.face_packs").Provider.AUTO, download=False
     )
     inner = pack.finder._finder
     counts: list[int] = []

@@ -22,7 +22,7 @@ FRAME_RATE = 24.0
 def pack(name: str) -> ModuleType:
     """A module of the pack, under the name that the host gave it."""
     node = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"]
-    root = node.__module__.removesuffix(".nodes.patch")
+    root = node.__module__.removesuffix(".nodes.apply_tass_rope")
     return sys.modules[f"{root}.{name}"]
 
 

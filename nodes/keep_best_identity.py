@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..stdrc_core.faces.likeness import ranking
-from .shown import show_on_node
+from .node_message import show_on_node
 
 
 class STDRCKeepBestIdentity(io.ComfyNode):

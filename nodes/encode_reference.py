@@ -9,7 +9,7 @@ from torch import Tensor
 from ..stdrc_core.method.grid import LTX_LATENT_CHANNELS
 from ..stdrc_core.method.reference import Fit, fit_reference
 from .host.checks import check_finite
-from .references import OWN_SIZE
+from .reference_list import OWN_SIZE
 
 NATIVE = "native"
 

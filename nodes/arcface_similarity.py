@@ -17,8 +17,8 @@ from ..stdrc_core.faces.likeness import Likeness, measure_likeness
 from ..stdrc_core.faces.plot import plot_likeness
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.faces.similarity import NUM_SCORED_FRAMES, largest_faces, scored_indices
-from .faces import InsightFacePack, no_face, open_pack, pack_inputs
-from .shown import show_on_node
+from .face_packs import InsightFacePack, no_face, open_pack, pack_inputs
+from .node_message import show_on_node
 
 
 class STDRCArcFaceSimilarity(io.ComfyNode):

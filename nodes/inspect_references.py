@@ -23,12 +23,12 @@ from ..stdrc_core.method.guidance_schedule import (
     without_effect,
 )
 from ..stdrc_core.method.multi_reference import PlacedReference, layers
-from .guider import guidance_of, over_time_inputs, scale_inputs, window_inputs
 from .host.checks import check_finite, check_references, check_video, check_whole_frame
 from .host.version import check_version
 from .host.weights import ReferenceLayout, lora_metadata
 from .host.wrapper import check_rope, is_patched, layout_choice, reference_bounds, video_grid
-from .references import placed_references
+from .reference_list import placed_references
+from .three_stream_guider import guidance_of, over_time_inputs, scale_inputs, window_inputs
 
 # What ComfyUI takes where a conditioning says nothing (LTXVConditioning).
 _FRAME_RATE = 25.0

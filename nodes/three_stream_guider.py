@@ -17,7 +17,7 @@ from ..stdrc_core.method.multi_reference import PlacedReference, with_common_sca
 from .host.checks import check_reference
 from .host.three_streams import ThreeStreamGuider
 from .host.wrapper import is_patched
-from .references import placed_references
+from .reference_list import placed_references
 
 # What Guidance Curve gives: a GuidanceCurve.
 Curve = io.Custom("STDRC_GUIDANCE_CURVE")

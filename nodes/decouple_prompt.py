@@ -17,8 +17,8 @@ from ..stdrc_core.prompts.decouple import (
     make_request,
 )
 from ..stdrc_core.prompts.gender import Gender
-from .faces import no_face, open_pack, pack_inputs
-from .shown import show_on_node
+from .face_packs import no_face, open_pack, pack_inputs
+from .node_message import show_on_node
 
 _AUTO = "auto"
 _PromptRequest = io.Custom("STDRC_PROMPT_REQUEST")

@@ -8,8 +8,8 @@ from ..stdrc_core.faces.frames import check_photo, rgb_levels
 from ..stdrc_core.faces.photo import Choice, advise, choose_face, crop_box, face_mask
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.faces.similarity import find_padding
-from .faces import no_face, open_pack, pack_inputs
-from .shown import show_on_node
+from .face_packs import no_face, open_pack, pack_inputs
+from .node_message import show_on_node
 
 
 class STDRCPrepareReferencePhoto(io.ComfyNode):

@@ -11,7 +11,7 @@ from ..stdrc_core.method.source_phase import SourcePhase
 from .host.weights import LayoutChoice
 from .host.workflow import lora_files_before
 from .host.wrapper import patch_model
-from .shown import show_on_node
+from .node_message import show_on_node
 
 AUTO = "auto"
 
