@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..commands import exit_on_failure
-from .columns import COLUMNS
+from .metric_registry import COLUMNS
 from .options import Options
 
 PROGRAM = "python -m stdrc_core.evaluate"

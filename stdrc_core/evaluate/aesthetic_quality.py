@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .clip_networks import embed_images, open_clip
-from .columns import AESTHETIC, CLIP_L14
 from .frame_batches import FrameBatches
 from .metric import Clip, Score
+from .metric_registry import AESTHETIC, CLIP_L14
 from .resources import Resources, load_state, load_weights
 
 _BEST = 10.0

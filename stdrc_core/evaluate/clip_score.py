@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from .clip_networks import embed_images, embed_words, open_clip, opened
-from .columns import CLIP_B32
 from .frame_batches import FrameBatches
 from .metric import Clip, Score
+from .metric_registry import CLIP_B32
 from .resources import Resources
 
 _SCALE = 100.0

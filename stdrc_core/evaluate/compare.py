@@ -14,8 +14,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from ..files import write_json, written_aside
-from .columns import COLUMNS
 from .compare_page import render_comparison
+from .metric_registry import COLUMNS
 from .paired import Difference, paired_difference
 from .results import Result
 from .summary import Summary, read_summary

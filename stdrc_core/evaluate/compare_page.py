@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .columns import COLUMNS
+from .metric_registry import COLUMNS
 from .page_parts import (
     Cell,
     Curve,

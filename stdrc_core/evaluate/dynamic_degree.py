@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .columns import RAFT
 from .frame_batches import FrameBatches
 from .metric import Clip, Score
+from .metric_registry import RAFT
 from .resources import Resources, load_state, load_weights
 
 _SAMPLED_FPS = 8

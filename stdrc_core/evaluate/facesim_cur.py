@@ -13,11 +13,11 @@ from torch import Tensor
 from ..faces.detector import Face
 from ..faces.embedder import norm_crop
 from ..faces.similarity import clip_score
-from .columns import CURRICULAR_FACE
 from .curricular_face import IR101
 from .face_scans import FaceScan
 from .frame_batches import FrameBatches
 from .metric import Clip, Score
+from .metric_registry import CURRICULAR_FACE
 from .resources import Resources, load_state, load_weights
 
 _CROP_PX = 224

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .columns import MUSIQ
 from .frame_batches import FrameBatches
 from .metric import Clip, Score
+from .metric_registry import MUSIQ
 from .resources import Resources, load_state, load_weights
 
 _BEST = 100.0

@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .columns import AMT
 from .metric import Clip, Score
+from .metric_registry import AMT
 from .resources import Resources, load_state
 
 WORKER = Path(__file__).with_name("vbench_worker.py")

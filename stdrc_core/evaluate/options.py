@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..faces.similarity import NUM_SCORED_FRAMES
-from .columns import COLUMNS
+from .metric_registry import COLUMNS
 
 
 class Options(BaseModel):

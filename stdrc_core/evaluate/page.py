@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from .columns import COLUMNS
+from .metric_registry import COLUMNS
 from .page_parts import (
     Cell,
     Curve,

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from ..files import write_json, written_aside
-from .columns import COLUMNS
+from .metric_registry import COLUMNS
 from .page import render_page
 from .paper import ABLATION, SYSTEMS
 from .results import Store

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ..faces.pack import FaceTask, read_pack
 from ..faces.provider import Provider
-from .columns import COLUMNS, Weights
 from .face_scans import FaceScans
 from .metric import Metric
+from .metric_registry import COLUMNS, Weights
 from .options import Options
 
 # What of a transformers folder decides its values, by what it may be called.

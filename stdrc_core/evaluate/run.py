@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from .columns import COLUMNS
 from .metric import Metric
+from .metric_registry import COLUMNS
 from .options import Options
 from .pairs import Pair, read_pairs
 from .processes import open_processes

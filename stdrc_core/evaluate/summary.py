@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .columns import COLUMNS
+from .metric_registry import COLUMNS
 from .pairs import Pair
 from .results import Result, Store, read_settings
 from .verification import PersonFaces, Verification, verify

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .columns import COLUMNS
+from .metric_registry import COLUMNS
 from .summary import Summary
 
 OURS = "this evaluation"

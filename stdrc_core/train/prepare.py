@@ -34,9 +34,9 @@ from .cache import (
     read_lines,
     read_samples,
 )
-from .entries import Entry
+from .dataset_entry import Entry
+from .face_track import Track, follow
 from .references import Reference, find_references, given_reference
-from .tracks import Track, follow
 
 log = logging.getLogger(__name__)
 

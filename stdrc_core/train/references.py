@@ -18,7 +18,7 @@ from torch import Tensor
 from ..faces.finder import FaceFinder, largest
 from ..method.reference import fitted_box, load_photo
 from ..video import probe, read_frames
-from .entries import Entry
+from .dataset_entry import Entry
 
 # How many other clips of a person, and how many frames of each clip, are looked at.
 MAX_OTHER_CLIPS = 3

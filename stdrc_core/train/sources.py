@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .entries import VIDEO_SUFFIXES, Entry, find_videos
+from .dataset_entry import VIDEO_SUFFIXES, Entry, find_videos
 from .vip import read_vip
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .entries import Entry, KnownFace, find_videos
+from .dataset_entry import Entry, KnownFace, find_videos
 
 
 def read_vip(path: Path, clips: Path, window_s: float) -> list[Entry]:

@@ -15,8 +15,8 @@ from transformers import (
     CLIPVisionConfig,
 )
 
-from stdrc_core.evaluate.columns import AESTHETIC, CLIP_B32, CLIP_L14, CURRICULAR_FACE
 from stdrc_core.evaluate.curricular_face import IR101
+from stdrc_core.evaluate.metric_registry import AESTHETIC, CLIP_B32, CLIP_L14, CURRICULAR_FACE
 
 _WIDTH = 32
 _PROJECTION = 24

@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from stdrc_core.evaluate.aesthetic_quality import prepared
-from stdrc_core.evaluate.columns import AESTHETIC, CLIP_B32, CLIP_L14
+from stdrc_core.evaluate.metric_registry import AESTHETIC, CLIP_B32, CLIP_L14
 from stdrc_core.video import write_clip
 
 from .conftest import Evaluate, World

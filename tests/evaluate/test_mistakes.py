@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stdrc_core.evaluate.__main__ import main
-from stdrc_core.evaluate.columns import COLUMNS
+from stdrc_core.evaluate.metric_registry import COLUMNS
 
 from .conftest import World
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stdrc_core.evaluate.columns import MUSIQ, RAFT
 from stdrc_core.evaluate.dynamic_degree import DynamicDegree, flow_length, moves
 from stdrc_core.evaluate.imaging_quality import prepared
 from stdrc_core.evaluate.metric import Clip
+from stdrc_core.evaluate.metric_registry import MUSIQ, RAFT
 from stdrc_core.evaluate.options import Options
 from stdrc_core.evaluate.resources import Resources
 from stdrc_core.video import write_clip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stdrc_core.evaluate.__main__ import make_parser, read_options
-from stdrc_core.evaluate.columns import COLUMNS
+from stdrc_core.evaluate.metric_registry import COLUMNS
 
 PROJECT = Path(__file__).parents[2]
 SECTION = (PROJECT / "README.md").read_text().split("## Measure\n")[1].split("\n## ")[0]

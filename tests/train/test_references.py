@@ -18,10 +18,10 @@ from train.drawn import encode
 
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
+from stdrc_core.train.face_track import follow
 from stdrc_core.train.prepare import by_identity
 from stdrc_core.train.references import Reference, crop_face, find_references
 from stdrc_core.train.sources import Entry, read_sources
-from stdrc_core.train.tracks import follow
 
 NUM_FRAMES, FPS = 9, 24
 WINDOW_S = NUM_FRAMES / FPS
