@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.experiments ablation`: the paper's ablation (SPEC section 6) on the miniature.
+"""`python -m stdrc_core.experiments ablation`: the paper's ablation (SPEC section 6) in small.
 
 Trains what is not trained yet, each row by its recipe and for as many steps, from the base of a
 build; samples the same prompts, photos and seeds of persons that none has seen, also with the

@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.experiments guidance`: the time that guidance saves, and the likeness it costs.
+"""`python -m stdrc_core.experiments guidance`: the time that guidance saves, what it costs in likeness.
 
 Samples the same unseen persons with each setting and exactly, and writes
 

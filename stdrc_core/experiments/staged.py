@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.experiments staged`: staged clips against direct ones, and best-of-N of both.
+"""`python -m stdrc_core.experiments staged`: staged clips against direct ones, best-of-N of both.
 
 Of persons that nobody has seen: clips made at once from photo and prompt, of which the one most
 like the photo is kept; and clips made in two stages as `python -m stdrc_core.generate --staged`

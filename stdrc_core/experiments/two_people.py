@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.experiments two-people`: two people in one clip, each recognised by its own photo.
+"""`python -m stdrc_core.experiments two-people`: two people in one clip, each like its own photo.
 
 The shipped miniature was trained with one person. This trains it on with drawn clips of two, whose
 photos stand in two slots, and samples persons that none has seen. Each stage is skipped where its

@@ -1,4 +1,4 @@
-"""Two people in one clip: the world, its files, and `python -m stdrc_core.experiments two-people`."""
+"""Two people in one clip: the world, its files, and `experiments two-people`."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def clones() -> dict[str, Any]:
     source = world.mini_model()
     patched = world.patched(source)
     twice = world.patched(world.patched(source, placement="overlap"), placement="tass")
-    is_patched = world.pack("nodes.host.wrapper.wrapper").is_patched
+    is_patched = world.pack("nodes.host.wrapper").is_patched
     return {
         "patched": world.run_guider(_guider(patched, reference), video),
         "clone": world.run_guider(_guider(patched.clone(), reference), video),

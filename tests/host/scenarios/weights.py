@@ -59,7 +59,7 @@ class _Log(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.said: list[list[str]] = []
-        self._logger = logging.getLogger(world.pack("nodes.host.wrapper.wrapper").__name__)
+        self._logger = logging.getLogger(world.pack("nodes.host.wrapper").__name__)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append([record.levelname, record.getMessage()])
