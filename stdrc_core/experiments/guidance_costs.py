@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.experiments guidance`: the time that guidance saves, what it costs in likeness.
+"""`python -m stdrc_core.experiments guidance`: what guidance over time saves, and what it costs.
 
 Samples the same unseen persons with each setting and exactly, and writes
 
