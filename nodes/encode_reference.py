@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..stdrc_core.method.grid import LTX_LATENT_CHANNELS
 from ..stdrc_core.method.reference import Fit, fit_reference
+from ..stdrc_core.photo_file import read_color
 from .host.checks import check_finite
 from .reference_list import OWN_SIZE
 
@@ -76,9 +77,10 @@ class STDRCEncodeReference(io.ComfyNode):
         if fit == NATIVE:
             height, width = _own_size_px(image, vae)
         framing = Fit.CROP if fit == NATIVE else Fit(fit)
+        color = read_color(pad_color)
         preview = torch.cat(
             [
-                fit_reference(photo, height, width, fit=framing, pad_color=pad_color)
+                fit_reference(photo, height, width, fit=framing, pad_color=color)
                 for photo in image.split(1)
             ]
         )

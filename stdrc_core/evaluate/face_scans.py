@@ -13,7 +13,7 @@ from torch import Tensor
 from ..faces.detector import Face
 from ..faces.finder import FaceFinder
 from ..faces.similarity import largest_faces, scored_indices
-from ..method.reference import load_opaque_photo
+from ..photo_file import load_opaque_photo
 from ..uint8 import to_levels
 from .metric import Clip
 

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..faces.similarity import spread
-from ..method.reference import load_opaque_photo
+from ..photo_file import load_opaque_photo
 from ..uint8 import to_levels
 
 _NUM_FRAMES = 6

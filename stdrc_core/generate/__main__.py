@@ -30,8 +30,8 @@ from ..device import open_device
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..method.guidance_plan import PRESETS
 from ..method.layout import Placement
-from ..method.reference import load_opaque_photo
 from ..mini.text import MINIATURE, open_text_encoder
+from ..photo_file import load_opaque_photo
 from ..prompts.gender import Gender
 from .jobs import read_jobs
 from .models import load_pipeline, name_models, open_faces, read_facts

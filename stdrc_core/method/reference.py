@@ -7,29 +7,18 @@ appended to the video along time and cut from the output.
 
 from __future__ import annotations
 
-import logging
-import struct
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
-
-log = logging.getLogger(__name__)
 
 # Cropped to fill the frame, a photo has to keep at least this share of itself.
 MIN_CROPPED_SHARE = 1 / 256
 # Resampling nodes overshoot a little; beyond this a photo is not in [0, 1] at all.
 MAX_OVERSHOOT = 0.5
-
-# What Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-# What it raises for damaged EXIF data, whose pixels may be fine.
-_BROKEN_EXIF = (SyntaxError, ValueError, struct.error, AttributeError, TypeError)
+BLACK = (0.0, 0.0, 0.0)
 
 
 class Fit(StrEnum):
@@ -62,38 +51,6 @@ class FittedBox:
     width: int
 
 
-def load_photo(path: str | Path) -> Tensor:
-    """Reads a photo upright, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
-
-    C is 3, or 4 where the file has transparency. EXIF rotation is applied (damaged EXIF data count
-    as none); 16-bit grey keeps its depth. Raises ValueError when Pillow cannot read the file.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except _UNREADABLE as error:
-        raise ValueError(
-            f"reference photo {path} could not be read ({error}); needs a sound PNG, JPEG or WebP "
-            "file: save it again with an image editor."
-        ) from error
-    try:
-        image = ImageOps.exif_transpose(image)
-    except _BROKEN_EXIF as error:
-        log.warning("%s has damaged EXIF data (%s): it is taken as upright.", path, error)
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
-        return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
-    has_alpha = "A" in image.getbands() or "transparency" in image.info
-    pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-    return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
-
-
-def load_opaque_photo(path: str | Path) -> Tensor:
-    """`load_photo`, black where it is transparent: `[1, height, width, 3]`."""
-    photo = load_photo(path)
-    return fit_reference(photo, photo.shape[1], photo.shape[2])
-
-
 def fitted_box(
     photo_size: tuple[int, int], frame_size: tuple[int, int], fit: Fit = Fit.PAD
 ) -> FittedBox:
@@ -119,17 +76,17 @@ def fit_reference(
     width: int,
     *,
     fit: Fit = Fit.PAD,
-    pad_color: str = "#000000",
+    pad_color: tuple[float, float, float] = BLACK,
 ) -> Tensor:
     """Fits one photo `[1, h, w, C]`, values in [0, 1], into a frame of `height` x `width` pixels.
 
     C may be 1 (grey), 2 (grey and alpha), 3 or 4 (RGB and alpha); what is transparent shows
-    `pad_color`, an HTML colour. Returns `[1, height, width, 3]` float32 in [0, 1].
-    Raises ValueError for another shape, values that are not finite or far from [0, 1], an unknown
-    colour, or a photo of which cropping would leave next to nothing.
+    `pad_color`, RGB in [0, 1]. Returns `[1, height, width, 3]` float32 in [0, 1].
+    Raises ValueError for another shape, values that are not finite or far from [0, 1], or a photo
+    of which cropping would leave next to nothing.
     """
     _check_photo(photo)
-    color = _rgb(pad_color).to(photo.device)
+    color = torch.tensor(pad_color, dtype=torch.float32, device=photo.device)
     box = fitted_box((photo.shape[1], photo.shape[2]), (height, width), fit)
     if fit is Fit.CROP and height * width < MIN_CROPPED_SHARE * box.height * box.width:
         raise ValueError(
@@ -187,11 +144,6 @@ def strip_reference(output: Tensor, num_references: int = 1) -> Tensor:
     return output[:, :, : output.shape[2] - num_references]
 
 
-def _white_level(mode: str) -> float:
-    # Pillow opens 16-bit grey as I;16 or as I; F images hold [0, 1] by convention.
-    return 1.0 if mode == "F" else 65535.0
-
-
 def _check_photo(photo: Tensor) -> None:
     shape = list(photo.shape)
     if photo.ndim != 4 or shape[0] != 1 or shape[-1] not in (1, 2, 3, 4) or 0 in shape:
@@ -215,15 +167,6 @@ def _check_photo(photo: Tensor) -> None:
             f"image holds values from {low:.4g} to {high:.4g}; needs values in [0, 1]: divide "
             "8-bit pixels by 255 or check the node before this one."
         )
-
-
-def _rgb(color: str) -> Tensor:
-    try:
-        return torch.tensor(ImageColor.getrgb(color)[:3], dtype=torch.float32) / 255
-    except ValueError as error:
-        raise ValueError(
-            f"pad_color was {color!r}; needs an HTML colour such as #000000 or white."
-        ) from error
 
 
 def _over_color(photo: Tensor, color: Tensor) -> Tensor:

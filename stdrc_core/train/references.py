@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..faces.finder import FaceFinder, largest
-from ..method.reference import fitted_box, load_photo
+from ..method.reference import fitted_box
+from ..photo_file import load_photo
 from ..video import probe, read_frames
 from .dataset_entry import Entry
 

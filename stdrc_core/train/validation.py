@@ -33,8 +33,9 @@ from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
 from ..method.guidance_plan import GuidancePlan
-from ..method.reference import fit_reference, in_slots, load_opaque_photo
+from ..method.reference import fit_reference, in_slots
 from ..method.sampling import sample, sigma_schedule
+from ..photo_file import load_opaque_photo
 from ..uint8 import to_levels
 from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from skimage.data import astronaut
 from torch import Tensor
 
-from stdrc_core.method.reference import load_photo
+from stdrc_core.photo_file import load_photo
 
 ORIENTATION = 0x0112
 # EXIF's own definition: how the stored rows and columns are turned to be shown.

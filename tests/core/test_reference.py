@@ -20,6 +20,7 @@ from stdrc_core.method.reference import (
     fitted_box,
     strip_reference,
 )
+from stdrc_core.photo_file import read_color
 
 GREY_LEVEL = 1 / 255
 
@@ -132,7 +133,7 @@ def test_padding_is_pillows_pad_of_8_bit_pixels(photo: tuple[int, int], frame: t
     padded = ImageOps.pad(
         Image.fromarray(pixels), frame[::-1], Image.Resampling.BICUBIC, color="#1e90ff"
     )
-    fitted = fit_reference(as_photo(pixels), *frame, pad_color="#1e90ff")
+    fitted = fit_reference(as_photo(pixels), *frame, pad_color=read_color("#1e90ff"))
     assert_within_levels(fitted, as_pixels(padded), 1.5)
 
 
@@ -169,7 +170,9 @@ def test_the_scaled_photo_is_pillows_bicubic_clipped_to_0_and_1(
     pixels = noise(height, width, 3)
     frame_height, frame_width = 32 * frame[0], 32 * frame[1]
     box = fitted_box((height, width), (frame_height, frame_width))
-    fitted = fit_reference(as_photo(pixels), frame_height, frame_width, pad_color="#ff0000")
+    fitted = fit_reference(
+        as_photo(pixels), frame_height, frame_width, pad_color=read_color("#ff0000")
+    )
     inner = fitted[:, box.top : box.top + box.height, box.left : box.left + box.width]
     expected = pillow_float_resize(pixels, box.height, box.width).clamp(0, 1)
     torch.testing.assert_close(inner, expected, rtol=0, atol=1e-4)
@@ -184,7 +187,9 @@ def test_padding_has_the_exact_colour_and_the_photo_covers_the_rest(
     photo: tuple[int, int], frame: tuple[int, int]
 ):
     height, width = 32 * frame[0], 32 * frame[1]
-    fitted = fit_reference(torch.zeros(1, *photo, 3), height, width, pad_color="#ff8001")
+    fitted = fit_reference(
+        torch.zeros(1, *photo, 3), height, width, pad_color=read_color("#ff8001")
+    )
     is_padding = (fitted[0] == torch.tensor([1.0, 128 / 255, 1 / 255])).all(dim=-1)
     is_photo = (fitted[0] == 0).all(dim=-1)
     assert (is_padding ^ is_photo).all()
@@ -203,14 +208,16 @@ def test_padding_has_the_exact_colour_and_the_photo_covers_the_rest(
     ],
 )
 def test_padding_takes_html_colours(name: str, color: tuple[int, int, int]):
-    fitted = fit_reference(torch.rand(1, 4, 8, 3), 32, 32, pad_color=name)
+    fitted = fit_reference(torch.rand(1, 4, 8, 3), 32, 32, pad_color=read_color(name))
     corner = fitted[0, 0, 0] * 255
     assert corner.tolist() == pytest.approx(color, abs=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 10000), (10000, 1), (2, 9999)])
 def test_an_extreme_photo_becomes_a_line_one_pixel_thick(height: int, width: int):
-    fitted = fit_reference(torch.ones(1, height, width, 3), 64, 96, pad_color="#000000")[0, ..., 0]
+    fitted = fit_reference(
+        torch.ones(1, height, width, 3), 64, 96, pad_color=read_color("#000000")
+    )[0, ..., 0]
     rows, columns = torch.nonzero(fitted > 0.99, as_tuple=True)
     lines = (rows.unique().tolist(), columns.unique().tolist())
     upright = height > width
@@ -221,7 +228,9 @@ def test_an_extreme_photo_becomes_a_line_one_pixel_thick(height: int, width: int
 
 @pytest.mark.parametrize("fit", Fit)
 def test_an_extreme_photo_can_also_be_cropped(fit: Fit):
-    fitted = fit_reference(torch.full((1, 2, 400, 3), 0.25), 64, 96, fit=fit, pad_color="#404040")
+    fitted = fit_reference(
+        torch.full((1, 2, 400, 3), 0.25), 64, 96, fit=fit, pad_color=read_color("#404040")
+    )
     assert fitted.shape == (1, 64, 96, 3)
     assert_within_levels(fitted, torch.full_like(fitted, 0.25), 0.5)
 
@@ -255,7 +264,7 @@ def test_transparency_is_composited_as_pillow_does(
     pixels[:20, :20] = (255, 0, 255, 0)
     image = Image.fromarray(pixels)
     opaque = Image.alpha_composite(Image.new("RGBA", image.size, color), image).convert("RGB")
-    fitted = fit_reference(as_photo(pixels), *frame, pad_color=color)
+    fitted = fit_reference(as_photo(pixels), *frame, pad_color=read_color(color))
     expected = as_pixels(Image.new("RGB", frame[::-1], color))
     scaled = pillow_float_resize(np.asarray(opaque), rows, frame[1])
     expected[:, top : top + rows] = scaled.clamp(0, 1)
@@ -265,7 +274,7 @@ def test_transparency_is_composited_as_pillow_does(
 def test_a_transparent_photo_shows_the_padding_colour_alone():
     photo = torch.rand(1, 10, 20, 4)
     photo[..., 3] = 0
-    fitted = fit_reference(photo, 64, 64, pad_color="#00ff00")
+    fitted = fit_reference(photo, 64, 64, pad_color=read_color("#00ff00"))
     torch.testing.assert_close(fitted, torch.tensor([0.0, 1, 0]).expand(1, 64, 64, 3))
 
 
@@ -278,7 +287,7 @@ def test_grey_with_alpha_is_composited_as_pillow_does():
     pixels = noise(32, 64, 2)
     image = Image.fromarray(pixels, mode="LA").convert("RGBA")
     opaque = Image.alpha_composite(Image.new("RGBA", image.size, "#336699"), image)
-    fitted = fit_reference(as_photo(pixels), 32, 64, pad_color="#336699")
+    fitted = fit_reference(as_photo(pixels), 32, 64, pad_color=read_color("#336699"))
     assert_within_levels(fitted, as_pixels(opaque), 1.0)
 
 
@@ -354,7 +363,7 @@ def test_cropping_that_would_lose_nearly_all_of_a_photo_is_refused():
 @pytest.mark.parametrize("color", ["blurple", "#12", "", "0,0,0"])
 def test_an_unknown_colour_is_refused_with_an_example(color: str):
     with pytest.raises(ValueError, match=rf"^pad_color was '{color}'; .*#000000"):
-        fit_reference(torch.zeros(1, 4, 4, 3), 64, 64, pad_color=color)
+        read_color(color)
 
 
 @pytest.mark.parametrize("fit", Fit)

@@ -14,7 +14,7 @@ from train.drawn import BLUE, RED, SIDE, caption, draw, encode, photo, write_pac
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.vae import load_vae
-from stdrc_core.method.reference import load_photo
+from stdrc_core.photo_file import load_photo
 from stdrc_core.train.assemble import ReferenceEncoder
 from stdrc_core.train.cache import Cache
 

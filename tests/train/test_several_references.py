@@ -20,8 +20,8 @@ from train.test_prepare import CONFIG, models, report  # noqa: F401 (a fixture)
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import NUM_SCORED_FRAMES, find_padding, spread
 from stdrc_core.method.augmentation import Augmentation
-from stdrc_core.method.reference import load_photo
 from stdrc_core.mini.text import MiniatureText
+from stdrc_core.photo_file import load_photo
 from stdrc_core.train.assemble import CachedSamples, assemble
 from stdrc_core.train.cache import Cache, FurtherReference, read_lines
 from stdrc_core.train.config import ReferenceSection

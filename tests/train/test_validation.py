@@ -19,9 +19,9 @@ from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.recognizer import Recognizer
 from stdrc_core.faces.similarity import face_sim
 from stdrc_core.ltx.text import TextEncoder
-from stdrc_core.method.reference import load_photo
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.text import MiniatureText
+from stdrc_core.photo_file import load_photo
 from stdrc_core.train import loop
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.checkpoints import CheckpointFolder

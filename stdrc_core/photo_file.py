@@ -1,0 +1,69 @@
+"""Photos and colours as people have them: read from files and from words."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageColor, ImageOps
+from torch import Tensor
+
+from .method.reference import fit_reference
+
+log = logging.getLogger(__name__)
+
+# What Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What it raises for damaged EXIF data, whose pixels may be fine.
+_BROKEN_EXIF = (SyntaxError, ValueError, struct.error, AttributeError, TypeError)
+
+
+def load_photo(path: str | Path) -> Tensor:
+    """Reads a photo upright, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
+
+    C is 3, or 4 where the file has transparency. EXIF rotation is applied (damaged EXIF data count
+    as none); 16-bit grey keeps its depth. Raises ValueError when Pillow cannot read the file.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"reference photo {path} could not be read ({error}); needs a sound PNG, JPEG or WebP "
+            "file: save it again with an image editor."
+        ) from error
+    try:
+        image = ImageOps.exif_transpose(image)
+    except _BROKEN_EXIF as error:
+        log.warning("%s has damaged EXIF data (%s): it is taken as upright.", path, error)
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
+        return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
+
+
+def load_opaque_photo(path: str | Path) -> Tensor:
+    """`load_photo`, black where it is transparent: `[1, height, width, 3]`."""
+    photo = load_photo(path)
+    return fit_reference(photo, photo.shape[1], photo.shape[2])
+
+
+def read_color(text: str) -> tuple[float, float, float]:
+    """An HTML colour such as #1e90ff or white as RGB in [0, 1]; ValueError where it is none."""
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise ValueError(
+            f"pad_color was {text!r}; needs an HTML colour such as #000000 or white."
+        ) from error
+    return red / 255, green / 255, blue / 255
+
+
+def _white_level(mode: str) -> float:
+    # Pillow opens 16-bit grey as I;16 or as I; F images hold [0, 1] by convention.
+    return 1.0 if mode == "F" else 65535.0
