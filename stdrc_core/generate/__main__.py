@@ -27,10 +27,11 @@ from pathlib import Path
 import torch
 
 from ..device import open_device
+from ..ltx.text import open_text_encoder
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..method.guidance_plan import PRESETS
 from ..method.layout import Placement
-from ..mini.text import MINIATURE, open_text_encoder
+from ..mini.text import MINIATURE, STAND_INS
 from ..photo_file import load_opaque_photo
 from ..prompts.gender import Gender
 from .jobs import read_jobs
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> list[Path]:
         prompts |= {
             each for staged in stages.values() for each in (staged.spatial, staged.temporal)
         }
-        text = open_text_encoder(args.text_encoder, args.checkpoint, device)
+        text = open_text_encoder(args.text_encoder, args.checkpoint, device, STAND_INS)
         contexts = {prompt: text.encode(prompt) for prompt in sorted(prompts)}
         del text
         pipeline = load_pipeline(args, facts, device, contexts[""])

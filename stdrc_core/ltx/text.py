@@ -5,6 +5,7 @@ That is done once for each caption, so a training run needs no Gemma.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,6 +54,17 @@ class GemmaText:
         output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
         hidden = torch.stack(output.hidden_states, dim=-1)
         return self.connector(hidden, mask)[0].float().cpu()
+
+
+def open_text_encoder(
+    name: str, checkpoint: Path, device: torch.device, stand_ins: Mapping[str, TextEncoder]
+) -> TextEncoder:
+    """The stand-in called `name`, else Gemma of that folder with the checkpoint's connector.
+
+    `stand_ins` (`mini.text.STAND_INS`) are encoders that need no folder. Raises ValueError for what
+    is not there.
+    """
+    return stand_ins.get(name) or load_gemma(name, checkpoint, device)
 
 
 def load_gemma(

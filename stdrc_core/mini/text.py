@@ -1,13 +1,9 @@
-"""What embeds prompts: the miniature's own encoder, or Gemma."""
+"""The miniature's own text encoder, in the place of Gemma."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
 from torch import Tensor
 
-from ..ltx.text import TextEncoder, load_gemma
 from .config import VIDEO_DIM
 from .prompt import encode_prompt
 
@@ -21,10 +17,9 @@ class MiniatureText:
     name = MINIATURE
 
     def encode(self, text: str) -> Tensor:
+        """`[32, D]` float32 on the CPU; words beyond the 32nd are left out."""
         return encode_prompt(text)[0, :, :VIDEO_DIM]
 
 
-def open_text_encoder(name: str, checkpoint: Path, device: torch.device) -> TextEncoder:
-    """The miniature's where `name` is its own, else Gemma of that folder with the checkpoint's
-    connector; ValueError for what is not there."""
-    return MiniatureText() if name == MINIATURE else load_gemma(name, checkpoint, device)
+STAND_INS = {MINIATURE: MiniatureText()}
+"""For `ltx.text.open_text_encoder`."""

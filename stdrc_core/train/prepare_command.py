@@ -12,8 +12,9 @@ import torch
 
 from ..device import open_device
 from ..faces.finder import open_face_pack
+from ..ltx.text import open_text_encoder
 from ..ltx.vae import load_vae
-from ..mini.text import MINIATURE, open_text_encoder
+from ..mini.text import MINIATURE, STAND_INS
 from .cache import fingerprint
 from .config import Dtype
 from .prepare import Models, PrepareConfig, prepare
@@ -65,7 +66,7 @@ def main(args: argparse.Namespace) -> None:
     dtype = args.vae_dtype or ("bfloat16" if device.type == "cuda" else "float32")
     models = Models(
         vae=load_vae(args.checkpoint, getattr(torch, dtype)).to(device),
-        text=open_text_encoder(args.text_encoder, args.checkpoint, text_device),
+        text=open_text_encoder(args.text_encoder, args.checkpoint, text_device, STAND_INS),
         faces=open_face_pack(args.faces, device),
         checkpoint=args.checkpoint.name,
         fingerprint=fingerprint(args.checkpoint),

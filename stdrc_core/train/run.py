@@ -13,7 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from ..faces.finder import PackFinder, open_face_pack
-from ..mini.text import open_text_encoder
+from ..ltx.text import open_text_encoder
+from ..mini.text import STAND_INS
 from .assemble import assemble
 from .batches import own_share
 from .checkpoints import CheckpointFolder
@@ -133,7 +134,7 @@ def _read_validation(
     faces = None if pack is None else open_face_pack(pack, device)
     # Gemma alone would fill the GPU that offloading is for.
     text_device = torch.device("cpu") if config.model.offload else device
-    text = open_text_encoder(section.text_encoder, config.model.checkpoint, text_device)
+    text = open_text_encoder(section.text_encoder, config.model.checkpoint, text_device, STAND_INS)
     return faces, read_cases(section, text, faces)
 
 
