@@ -14,6 +14,7 @@ from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.trained_for import from_settings
 from ..ltx.vae import load_vae
+from ..method.guidance_options import GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MiniatureText
 from ..mini_build.vae_training import signed
@@ -27,8 +28,7 @@ SHOT = Shot(
     width=SIDE_PX,
     fps=FPS,
     num_steps=20,
-    text_scale=TEXT_SCALE,
-    reference_scale=REFERENCE_SCALE,
+    guidance=GuidanceOptions(text_scale=TEXT_SCALE, reference_scale=REFERENCE_SCALE),
 )
 _READER = {"num_clips": 4000, "num_steps": 1200}
 

@@ -216,7 +216,7 @@ def _score(
     shot = replace(SHOT, num_steps=args.steps)
     trained, before = open_pipeline(weights), open_pipeline(args.checkpoint)
     photos, swapped = [duo.photos for duo in duos], [duo.photos[::-1] for duo in duos]
-    alone = replace(shot, reference_scale=0.0)
+    alone = shot.guided(reference_scale=0.0)
     rows: dict[str, tuple[Pipeline, Sequence[Sequence[Tensor]], Shot]] = {
         BEFORE: (before, photos, shot),
         WITHOUT: (trained, photos, alone),

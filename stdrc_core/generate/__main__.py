@@ -29,7 +29,7 @@ import torch
 from ..device import open_device
 from ..ltx.text import open_text_encoder
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
-from ..method.guidance_plan import PRESETS
+from ..method.guidance_options import PRESETS
 from ..method.layout import Placement
 from ..mini.text import MINIATURE, STAND_INS
 from ..photo_file import load_opaque_photo

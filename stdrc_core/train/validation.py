@@ -32,7 +32,7 @@ from ..faces.similarity import face_sim, face_sims, largest_embeddings, spread
 from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
-from ..method.guidance_plan import GuidancePlan
+from ..method.guidance_options import GuidanceOptions
 from ..method.reference import fit_reference, in_slots
 from ..method.sampling import sample, sigma_schedule
 from ..photo_file import load_opaque_photo
@@ -150,8 +150,8 @@ class Validator:
         self.model, self.vae, self.empty_context = model, vae, empty_context
         self.cases, self.faces, self.fps = cases, faces, manifest.fps
         self.show, self.is_main = show, is_main
-        self.guidance = GuidancePlan(
-            text=self.section.text_scale, reference=self.section.reference_scale
+        self.guidance = GuidanceOptions(
+            text_scale=self.section.text_scale, reference_scale=self.section.reference_scale
         )
         self.num_frames = self.section.num_frames or manifest.num_frames
         self.height = self.section.height or manifest.height

@@ -64,7 +64,9 @@ def test_a_pipeline_of_several_photos_is_the_backbone_with_their_slots(mini_chec
     """One step from pure noise: z_0 = z_1 - v, with v of the backbone called by hand."""
     pipeline = open_pipeline(mini_checkpoint)
     ann, bob = (case.photo for case in draw_cases(2, seed=5))
-    shot = Shot(num_frames=9, height=64, width=64, num_steps=1, text_scale=1.0, reference_scale=1.0)
+    shot = Shot(num_frames=9, height=64, width=64, num_steps=1).guided(
+        text_scale=1.0, reference_scale=1.0
+    )
     context = torch.randn(2, *pipeline.empty_context.shape, generator=torch.Generator())
     steps = []
     pipeline.many(
