@@ -13,6 +13,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..stdrc_core.ltx.reference_layout import ReferenceLayout
 from ..stdrc_core.method.grid import LatentGrid
 from ..stdrc_core.method.guidance_curve import GuidanceCurve
 from ..stdrc_core.method.guidance_options import EXACT, GuidanceOptions
@@ -29,7 +30,7 @@ from .guidance_inputs import chosen_options, over_time_inputs, scale_inputs, win
 from .host.checks import check_finite, check_references, check_video, check_whole_frame
 from .host.three_streams import guided_run
 from .host.version import check_version
-from .host.weights import ReferenceLayout, lora_metadata
+from .host.weights import decide_layout, lora_metadata
 from .host.wrapper import check_rope, is_patched, layout_choice, reference_bounds, video_grid
 from .reference_list import placed_references
 
@@ -202,7 +203,7 @@ def _report(setup: _Setup) -> Iterator[str]:
     yield from (f"LoRA metadata: {_shown(metadata)}" for metadata in lora_metadata(setup.model))
     if wrong:
         return
-    decision = layout_choice(setup.model).decide(setup.model)
+    decision = decide_layout(layout_choice(setup.model), setup.model)
     yield decision.sentence
     yield from _streams(setup)
     yield from _schedule(setup)
@@ -271,7 +272,7 @@ def _check_model(setup: _Setup) -> None:
             "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
             "loader and the guider."
         )
-    check_rope(setup.transformer, layout_choice(setup.model).decide(setup.model).layout)
+    check_rope(setup.transformer, decide_layout(layout_choice(setup.model), setup.model).layout)
 
 
 def _check_other_packs(setup: _Setup) -> None:

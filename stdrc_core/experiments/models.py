@@ -12,7 +12,7 @@ from ..files import written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
-from ..ltx.trained_for import from_settings
+from ..ltx.reference_layout import LayoutChoice
 from ..ltx.vae import load_vae
 from ..method.guidance_options import GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
@@ -37,11 +37,8 @@ def open_pipeline(path: Path) -> Pipeline:
     """A miniature's file, ready to sample; without a word of its training, as the paper's."""
     backbone = load_backbone(path, dtype=torch.float32).eval()
     vae, empty = load_vae(path, torch.float32), MiniatureText().encode("")
-    facts = from_settings(open_checkpoint(path).config["transformer"])
-    placing = {}
-    if facts is not None:
-        placing = {"placement": facts.placement, "reference_timestep": facts.reference_timestep}
-    return Pipeline(backbone=backbone, vae=vae, empty_context=empty, **placing)
+    layout = LayoutChoice().decide([], open_checkpoint(path).config["transformer"]).layout
+    return Pipeline(backbone=backbone, vae=vae, empty_context=empty, layout=layout)
 
 
 def open_reader(path: Path, seed: int) -> CaptionReader:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..ltx.trained_for import TrainedFor
+from ..ltx.reference_layout import Decision
 from ..method.guidance_curve import read_scale
 from ..method.guidance_options import OPTION_NAMES, PRESETS, GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
@@ -82,15 +82,15 @@ class Job:
         return asked | asked.pop("guidance")
 
 
-def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
+def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
     """The clips to make; ValueError for what is missing, unknown or out of range.
 
-    Scales that are not given are those that `facts` name, what the weights were trained for.
+    Scales that are not given are those that `decision` has from the weights or their adapter.
     """
     given = {key: getattr(args, key) for key in (*_SHOT_NAMES, *OPTION_NAMES)}
     defaults = _MINIATURE_SHOT if args.text_encoder == MINIATURE else _LTX_SHOT
-    if facts is not None:
-        defaults = defaults | {key: getattr(facts, key) for key in _SCALES}
+    own = {key: getattr(decision, key) for key in _SCALES}
+    defaults = defaults | {key: scale for key, scale in own.items() if scale is not None}
     if args.preset is not None:
         defaults = defaults | PRESETS[args.preset]
     common = defaults | {key: value for key, value in given.items() if value is not None}
@@ -179,4 +179,5 @@ def _staging(args: argparse.Namespace) -> Staging | None:
 
 def _weights(args: argparse.Namespace) -> str:
     names = [path.name for path in (args.checkpoint, args.lora) if path is not None]
-    return " + ".join([*names, *filter(None, [args.placement])])
+    chosen = args.placement, args.reference_timestep, args.adapter
+    return " + ".join([*names, *filter(None, chosen)])

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ..ltx.backbone import VideoBackbone
+from ..ltx.reference_layout import DEFAULT_LAYOUT, ReferenceLayout
 from ..ltx.vae import VideoVAE
 from ..method.flow import add_noise
 from ..method.grid import LTX_SCALE_FACTORS, latent_grid
 from ..method.guidance_options import EXACT, GuidanceOptions
-from ..method.layout import Placement
-from ..method.reference import ReferenceTimestep, in_slots
+from ..method.reference import in_slots
 from ..method.sampling import needs_reference, sample, schedule_from, sigma_schedule
 from ..video import check_num_frames
 
@@ -56,8 +56,7 @@ class Pipeline:
     vae: VideoVAE
     empty_context: Tensor
     """Embedding of the empty prompt, `[L, D]`, where the models are."""
-    placement: Placement = Placement.TASS
-    reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+    layout: ReferenceLayout = DEFAULT_LAYOUT
 
     @property
     def device(self) -> torch.device:
@@ -151,7 +150,8 @@ class Pipeline:
             context,
             frame_rate=fps,
             reference=reference,
-            placement=self.placement,
-            reference_timestep=self.reference_timestep,
+            placement=self.layout.placement,
+            reference_timestep=self.layout.reference_timestep,
+            source_phase=self.layout.source_phase,
             num_clean_frames=num_clean_frames,
         )
