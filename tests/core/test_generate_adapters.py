@@ -21,7 +21,7 @@ from stdrc_core.ltx.vae import load_vae
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.source_phase import SourcePhase
 from stdrc_core.mini.text import MiniatureText
-from stdrc_core.uint8 import to_levels
+from stdrc_core.uint8 import to_uint8
 from stdrc_core.video import write_clip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -118,7 +118,7 @@ def test_its_clip_has_its_phases_and_its_scales(lora, mini_checkpoint: Path, tmp
             layout=layout,
         )
         photo = torch.from_numpy(noise)[None].float() / 255
-        frames = to_levels(pipeline(photo, text.encode("a person"), shot))
+        frames = to_uint8(pipeline(photo, text.encode("a person"), shot))
         write_clip(tmp_path / f"{layout.placement}.mp4", frames, shot.fps)
         by_hand[layout] = (tmp_path / f"{layout.placement}.mp4").read_bytes()
     assert made.read_bytes() == by_hand[OVERLAPPING]
