@@ -1,8 +1,9 @@
-"""`python -m stdrc_core.experiments ablation`: the paper's ablation (SPEC section 6) in small.
+"""`python -m stdrc_core.experiments ablation`: the paper's ablation in small.
 
-Trains what is not trained yet, each row by its recipe and for as many steps, from the base of a
-build; samples the same prompts, photos and seeds of persons that none has seen, also with the
-weights that the build ends with, which are trained for longer; and writes
+The paper's own table is in docs/method.md section 6. The command trains what is not trained yet,
+each row by its recipe and for as many steps, from the base of a build; samples the same prompts,
+photos and seeds of persons that none has seen, also with the weights that the build ends with,
+which are trained for longer; and writes
 
     ablation.json   each row's means and standard errors (over persons)
     ablation.md     the same as a table

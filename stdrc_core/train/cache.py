@@ -5,7 +5,7 @@
     samples.jsonl        a line for each sample, appended once its shard is on disk
     shards/RRR-NNNNN.safetensors   written by rank RRR, whole or not at all
 
-The reference is kept as pixels, since augmentation precedes the VAE (SPEC section 4).
+The reference is kept as pixels, since augmentation precedes the VAE (docs/method.md section 4).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a training run is, resolved and checked: a YAML recipe, changed by `--set a.b=c`.
 
 Unknown keys are refused, every range is checked, and the resolved configuration is saved beside the
-run's results. Defaults are the paper's numbers (SPEC section 4) where it gives one.
+run's results. Defaults are the paper's numbers (docs/method.md section 4) where it gives one.
 """
 
 from __future__ import annotations

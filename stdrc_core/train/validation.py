@@ -2,13 +2,13 @@
 
     validation/step_XXXXXXXX/NN.mp4   a clip for each item
     validation/step_XXXXXXXX/sheet.png   a row for each item: its photos, then frames of the clip
-    validation.jsonl                     a line for each validation, with FaceSim (SPEC section 7)
+    validation.jsonl                     a line for each validation, with FaceSim
 
 An item of several photos has the mean of FaceSim with each, of the face most like it in each frame.
 It runs the weights that the model has, and leaves them and every random state as they were. Where
 they are sharded (FSDP2) each forward pass needs all processes: all sample the same items in the
-same order, and the main one alone decodes, scores and writes. FaceSim is measured on the frames as
-they were decoded, before H.264.
+same order, and the main one alone decodes, scores and writes. FaceSim (docs/method.md section 7) is
+measured on the frames as they were decoded, before H.264.
 """
 
 from __future__ import annotations

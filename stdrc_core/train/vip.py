@@ -20,8 +20,8 @@ def read_vip(path: Path, clips: Path, window_s: float) -> list[Entry]:
     """VIP-200K: a record is a person, each of its segments an entry.
 
     References are the record's own faces: first those of other parts, then those of the same part
-    outside the training window. Raises ValueError when the JSON is not as SPEC section 6 has it, or
-    `clips` holds no videos.
+    outside the training window. Raises ValueError when the JSON is not as docs/method.md section 6
+    says, or `clips` holds no videos.
     """
     files = {video.stem: video for video in find_videos(clips)}
     try:
