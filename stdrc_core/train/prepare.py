@@ -25,15 +25,8 @@ from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..method.grid import LTX_SCALE_FACTORS
 from ..video import ClipTooShortError, check_num_frames, read_clip
-from .cache import (
-    CacheWriter,
-    FurtherReference,
-    Manifest,
-    Sample,
-    append_lines,
-    read_lines,
-    read_samples,
-)
+from .cache import FurtherReference, Manifest, Sample, read_lines, read_samples
+from .cache_writer import CacheWriter, append_lines
 from .dataset_entry import Entry
 from .face_track import Track, follow
 from .references import Reference, find_references, given_reference
