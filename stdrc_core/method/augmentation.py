@@ -18,24 +18,37 @@ from torch import Tensor
 _LUMA = (0.299, 0.587, 0.114)
 
 
+# Lowest and highest value of each size; probabilities are from 0 to 1.
+RANGES = {"max_rotation_deg": (0, 45), "min_crop": (0.1, 1), "max_color": (0, 1)}
+PROBABILITY_RANGE = (0, 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Probabilities `p_*` in [0, 1] and the largest size of each change."""
+    """How likely each change of the photo is, and how large it may be.
+
+    Raises ValueError for a number out of its range.
+    """
 
     p_flip: float = 0.5
+    """Probability that the photo is mirrored left to right."""
     p_rotate: float = 0.3
+    """Probability that the photo is turned slightly."""
     max_rotation_deg: float = 10.0
+    """Largest angle that the photo is turned by, in degrees to either side."""
     p_crop: float = 0.5
-    # The least share of either side that a crop keeps.
+    """Probability that a part of the photo is cut out and scaled back to its size."""
     min_crop: float = 0.85
+    """Smallest share of both sides that a crop keeps."""
     p_color: float = 0.5
-    # Brightness, contrast and saturation are each scaled by 1 - max_color to 1 + max_color.
+    """Probability that the photo's colours are changed."""
     max_color: float = 0.15
+    """Largest change of brightness, contrast and saturation, each of which is multiplied by a
+    number from 1 - max_color to 1 + max_color."""
 
     def __post_init__(self) -> None:
-        ranges = {"max_rotation_deg": (0, 45), "min_crop": (0.1, 1), "max_color": (0, 1)}
         for field in fields(self):
-            low, high = ranges.get(field.name, (0, 1))
+            low, high = RANGES.get(field.name, PROBABILITY_RANGE)
             value = getattr(self, field.name)
             if not low <= value <= high:
                 raise ValueError(f"{field.name} was {value}; it needs to be from {low} to {high}.")

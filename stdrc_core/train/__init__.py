@@ -1,1 +1,1 @@
-"""Training of ST-DRC weights: prepare a cache, run, validate, export."""
+"""Training of ST-DRC weights: a dataset becomes a cache, a run trains on it, weights come out."""

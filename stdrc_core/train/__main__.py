@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.train COMMAND`; a command is a module with `add_arguments` and `main`."""
+"""`python -m stdrc_core.train COMMAND`: prepares a cache, trains on it, exports weights."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ import sys
 from collections.abc import Sequence
 
 from ..commands import FAILURES, run_command
-from .diverged import DivergedError
 
-# Command -> (its module, what it does).
+# Command -> (its module, what it does); the module has `add_arguments` and `main`.
 COMMANDS = {
     "prepare": (".prepare_command", "turns a dataset into the cache that training reads"),
     "run": (".run", "trains on a cache; `python -m stdrc_core.train CONFIG.yaml` is the same"),
     "export": (".export_command", "writes a checkpoint of a run as weights that ComfyUI loads"),
+    "configuration": (".configuration_page", "prints what every key of a recipe does"),
 }
+# `loop.DivergedError` by its base class: loop imports torch, for which --help should not wait.
+_DIVERGED = {FloatingPointError: 3}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a command.
+    """Runs the command that `argv`, by default the process's own arguments, names.
 
-    One sentence on stderr and exit status 2 for input that cannot be used and files that cannot
-    be written; the same and 3 for a run that diverged.
+    Input that cannot be used and files that cannot be written end it with one sentence on stderr
+    and exit status 2; a run that diverged ends with one sentence and exit status 3.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and _means_run(argv[0]):
         argv.insert(0, "run")
-    run_command(__package__, __doc__, COMMANDS, argv, FAILURES | {DivergedError: 3})
+    run_command(__package__, __doc__, COMMANDS, argv, FAILURES | _DIVERGED)
 
 
 def _means_run(first: str) -> bool:
-    """Whether the first argument is a recipe, or an option before one, and no command."""
+    """Whether the first argument is a recipe, or an option before one, and not a command."""
     is_option = first.startswith("-") and first not in ("-h", "--help")
     return is_option or first.endswith((".yaml", ".yml"))
 

@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: weights, cache and frozen networks from disk."""
+"""Makes the parts of a run from its configuration: weights, cache and frozen networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class CachedSamples:
-    """A cache as the sequence of samples that the objective takes."""
+    """A cache seen as the sequence of samples that the objective takes."""
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
@@ -44,6 +44,7 @@ class CachedSamples:
 
 
 def _person(reference: Sample | FurtherReference) -> dict[str, Tensor]:
+    """The fields of `objective.Person`: the photo as floats in [0, 1], and its person's face."""
     return {
         "photo": reference.reference[None].float() / 255,
         "landmarks": reference.landmarks,
@@ -53,21 +54,24 @@ def _person(reference: Sample | FurtherReference) -> dict[str, Tensor]:
 
 
 class ReferenceEncoder:
-    """E_vae of photos, each fitted into the clips' frame (Eq. 1): `[B, C, 1, H, W]`."""
+    """Encodes photos as clean latents after fitting them into the clips' frame (Eq. 1)."""
 
     def __init__(self, vae: VideoVAE, height: int, width: int, device: torch.device) -> None:
+        """`height` and `width` are the frame's sides in pixels."""
         self.vae, self.height, self.width, self.device = vae, height, width, device
 
     def __call__(self, photos: Sequence[Tensor]) -> Tensor:
+        """`[B, C, 1, H, W]` latents of B photos `[1, h, w, 3]` in [0, 1], of any sizes."""
         return self.vae.encode_photos(photos, self.height, self.width, self.device)
 
 
 def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = False) -> Parts:
-    """Loads what `config` names; raises ValueError for what does not fit together.
+    """Loads all that `config` names, onto `device`.
 
-    Where FSDP2 `will_shard` the backbone, it stays in host memory, from which accelerate moves one
-    block at a time to `device`: no GPU then has to hold all of it, but the host holds it once for
-    each process.
+    Where FSDP2 `will_shard` the backbone, it is loaded into host memory, from which accelerate
+    moves one block at a time to `device`. No GPU then has to hold all of it, but the host holds it
+    once for each process. Raises ValueError for files that cannot be read and for parts that do not
+    fit together.
     """
     if will_shard and config.model.quantization != "none":
         raise ValueError(
@@ -121,20 +125,23 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
 
 
 def load_trainable_backbone(config: TrainConfig, device: torch.device) -> VideoBackbone:
-    """The backbone with its LoRA, or ready for full training."""
+    """The backbone on `device`, frozen but for its LoRA, or all trainable in a full fine-tune."""
     backbone = load_base(config.model, device)
     if config.model.gradient_checkpointing:
         how = checkpoint_on_host if config.model.offload else None
         backbone.transformer.enable_gradient_checkpointing(how)
     make_trainable(backbone, config.trainable, config.run.seed)
     if config.model.compile:
-        # Batches differ in how many samples have a reference.
+        # Lengths vary from call to call, since not every sample has a reference.
         backbone.transformer.compile_repeated_blocks(dynamic=True)
     return backbone.to(device)
 
 
 def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
-    """A fine-tune or a split file of one model is another file, so it is no error."""
+    """Warns where the cache was made with another file than the run trains.
+
+    It is no error, since a fine-tune or a split file of the same model is another file too.
+    """
     checkpoint = config.model.checkpoint
     if checkpoint.is_file() and fingerprint(checkpoint) != made.checkpoint_fingerprint:
         log.warning(
@@ -147,8 +154,10 @@ def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
 
 
 def _place(vae: VideoVAE, config: TrainConfig, device: torch.device) -> None:
-    """Puts the VAE on `device`, or parks what of it runs without gradients: the identity losses
-    differentiate the decoder."""
+    """Puts the VAE on `device`, or with `model.offload` parks its halves in host memory.
+
+    The decoder is not parked where the identity losses differentiate it.
+    """
     if not config.model.offload:
         vae.to(device)
         return
@@ -160,9 +169,9 @@ def _place(vae: VideoVAE, config: TrainConfig, device: torch.device) -> None:
 
 
 def _keep_frozen_unsent(model: nn.Module) -> None:
-    """Each process reads the same frozen weights: DDP need not send them, and could not in 8 bits.
+    """Keeps DDP from sending frozen weights, which each process has read from the same file.
 
-    The method that PyTorch has for this carries an underscore.
+    It could not send them in 8 bits. The method that PyTorch has for this is a private one.
     """
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen)  # noqa: SLF001

@@ -1,5 +1,7 @@
-"""Which samples a step takes, as a function of the step alone: a resumed run goes on as if never
-stopped, and the split over processes does not matter.
+"""Which samples a step takes, as a function of the step's number alone.
+
+A resumed run therefore goes on as if it had never stopped, and the split over processes does not
+matter.
 """
 
 from __future__ import annotations
@@ -10,14 +12,17 @@ from .objective import seeded_generator
 
 
 def batch_indices(num_samples: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Indices of the samples of one step, over all processes: every epoch is a permutation."""
+    """The indices of the samples of one step over all processes, each in [0, num_samples).
+
+    Every epoch is a permutation of the samples, drawn from `seed` and the epoch's number.
+    """
     places = [divmod(p, num_samples) for p in range(step * batch_size, (step + 1) * batch_size)]
     orders = {epoch: _order(num_samples, epoch, seed) for epoch in {epoch for epoch, _ in places}}
     return [int(orders[epoch][place]) for epoch, place in places]
 
 
 def own_share(batch_size: int, rank: int, num_processes: int) -> range:
-    """The places in the batch that process `rank` works on.
+    """The places in the batch, counted from 0, that process `rank` works on.
 
     Raises ValueError where the batch cannot be shared evenly.
     """
@@ -31,4 +36,5 @@ def own_share(batch_size: int, rank: int, num_processes: int) -> range:
 
 
 def _order(num_samples: int, epoch: int, seed: int) -> torch.Tensor:
+    """The epoch's permutation, `[num_samples]`."""
     return torch.randperm(num_samples, generator=seeded_generator(seed, epoch, -1))

@@ -1,4 +1,4 @@
-"""The trained weights in a checkpoint that accelerate wrote, under their names in the model."""
+"""Checkpoints by accelerate: trained weights go in and come out under their names in the model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from torch import Tensor, nn
 from ..files import failures_told
 from .config import TrainConfig
 
-# accelerate's names: of the first object registered for checkpoints, and of sharded weights.
+# Names that accelerate gives to the first object registered for checkpoints, here the average of
+# the weights, and to the folder of sharded weights.
 _AVERAGE, _SHARDED = "custom_checkpoint_0.pkl", "pytorch_model_fsdp_0"
 _MERGED = ".merged_"
 
 
 def leave_out_wrapper(accelerator: Accelerator) -> None:
-    """Lets checkpoints name weights as the model does and not as DDP's wrapper of it: processes
-    may then be one or more when a run goes on."""
+    """Makes checkpoints name weights as the model does, not as DDP's wrapper of it does.
+
+    A run can then go on with another number of processes.
+    """
 
     def save(models: list[nn.Module], weights: list[dict[str, Tensor]], _: str) -> None:
-        # Empty where weights are sharded.
+        # accelerate leaves `weights` empty where weights are sharded.
         weights[:] = [accelerator.get_state_dict(model) for model in models[: len(weights)]]
 
     def load(models: list[nn.Module], _: str) -> None:
@@ -36,10 +39,12 @@ def leave_out_wrapper(accelerator: Accelerator) -> None:
 
 
 def read_weights(checkpoint: Path, config: TrainConfig) -> dict[str, Tensor]:
-    """What a checkpoint would be exported as, named as `loop.Result.weights`: the average where
-    the run keeps one. Sharded weights are put together, for which they are once more on disk, for
-    one export of a run at a time: what a killed one left there is removed. Raises OSError, in one
-    sentence, where there is no room for them."""
+    """The weights of a checkpoint that are to be exported, named as `loop.Result.weights`.
+
+    They are the average where the run keeps one. Sharded weights are put together in a second copy
+    on disk, which is removed afterwards, as is one that a killed export left; so only one export of
+    a run may work at a time. Raises OSError, in one sentence, where there is no room for the copy.
+    """
     if config.optimizer.ema_decay:
         return torch.load(checkpoint / _AVERAGE, map_location="cpu", weights_only=True)
     whole = checkpoint / SAFE_WEIGHTS_NAME

@@ -1,7 +1,8 @@
-"""Checkpoints of a run: written aside and renamed; the newest few and the best are kept.
+"""Checkpoints of a run: each is written aside and renamed; the newest few and the best are kept.
 
-A checkpoint's `state.json` holds its step and, once it was validated, its mean FaceSim: from there
-the best is known, also after a resume. `best.json` names it for people.
+A checkpoint's `state.json` holds its step and, when it was validated, its mean FaceSim. The best
+checkpoint is found by reading these files, so that a resumed run knows it too. `best.json` names it
+for people.
 """
 
 from __future__ import annotations
@@ -34,17 +35,20 @@ class CheckpointFolder:
 
     path: Path
     keep: int
+    """How many of the newest checkpoints to keep."""
 
     @classmethod
     def of(cls, section: RunSection) -> CheckpointFolder:
+        """The folder of the run that `section` describes."""
         return cls(path=section.out / "checkpoints", keep=section.keep_checkpoints)
 
     def write(self, step: int, save: Callable[[Path], None], *, is_main: bool = True) -> Path:
-        """Lets `save` fill a folder aside, then renames it; `step` is the next one to do.
+        """Lets `save` fill a folder aside and renames it; returns the checkpoint's folder.
 
-        All processes call it and `save`; the main one makes, renames and clears, what a killed
-        run left half written too. A failure leaves the older checkpoints as they are. Raises
-        OSError, in one sentence, where a file cannot be written.
+        `step` is the number of steps done, which is also the next step to do. All processes must
+        call it, and each calls `save`; the main one makes and renames the folder, and removes old
+        checkpoints and what a killed run left half written. Raises OSError, in one sentence, where
+        a file cannot be written; the older checkpoints are then as they were.
         """
         partial = self.path / f"{_PARTIAL}{step:08d}"
         final = self.path / f"{_PREFIX}{step:08d}"
@@ -70,7 +74,7 @@ class CheckpointFolder:
         return final
 
     def newest(self) -> tuple[Path, int] | None:
-        """The newest whole checkpoint and its step, if there is one."""
+        """The newest whole checkpoint and its step; None where there is none."""
         found = self._all()
         if not found:
             return None
@@ -80,8 +84,8 @@ class CheckpointFolder:
     def rate(self, step: int, face_sim: float | None) -> None:
         """Notes that the checkpoint of `step` was validated, with its mean FaceSim if it has one.
 
-        Of the rated checkpoints the best is kept, the newest of equals. Nothing happens where
-        `step` has no checkpoint. The main process alone calls it.
+        The best of the rated checkpoints is kept, the newest one of equals. Nothing happens where
+        `step` has no checkpoint. Only the main process may call it.
         """
         path = self.path / f"{_PREFIX}{step:08d}"
         if not (path / _STATE).is_file():
@@ -99,7 +103,7 @@ class CheckpointFolder:
         return path.is_file() and "face_sim" in json.loads(path.read_text())
 
     def best(self) -> tuple[Path, int] | None:
-        """The checkpoint of the highest mean FaceSim and its step, if any was rated."""
+        """The checkpoint of the highest mean FaceSim and its step; None where none has one."""
         rated = [(state["face_sim"], state["step"], path) for state, path in self._states()
                  if state.get("face_sim") is not None]  # fmt: skip
         if not rated:
@@ -108,7 +112,10 @@ class CheckpointFolder:
         return path, step
 
     def named(self, name: str) -> Path:
-        """The checkpoint `last`, `best` or of a folder's name; ValueError where there is none."""
+        """The folder of the checkpoint `last`, `best`, or of a name such as `step_00000500`.
+
+        Raises ValueError where there is no such checkpoint.
+        """
         paths = {path.name: path for _, path in self._all()}
         for word, found in (("last", self.newest()), ("best", self.best())):
             if found is not None:
@@ -119,9 +126,11 @@ class CheckpointFolder:
         return paths[name]
 
     def _all(self) -> list[tuple[int, Path]]:
+        """All whole checkpoints with their steps, oldest first."""
         return sorted((state["step"], path) for state, path in self._states())
 
     def _states(self) -> list[tuple[dict[str, Any], Path]]:
+        """What `state.json` says of each whole checkpoint, and its folder."""
         return [
             (json.loads((path / _STATE).read_text()), path)
             for path in self.path.glob(f"{_PREFIX}*")
@@ -129,10 +138,12 @@ class CheckpointFolder:
         ]
 
     def _remove_partial(self) -> None:
+        """Removes folders that are half written."""
         for partial in self.path.glob(f"{_PARTIAL}*"):
             shutil.rmtree(partial, ignore_errors=True)
 
     def _clear(self) -> None:
+        """Removes checkpoints that are neither among the newest nor the best."""
         best = self.best()
         for step, path in self._all()[: -self.keep]:
             if best is None or step != best[1]:
@@ -141,7 +152,10 @@ class CheckpointFolder:
 
 
 def _save_unwrapped(save: Callable[[Path], None], path: Path) -> None:
-    """With the error itself where torch wraps it, by process (sharded weights)."""
+    """Calls `save`, and raises an error of its own where torch wraps it.
+
+    With sharded weights torch raises one exception that holds those of all processes.
+    """
     try:
         save(path)
     except CheckpointException as error:

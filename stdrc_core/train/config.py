@@ -1,7 +1,9 @@
-"""What a training run is, resolved and checked: a YAML recipe, changed by `--set a.b=c`.
+"""What a training run is, resolved and checked: a YAML recipe, changed by `--set KEY=VALUE`.
 
 Unknown keys are refused, every range is checked, and the resolved configuration is saved beside the
-run's results. Defaults are the paper's numbers (docs/method.md section 4) where it gives one.
+run's results. Defaults are the paper's numbers (docs/method.md section 4) where it gives them. The
+docstring under each key is its line in `docs/train/configuration.md`, which `configuration_page`
+writes.
 """
 
 from __future__ import annotations
@@ -25,29 +27,36 @@ Dtype = Literal["bfloat16", "float32"]
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, and without room for a key that it does not know."""
+    """A part of the configuration: it cannot be changed, and refuses keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSection(Section):
+    """The weights that training starts from, and how they are kept in memory."""
+
     checkpoint: Path
-    """LTX-2 single file, split transformer file or diffusers folder."""
+    """Which LTX-2.0 or LTX-2.3 weights to start from: a single file, a split transformer file or a
+    diffusers folder."""
     vae: Path | None = None
-    """File with the video VAE; by default the checkpoint itself."""
+    """Which file to read the video VAE from; without it, it is read from the checkpoint."""
     dtype: Dtype = "bfloat16"
-    """Of the frozen weights and of the forward pass; trained weights are kept in float32."""
+    """Which precision the frozen weights and the forward pass have; trained weights are always kept
+    in float32."""
     vae_dtype: Dtype | None = None
-    """Of the frozen VAE; by default `dtype`."""
+    """Which precision the frozen VAE has; without it, that of `model.dtype`."""
     gradient_checkpointing: bool = True
-    """Recomputes activations in the backward pass: less memory, about a third more time."""
+    """Whether to compute activations again in the backward pass instead of keeping them; this takes
+    less memory and about a third more time."""
     compile: bool = False
-    """Compiles the transformer's blocks (torch.compile): faster steps after a slow start. On a CPU
-    it needs a C++ compiler."""
+    """Whether to compile the transformer's blocks (torch.compile); steps get faster after a slow
+    start, and a CPU needs a C++ compiler for it."""
     quantization: Literal["none", "int8"] = "none"
-    """Of the frozen weights under a LoRA: int8 halves them, activations stay as they are."""
+    """Whether to keep the frozen weights under a LoRA in 8 bits, which halves their memory and
+    leaves activations as they are; `int8` needs torchao."""
     offload: bool = False
-    """Keeps what waits for the backward pass, and the VAE while it is idle, in host memory."""
+    """Whether to keep what waits for the backward pass, and the VAE while it is idle, in host
+    memory; this needs `model.gradient_checkpointing`."""
 
     @model_validator(mode="after")
     def _offloads_checkpoints(self) -> ModelSection:
@@ -60,52 +69,68 @@ class ModelSection(Section):
 
 
 class DataSection(Section):
+    """What the run is trained on."""
+
     cache: Path
-    """What `prepare` wrote."""
+    """Which folder to read samples from: the one that `python -m stdrc_core.train prepare` wrote
+    with `--out`."""
 
 
 class ReferenceSection(Section):
+    """How the model sees the reference."""
+
     placement: Placement = Placement.TASS
-    """Where the reference's tokens stand: Eq. 4, or another placement."""
+    """Where the reference's tokens stand beside the video's; `tass` is the paper's Eq. 4."""
     timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
-    """Of the reference's tokens: 0, or the video's."""
+    """Which timestep the reference's tokens get: `clean` is 0, `shared` is the video's."""
     p_drop: float = Field(0.20, ge=0, le=1)
-    """Share of samples without a reference: no tokens at all, never zeros."""
+    """Share of samples that are trained without their reference; they then have no reference tokens
+    at all."""
     augmentation: Augmentation = Augmentation()
-    """Eq. 5, in training only."""
+    """How the reference photo is changed before the VAE encodes it (Eq. 5)."""
 
 
 class ObjectiveSection(Section):
+    """The loss: flow matching, and the identity losses on the faces of the clean estimate."""
+
     timesteps: Literal["logit_normal", "uniform"] = "logit_normal"
-    """LTX's resolution-shifted logit-normal, or uniform."""
+    """How the time t of a sample is drawn: `logit_normal` is LTX's distribution, shifted by the
+    number of tokens; `uniform` draws all times alike."""
     timestep_shift: float | None = Field(None, ge=-5, le=10)
-    """Of the logit-normal, towards noise: by default LTX's for the clip's number of tokens, 0.95 at
-    1024 and 2.05 at 4096."""
+    """How far the logit-normal is shifted towards noise; without it, LTX's value for the clip's
+    number of tokens, which is 0.95 at 1024 and 2.05 at 4096."""
     text_p_drop: float = Field(0.05, ge=0, le=1)
-    """Share of samples with the empty prompt."""
+    """Share of samples that are trained with the empty prompt in place of their caption."""
     lambda_id: float = Field(0.1, ge=0)
-    """Weight of L_id, Eq. 11."""
+    """Weight of L_id (Eq. 11), which pulls the clip's faces towards the reference; with both
+    lambdas at 0 no face is looked at."""
     lambda_tic: float = Field(0.05, ge=0)
-    """Weight of L_tic, Eq. 11."""
+    """Weight of L_tic (Eq. 11), which pulls the clip's faces towards their own mean."""
     gamma: float = Field(1.0, ge=0)
-    """Exponent of w(t), Eq. 12."""
+    """Exponent of w(t) (Eq. 12); a higher one weakens the identity losses at noisy times, and 0
+    weighs all times alike."""
     identity_share: float = Field(1.0, gt=0, le=1)
-    """Share of samples, drawn at random, that the identity losses look at; each counts 1 / share.
-    Less time for noisier losses of the same mean."""
+    """Share of samples, drawn at random, that the identity losses look at, each weighted by 1 /
+    share; a lower one takes less time and makes the losses noisier around the same mean."""
     identity_from: int = Field(0, ge=0)
-    """First step, counted from 0, that has the identity losses: those before it take less time."""
+    """First step, counted from 0, that has the identity losses; the steps before it take less
+    time."""
     identity_latent_frames: int = Field(2, ge=1)
-    """Consecutive latent frames that are decoded for the identity losses."""
+    """How many consecutive latent frames of a clip, at a place drawn at random, are decoded for the
+    identity losses."""
     identity_frames: int = Field(4, ge=1)
-    """Of the frames decoded, how many are embedded."""
+    """How many of the decoded frames that show the face are embedded at most."""
     identity_crop_margin: int | None = Field(None, ge=0)
-    """Decodes only the faces of the frames and this many latent cells (32 pixels) around them: less
-    time and memory, but pixels that differ the more, the smaller it is. By default whole frames."""
+    """How many latent cells (of 32 pixels) are decoded around the faces; a smaller margin takes
+    less time and memory and makes the pixels differ more from the whole clip's, and without it
+    whole frames are decoded."""
     face_pack: Path | None = None
-    """InsightFace pack folder with the recognition model; needed where a lambda is above 0."""
+    """Which folder of an InsightFace pack embeds the faces; the identity losses need it, and
+    validation measures FaceSim with it."""
 
     @property
     def has_identity_losses(self) -> bool:
+        """Whether one of the identity losses has a weight."""
         return self.lambda_id > 0 or self.lambda_tic > 0
 
     @model_validator(mode="after")
@@ -119,95 +144,118 @@ class ObjectiveSection(Section):
 
 
 class TrainableSection(Section):
+    """What of the model is trained."""
+
     method: Literal["lora", "full"] = "lora"
-    """A LoRA on video attention and feed-forward, or all weights of the video branch."""
+    """What to train: `lora` adds a LoRA to the attention and feed-forward layers of the video
+    branch, `full` trains all weights of that branch."""
     rank: int = Field(64, ge=1)
-    """Of the LoRA."""
+    """Rank of the LoRA; a higher one can learn more and takes more memory."""
     alpha: float = Field(64.0, gt=0)
-    """The LoRA's change is multiplied by alpha / rank."""
+    """Strength of the LoRA, whose change of a weight is multiplied by alpha / rank."""
 
 
 class OptimizerSection(Section):
+    """How gradients move the trained weights."""
+
     name: Literal["adamw", "adamw_8bit"] = "adamw"
-    """AdamW, or bitsandbytes' with moments of 8 bits."""
+    """Which optimizer to use: `adamw`, or `adamw_8bit`, which keeps its moments in 8 bits and needs
+    bitsandbytes."""
     lr: float = Field(5e-5, gt=0)
-    """Learning rate between warm-up and decay."""
+    """Learning rate between the warm-up and the decay."""
     beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the mean of gradients."""
+    """Decay of the running mean of gradients, per step."""
     beta2: float = Field(0.999, ge=0, lt=1)
-    """Decay of the mean of squared gradients."""
+    """Decay of the running mean of squared gradients, per step."""
     weight_decay: float = Field(0.01, ge=0)
-    """AdamW's, apart from the gradient."""
+    """How strongly AdamW pulls weights towards 0, apart from their gradient."""
     max_grad_norm: float = Field(1.0, gt=0)
-    """Gradients of a greater norm are scaled down to it."""
+    """Largest norm that a step's gradient may have; a longer gradient is scaled down to it."""
     num_warmup_steps: int = Field(0, ge=0)
-    """Steps over which the learning rate rises from 0."""
+    """How many steps the learning rate takes to rise from 0 at the start of the run."""
     num_decay_steps: int = Field(0, ge=0)
-    """Last steps of the run, over which the learning rate falls to 0 in a straight line."""
+    """How many steps at the end of the run the learning rate takes to fall to 0, in a straight
+    line."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Decay of the averaged weights; 0 keeps none."""
+    """Decay of the running average of the trained weights, per step; the average is what is
+    validated and exported, and 0 keeps none."""
 
 
 class RunSection(Section):
+    """How long the run is, and what it writes where."""
+
     out: Path
-    """Folder of the run: configuration, logs, checkpoints, exported weights."""
+    """Which folder to write configuration, logs, checkpoints, validations and weights to; a run
+    that is there already goes on."""
     num_steps: int = Field(20_000, ge=1)
-    """Of the optimizer; the same command with more goes on."""
+    """How many optimizer steps to run; raising it continues a finished run."""
     batch_size: int = Field(32, ge=1)
-    """Samples a step over all processes together."""
+    """How many samples a step takes over all processes together; it must be a multiple of their
+    number and of `run.micro_batch_size`."""
     micro_batch_size: int = Field(1, ge=1)
-    """Samples that one process holds at once; the rest is accumulated."""
+    """How many samples a process computes at once; a higher one needs more memory, and the
+    gradients of the others are added up."""
     seed: int = Field(0, ge=0)
-    """Of every random choice of the run."""
+    """Seed of every random choice of the run."""
     checkpoint_every: int = Field(500, ge=1)
-    """Steps from one checkpoint to the next; SIGTERM and SIGINT write one as well."""
+    """How many steps lie between two checkpoints; a run that is stopped by SIGTERM or Ctrl-C writes
+    one as well."""
     keep_checkpoints: int = Field(3, ge=1)
-    """The newest that are kept; the best is kept besides."""
+    """How many of the newest checkpoints to keep; the best one by FaceSim is kept besides."""
     log_every: int = Field(1, ge=1)
-    """Steps from one line of log.jsonl to the next."""
+    """How many steps lie between two lines of log.jsonl."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard", "wandb")
-    """Where curves and validations are shown, of those installed. W&B writes to the run's folder
-    alone, for `wandb sync`; it uploads as the run goes where WANDB_MODE=online is set."""
+    """Which trackers show curves and validations, of those that are installed; W&B writes to the
+    run's folder alone, for `wandb sync`, unless WANDB_MODE=online is set."""
 
 
 class ValidationItem(Section):
     """One clip that every validation samples."""
 
     prompt: str
+    """What the clip shows."""
     photo: Path
+    """Which photo is the reference, at slot 0."""
     further: tuple[Path, ...] = ()
-    """Photos beside `photo`, of the same person or of others: slots 1, 2, ..."""
+    """Which photos are further references, of the same person or of others, at slots 1, 2, ..."""
     seed: int = Field(0, ge=0)
+    """Seed of the clip's noise; it is the same in every validation."""
 
     @property
     def photos(self) -> tuple[Path, ...]:
-        """All of them, in the order of their slots."""
+        """All photos of the item, in the order of their slots."""
         return self.photo, *self.further
 
 
 class ValidationSection(Section):
+    """Clips that the run samples on the way, to look at and to measure."""
+
     every: int = Field(0, ge=0)
-    """Steps from one validation to the next, and one after the last step; 0 never validates. Each
-    has a checkpoint too, of which the best by FaceSim is kept."""
+    """How many steps lie between two validations; one more follows the last step, each has a
+    checkpoint, and 0 never validates."""
     items: tuple[ValidationItem, ...] = ()
-    """Clips to sample, each with `prompt`, `photo` and `seed`; `further` photos: slots 1, 2, ..."""
+    """Which clips every validation samples: a list of items with the keys below."""
     text_encoder: str | None = None
-    """Folder of Gemma 3 12B, or `miniature`; embeds the prompts, once, before training."""
+    """Which folder of Gemma 3 12B embeds the prompts, once, before training; `miniature` is the
+    miniature's own encoder."""
     num_steps: int = Field(30, ge=1)
-    """Of the sampler."""
+    """How many steps the sampler takes for a clip."""
     text_scale: float = TEXT_SCALE
-    """s_y, Eq. 13; the exported weights name it as theirs."""
+    """How strongly validation follows the prompt (s_y of Eq. 13); exported weights carry it as the
+    value to begin with."""
     reference_scale: float = REFERENCE_SCALE
-    """s_r, Eq. 13; the exported weights name it as theirs."""
+    """How strongly validation keeps the face (s_r of Eq. 13); exported weights carry it as the
+    value to begin with."""
     num_frames: int | None = Field(None, ge=1)
-    """8n + 1; this and the sides, in pixels, are by default the cache's."""
+    """How many frames a validation clip has, which must be 8n + 1; without it, as many as the
+    cache's clips."""
     height: int | None = Field(None, ge=1, multiple_of=LTX_SCALE_FACTORS.height)
-    """A multiple of 32."""
+    """Height of a validation clip in pixels; without it, that of the cache's clips."""
     width: int | None = Field(None, ge=1, multiple_of=LTX_SCALE_FACTORS.width)
-    """A multiple of 32."""
+    """Width of a validation clip in pixels; without it, that of the cache's clips."""
 
     def is_due(self, step: int, num_steps: int) -> bool:
-        """Whether to validate once `step` of `num_steps` steps are done."""
+        """Whether to validate when `step` of `num_steps` steps are done."""
         return self.every > 0 and (step % self.every == 0 or step == num_steps)
 
     @model_validator(mode="after")
@@ -230,7 +278,7 @@ class ValidationSection(Section):
 
 
 class TrainConfig(Section):
-    """A whole run; the sections are the YAML file's top level."""
+    """A whole run; its sections are the top level of the YAML file."""
 
     model: ModelSection
     data: DataSection
@@ -308,7 +356,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
 
 
 def _sentence(error: ValidationError) -> str:
-    """All that is wrong, the key and the value that was given with each."""
+    """All that is wrong in one sentence, with each key and the value that was given for it."""
     parts = []
     for problem in error.errors():
         key = ".".join(map(str, problem["loc"])) or "the whole"
@@ -325,7 +373,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _nearest(place: Sequence[str | int]) -> str:
-    """The known key that looks most like an unknown one, as part of a sentence."""
+    """The part of a sentence that names the known key which looks most like the unknown one."""
     *sections, name = (part for part in place if isinstance(part, str))
     known = _keys(TrainConfig)
     for section in sections:
@@ -335,7 +383,7 @@ def _nearest(place: Sequence[str | int]) -> str:
 
 
 def _keys(section: Any) -> dict[str, Any]:
-    """The keys of a section with their types; of a tuple of sections, those of one."""
+    """The keys of a section with their types; a tuple of sections has the keys of one of them."""
     section = get_args(section)[0] if get_args(section) else section
     if dataclasses.is_dataclass(section):
         return {field.name: field.type for field in dataclasses.fields(section)}

@@ -1,4 +1,4 @@
-"""A training clip as a dataset offers it, before anything is decoded."""
+"""A training clip as a dataset describes it, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFace:
-    """A face that the dataset points at, outside the training window of its entry."""
+    """A face that the dataset points at; it is outside the training window of its entry."""
 
     video: Path
     time_s: float
     box: tuple[float, float, float, float]
-    """Left, top, right, bottom as shares of the frame's sides."""
+    """Left, top, right and bottom of the face, as shares of the frame's sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +27,22 @@ class Entry:
     caption: str = ""
     start_s: float = 0.0
     end_s: float | None = None
-    """Where the caption stops being true; None is the file's end."""
+    """Until when the caption is true, in seconds of `video`; None is the file's end."""
     identity: str | None = None
     reference: Path | None = None
     further: tuple[Path, ...] = ()
-    """Photos beside `reference`, of the same person or of others in the clip: slots 1, 2, ..."""
+    """Photos at slots 1, 2, ..., of the same person as `reference` or of others in the clip."""
     faces: tuple[KnownFace, ...] = ()
+    """Faces of the person that may serve as the reference, the best ones first."""
     footage: str | None = None
-    """The source video that `video` is a part of, where the dataset tells; else `video` itself."""
+    """The source video that `video` is a part of; None where the dataset does not say, and `video`
+    then counts as its own source."""
     footage_s: float = 0.0
-    """When in its footage `video` begins."""
+    """At what second of its footage `video` begins."""
     problem: str | None = None
-    """Why it cannot be used, where that is known before decoding."""
+    """Why the entry cannot be used, where that is known before decoding; else None."""
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """All videos in a folder and its subfolders, in a stable order."""
+    """All videos in a folder and its subfolders, sorted by path."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)

@@ -1,4 +1,4 @@
-"""What a run takes, counted from file headers alone: parameters, tokens and memory."""
+"""What a run takes in parameters, tokens and memory, counted from file headers alone."""
 
 from __future__ import annotations
 
@@ -17,31 +17,36 @@ from .quantization import is_quantized
 from .trainable import make_trainable, trained_parameters
 
 _GIB = 2**30
-# What one block of LTX-2.3 keeps for its backward pass under a LoRA, in activations of the width of
-# the model per token (counted on a block: 52); of a checkpointed block only the input waits.
+# How many activations of the model's width a block of LTX-2.3 keeps per token for its backward pass
+# under a LoRA (counted on a block), and how many where it is checkpointed: its input alone.
 KEPT_PER_TOKEN, KEPT_PER_TOKEN_CHECKPOINTED = 52, 1
-# The most that LTX-2.3's decoder holds for its backward pass, in numbers per pixel decoded (counted
-# on diffusers' own): by whether it is checkpointed.
+# How many numbers per decoded pixel LTX-2.3's decoder holds at most for its backward pass, where it
+# is not checkpointed and where it is (counted on diffusers' own decoder).
 KEPT_PER_PIXEL = {False: 560, True: 170}
-# AdamW keeps two moments beside the weight and its gradient, all in float32.
+# Bytes for each trained number: AdamW keeps two moments beside the weight and its gradient, all in
+# float32; in bitsandbytes' form the moments take one byte each.
 _BYTES_PER_TRAINED = {"adamw": 16, "adamw_8bit": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run takes on one process; bytes. Activations are a rule of thumb."""
+    """What a run takes on one process, memory in bytes; activations are a rule of thumb."""
 
     num_parameters: int
-    """Of the backbone, without what a LoRA adds."""
+    """How many numbers the backbone has, without those that a LoRA adds."""
     num_trained: int
     tokens_per_sample: int
+    """Tokens of a clip and its references."""
     tokens_per_step: int
+    """Tokens of a whole batch, over all processes."""
     weights_bytes: int
-    """Of the backbone, as the forward pass reads it."""
+    """Memory of the backbone as the forward pass reads it."""
     vae_bytes: int
-    """Of the part of the VAE that stays on the GPU."""
+    """Memory of the part of the VAE that stays on the GPU."""
     training_bytes: int
+    """Memory of trained weights, their gradients, moments and average."""
     activation_bytes: int
+    """Memory of what waits for the backward pass."""
 
     @property
     def total_bytes(self) -> int:
@@ -49,7 +54,10 @@ class Estimate:
 
 
 def estimate(config: TrainConfig) -> Estimate:
-    """Counts from file headers alone; loads no weights."""
+    """Counts from the headers of the run's files, without loading weights.
+
+    Raises ValueError where the cache or the checkpoint cannot be read.
+    """
     cache = Cache(config.data.cache)
     made = cache.manifest
     backbone = empty_backbone(config.model.checkpoint)
@@ -64,7 +72,7 @@ def estimate(config: TrainConfig) -> Estimate:
     of_average = torch.float32.itemsize if config.optimizer.ema_decay else 0
     element = _element(config)
     num_tokens = _num_tokens(made, max(cache.num_references))
-    # One block at a time computes with its 8-bit weights in the dtype of the activations.
+    # Of 8-bit weights one block at a time is also there in the activations' precision.
     restored = num_quantized * element // backbone.transformer.config.num_layers
     blocks = _waiting_bytes(config, backbone, num_tokens)
     one_block = KEPT_PER_TOKEN * _per_token(config, backbone) * num_tokens + restored
@@ -76,12 +84,13 @@ def estimate(config: TrainConfig) -> Estimate:
         weights_bytes=(num_parameters - num_quantized) * element + num_quantized,
         vae_bytes=_vae_bytes(config),
         training_bytes=num_trained * (_BYTES_PER_TRAINED[config.optimizer.name] + of_average),
-        # The decoder's backward pass is over before that of the last block begins.
+        # The decoder's backward pass is over when that of the last block begins: the larger counts.
         activation_bytes=blocks + max(one_block, _decoding_bytes(config, made)),
     )
 
 
 def describe(result: Estimate) -> str:
+    """An estimate in words, in GiB; what it does not count is said."""
     return (
         f"parameters: {result.num_parameters:,}, trained: {result.num_trained:,}\n"
         f"tokens: {result.tokens_per_sample:,} a sample with its references, "
@@ -94,28 +103,30 @@ def describe(result: Estimate) -> str:
 
 
 def _element(config: TrainConfig) -> int:
+    """Bytes of a number of the backbone."""
     return getattr(torch, config.model.dtype).itemsize
 
 
 def _vae_element(config: TrainConfig) -> int:
+    """Bytes of a number of the VAE."""
     return getattr(torch, config.model.vae_dtype or config.model.dtype).itemsize
 
 
 def _num_tokens(made: Manifest, num_references: int) -> int:
-    """Of a clip and its references, each of which is one latent frame more."""
+    """Tokens of a clip and its references, each of which is one more latent frame."""
     grid = latent_grid(made.num_frames, made.height, made.width)
     return grid.num_tokens + num_references * grid.tokens_per_frame
 
 
 def _per_token(config: TrainConfig, backbone: VideoBackbone) -> int:
-    """Bytes of one activation of the model's width for each sample at hand."""
+    """Bytes of one activation of the model's width, for all samples of a micro-batch."""
     shape = backbone.transformer.config
     width = shape.num_attention_heads * shape.attention_head_dim
     return width * _element(config) * config.run.micro_batch_size
 
 
 def _waiting_bytes(config: TrainConfig, backbone: VideoBackbone, num_tokens: int) -> int:
-    """What all blocks but the one at work keep on the GPU."""
+    """Bytes that all blocks but the one at work keep on the GPU."""
     if config.model.offload:
         return 0
     kept = KEPT_PER_TOKEN_CHECKPOINTED if config.model.gradient_checkpointing else KEPT_PER_TOKEN
@@ -125,7 +136,11 @@ def _waiting_bytes(config: TrainConfig, backbone: VideoBackbone, num_tokens: int
 
 
 def _vae_bytes(config: TrainConfig) -> int:
-    """The encoder's where nothing is offloaded; the decoder's there or for the identity losses."""
+    """Bytes of the VAE's weights on the GPU.
+
+    The encoder stays there where nothing is offloaded, the decoder also where the identity losses
+    differentiate it.
+    """
     stays = [] if config.model.offload else ["encoder"]
     if not config.model.offload or config.objective.has_identity_losses:
         stays.append("decoder")
@@ -139,7 +154,7 @@ def _vae_bytes(config: TrainConfig) -> int:
 
 
 def _decoding_bytes(config: TrainConfig, made: Manifest) -> int:
-    """What the decoder keeps for the identity losses; of whole frames, which is the most."""
+    """Bytes that the decoder keeps for the identity losses, where it decodes whole frames."""
     objective = config.objective
     if not objective.has_identity_losses:
         return 0

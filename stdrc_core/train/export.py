@@ -1,7 +1,7 @@
-"""Trained weights as files for ComfyUI's own loaders.
+"""Trained weights as files that ComfyUI's own loaders read.
 
-A LoRA loads with LoraLoaderModelOnly, full weights with UNETLoader (Load Diffusion Model). Their
-metadata say what they were trained for (trained_for).
+A LoRA loads with LoraLoaderModelOnly, full weights with UNETLoader (Load Diffusion Model). The
+file's metadata say what it was trained for (`ltx.trained_for`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.trained_for import TrainedFor
 from .config import TrainConfig
 
-# Before diffusers' own names in the names that a run gives its weights.
+# The names that a run gives its weights are this and diffusers' own.
 _RUN_PREFIX = "backbone.transformer."
 _ADAPTER_SUFFIXES = {".lora_A.default.weight": "lora_A", ".lora_B.default.weight": "lora_B"}
 
 
 def export(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Path:
-    """Writes what a run trained; returns the file's path.
+    """Writes what a run trained to `path`, which it returns.
 
     `weights` are named as `loop.Result.weights`. Raises ValueError when full weights cannot be
-    completed by the rest of the base checkpoint.
+    completed by the rest of the base checkpoint, and OSError where the file cannot be written.
     """
     if config.trainable.method == "lora":
         tensors = lora_tensors(weights, config.trainable.alpha)
@@ -36,7 +36,7 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Pa
 
 
 def trained_for(config: TrainConfig) -> TrainedFor:
-    """What a run trains its weights for; the scales are those that it validates with."""
+    """What a run trains its weights for, with the scales that it validates with."""
     return TrainedFor(
         placement=config.reference.placement,
         reference_timestep=config.reference.timestep,
@@ -48,7 +48,10 @@ def trained_for(config: TrainConfig) -> TrainedFor:
 
 
 def lora_tensors(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """peft's adapter as LoRA keys of the single file's names, bfloat16, with `alpha` by module."""
+    """peft's adapter under the names that LoRA loaders know, in bfloat16 on the CPU.
+
+    Each module has `alpha` beside its two matrices, as loaders divide it by the rank.
+    """
     tensors = {}
     for name, value in weights.items():
         suffix = next(suffix for suffix in _ADAPTER_SUFFIXES if name.endswith(suffix))
@@ -60,7 +63,7 @@ def lora_tensors(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tenso
 
 
 def require_exportable(config: TrainConfig) -> None:
-    """Raises ValueError, before a run, where its weights could not be exported after it."""
+    """Raises ValueError where the weights of a run could not be exported after it."""
     base = config.model.checkpoint
     if config.trainable.method == "full" and base.is_dir():
         raise ValueError(
@@ -70,7 +73,7 @@ def require_exportable(config: TrainConfig) -> None:
 
 
 def _export_full(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Path:
-    """The trained video branch, and from the base file what was not trained: audio, connectors."""
+    """Writes the trained video branch with the audio branch and the connectors of the base file."""
     require_exportable(config)
     base = config.model.checkpoint
     trained = {

@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Raises ValueError, in one sentence, where there is no such run or checkpoint."""
+    """Writes the file; raises ValueError, in one sentence, for a run or checkpoint not there."""
     config = load_config(args.run / CONFIG_NAME)
-    # Where the folder is now, should the run have moved.
+    # The folder may have moved since the run wrote its configuration.
     section = config.run.model_copy(update={"out": args.run})
     checkpoint = CheckpointFolder.of(section).named(args.checkpoint)
     name = f"stdrc_{config.trainable.method}_{checkpoint.name}.safetensors"
@@ -43,6 +43,6 @@ def main(args: argparse.Namespace) -> None:
 
 
 def how_to_load(config: TrainConfig, path: Path) -> str:
-    """What to do with exported weights."""
+    """A sentence on what to do with exported weights."""
     loader = _LOADERS[config.trainable.method]
     return f"weights in {path}: load them in ComfyUI with {loader}, before Apply TASS-RoPE Patch"

@@ -1,4 +1,4 @@
-"""L_id and L_tic of a clean estimate, through the frozen decoder and face network (Eq. 7-10)."""
+"""L_id and L_tic of clean estimates, through the frozen decoder and face network (Eq. 7-10)."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .objective import TrainingSample
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """The part of a clip that is decoded, and where faces are in it."""
+    """The part of a clip that is decoded, and where the person's face is in it."""
 
     window: Tensor
-    """Latent frames, `[C, t, h, w]`."""
+    """The latent frames to decode, `[C, t, h, w]`."""
     frames: Tensor
-    """Of the window's pixel frames those to embed, `[N]`."""
+    """The numbers of the window's pixel frames whose faces are embedded, `[N]`."""
     landmarks: Tensor
-    """In the window's pixels, `[N, 5, 2]`."""
+    """The faces' landmarks in pixels of the window, `[N, 5, 2]`."""
 
 
 class FaceLosses:
     """Decodes a part of each clip's clean estimate and embeds the faces in it.
 
-    The decode is what costs. Only `num_latent_frames` consecutive latent frames are decoded, and of
-    their pixel frames at most `num_frames` are embedded; nothing where none of them has a face.
-    With a `crop_margin` only the cells that hold those faces are decoded, one box for all of them,
-    and as many cells around it (`face_crop`).
+    Decoding is what costs. Only `num_latent_frames` consecutive latent frames are decoded, and at
+    most `num_frames` of their pixel frames are embedded; nothing is decoded where none of them has
+    a face. With a `crop_margin` only the latent cells that hold those faces, one box for all of
+    them, and that many cells around the box are decoded (`face_crop`).
 
-    What is lost (ours, the paper is silent): faces outside the window get no gradient in this step;
-    the window is decoded without its neighbours in time and the box without its neighbours in
-    space, so that pixels near their ends differ from those of the whole clip. The decoder sees many
-    cells far: each cell of margin makes the difference smaller, none makes it 0.
+    This loses something (our choice, the paper is silent). Faces outside the window get no gradient
+    in this step. The window is decoded without its neighbours in time, and the box without its
+    neighbours in space, so that pixels near their borders differ from those of the whole clip. The
+    decoder sees many cells far: each cell of margin makes the difference smaller, but never 0.
     """
 
     def __init__(
@@ -52,9 +52,10 @@ class FaceLosses:
         face_size_px: int = ARCFACE_SIZE_PX,
         scale: ScaleFactors = LTX_SCALE_FACTORS,
     ) -> None:
-        """`decode` maps `[B,C,T,H,W]` latents to `[B,3,F,h,w]` pixels in [-1, 1], each cell to
-        `scale`; `embed` maps `[N,3,h,w]` pixels in [0, 1] and `[N,5,2]` landmarks, faces that it
-        aligns to `face_size_px`, to `[N,E]` embeddings."""
+        """`decode` maps `[B, C, T, H, W]` latents to `[B, 3, F, h, w]` pixels in [-1, 1]; a latent
+        cell becomes `scale` pixels. `embed` maps `[N, 3, h, w]` pixels in [0, 1] and `[N, 5, 2]`
+        landmarks to `[N, E]` embeddings; it aligns each face to a square of `face_size_px`.
+        """
         self.decode, self.embed = decode, embed
         self.num_latent_frames, self.num_frames = num_latent_frames, num_frames
         self.crop_margin, self.face_size_px, self.scale = crop_margin, face_size_px, scale
@@ -65,9 +66,10 @@ class FaceLosses:
         samples: Sequence[TrainingSample],
         generators: Sequence[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """L_id and L_tic of clips' clean estimates `[B, C, T, H, W]`: `[B]` each, 0 without a face.
+        """L_id and L_tic of the clean estimates `[B, C, T, H, W]` of clips, each `[B]`.
 
-        A clip's window and frames are drawn from its generator.
+        Both are 0 for a clip without a face. A clip's window and frames are drawn from its
+        generator.
         """
         views = [self._view(*each) for each in zip(clean, samples, generators, strict=True)]
         ids, tics = clean.new_zeros(len(views)), clean.new_zeros(len(views))
@@ -87,12 +89,12 @@ class FaceLosses:
     def _view(
         self, clean: Tensor, sample: TrainingSample, generator: torch.Generator
     ) -> _View | None:
-        """What to look at in one clip `[C, T, H, W]`; None where that shows no face."""
+        """The part of a clip `[C, T, H, W]` to look at; None where it shows no face."""
         num_latent_frames = min(self.num_latent_frames, clean.shape[1])
         num_starts = clean.shape[1] - num_latent_frames + 1
         start = int(torch.randint(num_starts, (), generator=generator))
-        # Latent frame k > 0 holds pixel frames 8k - 7 to 8k. Decoded at the head of a window it
-        # gives one pixel frame, as every clip's first does: its last, 8k.
+        # Latent frame k > 0 holds pixel frames 8k - 7 to 8k. At the head of a window the decoder
+        # makes one pixel frame of it, as of the first of every clip, and that is the last one, 8k.
         first_frame = start * self.scale.time
         num_frames = (num_latent_frames - 1) * self.scale.time + 1
         shown = sample.has_face[first_frame : first_frame + num_frames].nonzero()[:, 0].cpu()
@@ -107,7 +109,7 @@ class FaceLosses:
         return _View(window=window, frames=chosen, landmarks=landmarks)
 
     def _embed_views(self, views: Sequence[_View]) -> Sequence[Tensor]:
-        """The faces' embeddings `[N, E]` of each view; all windows have one shape."""
+        """The embeddings `[N, E]` of each view's faces; all windows must have one shape."""
         pixels = (self.decode(torch.stack([view.window for view in views])).movedim(1, 2) + 1) / 2
         faces = [
             clip[view.frames.to(clip.device)] for clip, view in zip(pixels, views, strict=True)
@@ -116,7 +118,7 @@ class FaceLosses:
         return self.embed(torch.cat(faces), landmarks).split([len(view.frames) for view in views])
 
     def _cropped(self, window: Tensor, landmarks: Tensor, margin: int) -> tuple[Tensor, Tensor]:
-        """The cells of `[C, T, H, W]` around the faces, and the landmarks in their pixels."""
+        """The cells of `[C, T, H, W]` around the faces, and the landmarks in the crop's pixels."""
         rows, columns = face_crop(
             landmarks, *window.shape[2:], margin=margin, size_px=self.face_size_px, scale=self.scale
         )

@@ -1,4 +1,4 @@
-"""Which of a clip's faces is the reference's person in each frame."""
+"""Finds the reference's person among the faces of a clip's frames."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from ..faces.finder import EmbeddedFace
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Track:
-    """The reference's person through a clip of F frames; zeros where `has_face` is false."""
+    """The reference's person in a clip of F frames; boxes and landmarks are 0 without a face."""
 
     boxes: Tensor
+    """`[F, 4]` float32 left, top, right, bottom in pixels."""
     landmarks: Tensor
+    """`[F, 5, 2]` float32 (x, y) in pixels."""
     has_face: Tensor
+    """Whether a frame shows any face, `[F]` bool."""
     mean_cosine: float
-    """Over the frames with a face; 0 where there is none."""
+    """Mean cosine with the reference over the frames with a face; 0 where there is none."""
 
 
 def follow(faces: Sequence[Sequence[EmbeddedFace]], e_ref: Tensor) -> Track:
-    """In each frame the face most like the reference `[D]`, whoever else is in the picture."""
+    """Takes in each frame the face that is most like the reference `[D]`.
+
+    `faces` has those of each frame in turn; both embeddings are of length 1.
+    """
     boxes, landmarks = torch.zeros(len(faces), 4), torch.zeros(len(faces), 5, 2)
     has_face, cosines = torch.zeros(len(faces), dtype=torch.bool), []
     for i, here in enumerate(faces):

@@ -1,12 +1,18 @@
-"""The training loop: accelerate distributes it, every step is a function of the step's number."""
+"""The training loop: accelerate distributes it, and a step is a function of the step's number.
+
+`train` goes from step to step: train, average, report, checkpoint, validate. `training_step` is one
+of them: draw the batch, add up the gradients of its micro-batches, refuse what is not finite, move
+the weights. The loss of a micro-batch is `objective.Objective`.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +25,11 @@ from .batches import batch_indices, own_share
 from .checkpoint_weights import leave_out_wrapper
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig
-from .diverged import DivergedError
-from .exchange import exchanged
 from .objective import Draws, Group, Losses, Objective, TrainingSample, draw, num_references
+from .optimizer import load_state, lr_factor, make_optimizer
 from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
-from .stopping import Stopper, in_any_process
-from .trainable import AverageOfWeights, trained_parameters, whole_weights
+from .trainable import AverageOfWeights, exchanged, trained_parameters, whole_weights
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +37,15 @@ log = logging.getLogger(__name__)
 Validate = Callable[[int], float | None]
 
 
+class DivergedError(FloatingPointError):
+    """A loss or a gradient is not finite; weights and checkpoints are those of the step before."""
+
+
 class GroupedVelocity(nn.Module):
-    """The backbone over the groups of a batch, in one call (see `objective.Group`)."""
+    """The backbone over all groups of a batch in one call (see `objective.Group`)."""
 
     def __init__(self, backbone: nn.Module, config: TrainConfig, frame_rate: float) -> None:
+        """`frame_rate` is that of the cache's clips, in frames per second."""
         super().__init__()
         self.backbone = backbone
         self.options = {
@@ -46,6 +55,7 @@ class GroupedVelocity(nn.Module):
         }
 
     def forward(self, groups: list[Group]) -> list[Tensor]:
+        """The velocity `[B, C, T, H, W]` of each group's video."""
         return [
             self.backbone(video, t, context, reference=reference, **self.options)
             for video, t, context, reference in groups
@@ -54,7 +64,7 @@ class GroupedVelocity(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a run works with; `model` is already trainable in part or whole."""
+    """What a run works with; `model` is already set up for what is trained of it."""
 
     model: GroupedVelocity
     objective: Objective
@@ -68,11 +78,13 @@ class Result:
     checkpoint: Path
     """The last checkpoint's folder."""
     num_steps: int
-    """Steps done, over all runs together."""
+    """How many steps are done, over all starts of the run together."""
     weights: dict[str, Tensor]
-    """What was trained, by name in `Parts.model`: averaged where the run averages. Weights
-    that were sharded (FSDP2) are whole here on the main process, and left out elsewhere. Empty
-    where the run was stopped before its end: whoever stops it has no time for them."""
+    """What was trained, by its name in `Parts.model`; the average, where the run keeps one.
+
+    Sharded weights (FSDP2) are whole on the main process and left out on the others. Empty where
+    the run was stopped before its end, since whoever stops it has no time for them.
+    """
 
 
 def train(
@@ -83,12 +95,13 @@ def train(
 ) -> Result:
     """Trains up to `run.num_steps`, from the newest checkpoint where there is one.
 
-    The same command again goes on; on one CPU process the weights are, bit for bit, those of a run
-    that was never stopped. `validate` runs after the steps that are due, once their checkpoint is
-    safe, on the average of the weights where there is one; sharded weights (FSDP2) need it in all
-    processes, else the main one's is enough. Raises DivergedError for a loss or a gradient that is
-    not finite, before it changes a weight: the last checkpoint is intact. Raises OSError where a
-    checkpoint cannot be written; the older ones are intact.
+    A run that was stopped goes on when it is called again; on one CPU process its weights are then
+    bit for bit those of a run that was never stopped. `validate` is called after the steps that are
+    due, once their checkpoint is written, with the averaged weights in the model where there are
+    some. Where weights are sharded (FSDP2) all processes must pass it, else the main one alone.
+
+    Raises DivergedError for a loss or a gradient that is not finite, before it changes a weight,
+    and OSError where a checkpoint cannot be written; earlier checkpoints are intact after both.
     """
     run, is_main = config.run, accelerator.is_main_process
     if accelerator.is_fsdp2:
@@ -112,7 +125,7 @@ def train(
     newest = folder.newest()
     if newest is not None:
         last, done = newest
-        _load(accelerator, last, optimizer, schedule)
+        load_state(accelerator, last, optimizer, schedule)
         log.info("going on at step %d from %s", done, last)
 
     def save(path: Path) -> None:
@@ -128,12 +141,12 @@ def train(
         if is_main:
             folder.rate(done, face_sim)
 
-    # Stopped before the validation that belongs to this checkpoint.
+    # The run may have been stopped between a checkpoint and the validation that belongs to it.
     is_owed = newest is not None and config.validation.is_due(done, run.num_steps)
     if in_any_process(accelerator, is_owed and is_main and not folder.is_rated(done)):
         validate_now()
     stopper, progress = Stopper(), Progress(run, accelerator, done)
-    # The bar ends with its line, so that an error has one of its own.
+    # Leaving the bar ends its line, so that the message of an error begins a line of its own.
     with stopper.listening(), progress.bar:
         for step in progress:
             started, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
@@ -155,10 +168,10 @@ def train(
             asked = in_any_process(accelerator, stopper.requested)
             is_last = asked or done == run.num_steps
             is_due = config.validation.is_due(done, run.num_steps)
-            # What is validated is kept too: without its checkpoint, the best would be a number.
+            # A validation needs a checkpoint, or the best one would be a number without weights.
             if is_last or is_due or done % run.checkpoint_every == 0:
                 last = folder.write(done, save, is_main=is_main)
-            # Whoever stops a run waits for it: the validation is made up for when it goes on.
+            # Whoever stops a run waits for it, so its validation is left for the next start.
             if is_due and not asked:
                 validate_now()
                 reset_peak_memory(accelerator.device)
@@ -174,27 +187,6 @@ def train(
     return Result(checkpoint=last, num_steps=done, weights=whole_weights(weights))
 
 
-def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:
-    """What FSDP2 needs of this model and accelerate's configuration files have no key for.
-
-    Inputs stay as they are: t would be rounded to bfloat16, and the model casts the rest itself.
-    Gradients are summed over processes in float32 (ours). Raises ValueError where processes would
-    call the model's blocks, each call a collective, different numbers of times.
-    """
-    run, p_drop = config.run, config.reference.p_drop
-    if run.micro_batch_size > 1 and 0 < p_drop < 1:
-        raise ValueError(
-            f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and reference.p_drop "
-            f"{p_drop}; needs 1, since samples with and without a reference run separately."
-        )
-    plugin = accelerator.state.fsdp_plugin
-    policy = plugin.mixed_precision_policy
-    if policy is not None:
-        plugin.mixed_precision_policy = replace(
-            policy, reduce_dtype=torch.float32, output_dtype=None, cast_forward_inputs=False
-        )
-
-
 def training_step(
     config: TrainConfig,
     parts: Parts,
@@ -203,9 +195,12 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     step: int,
 ) -> tuple[Losses, float, int]:
-    """Gradients of one global batch and the optimizer's step; the batch's mean losses, the norm of
-    its gradient, and how many tokens went through the model in this process. Raises DivergedError
-    for a loss or a gradient that is not finite, with the weights as they were."""
+    """Adds up the gradients of one global batch and moves the weights by them.
+
+    Returns the batch's mean losses, the norm of its gradient, and how many tokens went through the
+    model in this process. Raises DivergedError for a loss or a gradient that is not finite; the
+    weights are then as they were.
+    """
     run = config.run
     indices = batch_indices(len(parts.samples), run.batch_size, step, run.seed)
     places = own_share(run.batch_size, accelerator.process_index, accelerator.num_processes)
@@ -221,7 +216,8 @@ def training_step(
             draw(sample, (run.seed, step, place), config.objective, config.reference)
             for sample, place in zip(samples, micro_batch, strict=True)
         ]
-        # Sharded gradients are summed over processes each time: waiting would keep them whole.
+        # Sharded gradients are summed over processes in each micro-batch: to wait for the last one
+        # would keep them whole in memory.
         sums_up = accelerator.is_fsdp2 or number == len(micro_batches) - 1
         with nullcontext() if sums_up else accelerator.no_sync(model):
             losses = parts.objective(model, samples, draws)
@@ -248,42 +244,63 @@ def training_step(
     return Losses(**means), norm, num_tokens
 
 
-def lr_factor(config: TrainConfig, step: int) -> float:
-    """What the learning rate is multiplied by in a step, counted from 0: it rises over the warm-up,
-    stays at 1, and falls so that it would be 0 one step after the run's last."""
-    options = config.optimizer
-    risen = (step + 1) / max(1, options.num_warmup_steps)
-    left = (config.run.num_steps - step) / max(1, options.num_decay_steps)
-    return max(0.0, min(1.0, risen, left))
+def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Sets what FSDP2 needs for this model and accelerate's configuration files have no key for.
 
-
-def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, or its 8-bit form by bitsandbytes, on what is trained."""
-    options = config.optimizer
-    parameters = [p for _, p in trained_parameters(model)]
-    settings = {
-        "lr": options.lr,
-        "betas": (options.beta1, options.beta2),
-        "weight_decay": options.weight_decay,
-    }
-    if options.name == "adamw":
-        # On a CPU torch's own choice is a loop over parameters.
-        return torch.optim.AdamW(parameters, fused=True, **settings)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError as error:
+    Inputs are not cast: t would be rounded to bfloat16, and the model casts the rest by itself.
+    Gradients are summed over processes in float32 (our choice). Raises ValueError where processes
+    would call the model's blocks a different number of times, since each call is a collective.
+    """
+    run, p_drop = config.run, config.reference.p_drop
+    if run.micro_batch_size > 1 and 0 < p_drop < 1:
         raise ValueError(
-            "optimizer.name was adamw_8bit; needs bitsandbytes: pip install bitsandbytes, or take "
-            "adamw."
-        ) from error
-    return AdamW8bit(parameters, **settings)
+            f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and reference.p_drop "
+            f"{p_drop}; needs 1, since samples with and without a reference run separately."
+        )
+    plugin = accelerator.state.fsdp_plugin
+    policy = plugin.mixed_precision_policy
+    if policy is not None:
+        plugin.mixed_precision_policy = replace(
+            policy, reduce_dtype=torch.float32, output_dtype=None, cast_forward_inputs=False
+        )
+
+
+class Stopper:
+    """Notes SIGTERM and SIGINT, so that a run ends after a whole step with a checkpoint."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def request(self, *_: object) -> None:
+        """Asks the run to stop after the step that it is in."""
+        self.requested = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Takes the two signals inside the block, and gives them back to their handlers after."""
+        previous = {s: signal.signal(s, self.request) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def in_any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether `flag` holds in one of the processes: a signal may reach them at different steps."""
+    if accelerator.num_processes == 1:
+        return flag
+    count = torch.tensor(float(flag), device=accelerator.device)
+    return accelerator.reduce(count, "sum").item() > 0
 
 
 def _on(sample: TrainingSample, device: torch.device) -> TrainingSample:
+    """The sample with what the model reads on `device`; photo and face stay where they are."""
     return replace(sample, latent=sample.latent.to(device), context=sample.context.to(device))
 
 
 def _add(sums: Losses | None, losses: Losses, share: float) -> Losses:
+    """`sums` and `share` of `losses` together."""
     scaled = {name: value.detach() * share for name, value in vars(losses).items()}
     if sums is None:
         return Losses(**scaled)
@@ -291,21 +308,6 @@ def _add(sums: Losses | None, losses: Losses, share: float) -> Losses:
 
 
 def _num_tokens(sample: TrainingSample, choice: Draws) -> int:
-    """A token for each place of the video's latent, and for those of each reference's frame."""
+    """How many tokens a sample is: one for each latent place of its video and of its references."""
     num_frames, *sides = sample.latent.shape[1:]
     return (num_frames + num_references(sample, choice)) * math.prod(sides)
-
-
-def _load(
-    accelerator: Accelerator,
-    checkpoint: Path,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-) -> None:
-    """A checkpoint's state; step size and decay, which it holds too, stay as configured."""
-    own = [(group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups]
-    accelerator.load_state(str(checkpoint))
-    schedule.base_lrs = [lr for lr, _ in own]
-    factor = schedule.lr_lambdas[0](schedule.last_epoch)
-    for group, (lr, decay) in zip(optimizer.param_groups, own, strict=True):
-        group |= {"initial_lr": lr, "lr": lr * factor, "weight_decay": decay}

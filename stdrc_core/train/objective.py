@@ -1,10 +1,10 @@
-"""One training step's loss (docs/method.md section 4), from a batch in memory to a scalar.
+"""The loss of a training step (docs/method.md section 4), from a batch in memory to a scalar.
 
     L = L_flow + w(t) (l_id L_id + l_tic L_tic)                                  (Eq. 11)
 
-Every random number of a sample comes from a generator seeded by run, step and the sample's place in
-the global batch: how the batch is split over processes and micro-batches, and whether the run was
-resumed, changes nothing.
+Every random number of a sample comes from a generator that is seeded by the run, the step and the
+sample's place in the global batch. Splitting the batch over processes or micro-batches, and
+resuming the run, therefore change nothing.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ from ..method.flow import (
 from ..method.reference import in_slots
 from .config import ObjectiveSection, ReferenceSection
 
-# Samples of one length: noisy video [B,C,T,H,W], t [B], context [B,L,D], references [B,C,K,H,W] or
-# None. The model takes all groups of a batch in one call, so that a wrapper (DDP) sees one forward.
+# Samples of one number of references: noisy video [B, C, T, H, W], t [B], context [B, L, D], and
+# references [B, C, K, H, W] or None. The model takes all groups of a batch in one call, so that a
+# wrapper such as DDP sees one forward pass.
 Group = tuple[Tensor, Tensor, Tensor, Tensor | None]
 Velocity = Callable[[list[Group]], list[Tensor]]
-# Photos [1,h,w,3] in [0,1], of any sizes -> clean reference latents [B,C,1,H,W]
+# Maps B photos [1, h, w, 3] in [0, 1], of any sizes, to clean reference latents [B, C, 1, H, W].
 EncodeReferences = Callable[[Sequence[Tensor]], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """A reference beside a sample's first one, with its person in the clip: as there."""
+    """A sample's reference at slot 1 or above, and its person in the clip.
+
+    The fields are as those of the same names in `TrainingSample`.
+    """
 
     photo: Tensor
     landmarks: Tensor
@@ -56,42 +60,45 @@ class TrainingSample:
     context: Tensor
     """Text embedding, `[L, D]`."""
     photo: Tensor
-    """Reference photo before augmentation, `[1, h, w, 3]` in [0, 1]."""
+    """The reference photo before augmentation, `[1, h, w, 3]` in [0, 1]."""
     landmarks: Tensor
-    """Five points of the face in each pixel frame, `[F, 5, 2]` in pixels."""
+    """The person's five landmarks in each pixel frame, `[F, 5, 2]` (x, y) in pixels."""
     has_face: Tensor
-    """Where `landmarks` are a face, `[F]` bool."""
+    """Whether the person's face was found in a frame, `[F]` bool."""
     e_ref: Tensor
-    """Embedding of the unaugmented photo, `[E]`."""
+    """Embedding of the face in the unaugmented photo, `[E]` of length 1."""
     further: tuple[Person, ...] = ()
-    """Of the references at slots 1, 2, ...; the last four fields above are of slot 0."""
+    """The references at slots 1, 2, ...; the four fields above are of the one at slot 0."""
 
     @property
     def photos(self) -> list[Tensor]:
-        """Of all references, in the order of their slots."""
+        """The photos of all references, in the order of their slots."""
         return [self.photo, *(each.photo for each in self.further)]
 
     def seen_from(self, slot: int) -> TrainingSample:
-        """The sample with photo and faces of the reference at `slot` in place of the first's."""
+        """The sample with the person at `slot` in place of the one at slot 0."""
         return self if slot == 0 else replace(self, **vars(self.further[slot - 1]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """The random choices of one sample in one step."""
+    """The random choices for one sample in one step."""
 
     t: float
+    """Time of the noised latent, from 0 (clean) to 1 (noise)."""
     noise: Tensor
+    """`[C, T, H, W]`, as the sample's latent."""
     drops_text: bool
     drops_reference: bool
     shows_face: bool
     """Whether the identity losses look at the sample."""
     augmentation: torch.Generator
+    """Draws the augmentation, and after it what the identity losses look at."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Means over the batch; `total` is what is differentiated, the others are for the log."""
+    """Means over a batch; `total` (Eq. 11) is differentiated, the others are for the log."""
 
     total: Tensor
     flow: Tensor
@@ -99,7 +106,8 @@ class Losses:
     consistency: Tensor
 
 
-# Samples' clean estimates [B,C,T,H,W], their generators -> L_id and L_tic [B], 0 without a face
+# Maps clean estimates [B, C, T, H, W], their samples and generators to L_id and L_tic; each is [B],
+# and 0 for a sample without a face.
 FaceTerms = Callable[
     [Tensor, Sequence[TrainingSample], Sequence[torch.Generator]], tuple[Tensor, Tensor]
 ]
@@ -111,7 +119,8 @@ def draw(
     objective: ObjectiveSection,
     reference: ReferenceSection,
 ) -> Draws:
-    """The choices of the sample whose place is `seed` = (run seed, step, index in the batch)."""
+    """Draws the choices for a sample; `seed` is the run's seed, the step and the sample's place in
+    the global batch."""
     _, step, _ = seed
     generator = seeded_generator(*seed)
     if objective.timesteps == "uniform":
@@ -133,13 +142,13 @@ def draw(
 
 
 def seeded_generator(*seed: int) -> torch.Generator:
-    """A CPU generator of its own for each tuple of numbers."""
+    """A CPU generator whose seed is a hash of all the numbers given."""
     digest = hashlib.blake2b(repr(seed).encode(), digest_size=7).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 class Objective:
-    """L of a batch; `velocity` is the model in training, the rest is frozen."""
+    """The loss of a batch; it holds what is frozen and is given the model in training."""
 
     def __init__(
         self,
@@ -150,8 +159,10 @@ class Objective:
         empty_context: Tensor,
         face_losses: FaceTerms | None = None,
     ) -> None:
-        """`empty_context` `[L, D]` is the empty prompt's embedding. Raises ValueError where the
-        identity losses have a weight and `face_losses` is missing."""
+        """`empty_context` `[L, D]` is the embedding of the empty prompt.
+
+        Raises ValueError where the identity losses have a weight and `face_losses` is missing.
+        """
         if objective.has_identity_losses and face_losses is None:
             raise ValueError(
                 "face_losses is missing; needs a decoder and a face model where "
@@ -165,7 +176,7 @@ class Objective:
     def __call__(
         self, velocity: Velocity, samples: Sequence[TrainingSample], draws: Sequence[Draws]
     ) -> Losses:
-        """The mean loss of `samples` under their `draws`."""
+        """The mean losses of `samples` under their `draws`; `velocity` is the model in training."""
         device = samples[0].latent.device
         clean = torch.stack([sample.latent.float() for sample in samples])
         noise = torch.stack([choice.noise for choice in draws]).to(device)
@@ -204,8 +215,11 @@ class Objective:
         samples: Sequence[TrainingSample],
         draws: Sequence[Draws],
     ) -> Tensor:
-        """The model's velocity. Each reference is tokens, a dropped one none, so samples of each
-        number of references have a length of their own and form a group."""
+        """The model's velocity `[B, C, T, H, W]`.
+
+        Samples of one number of references have the same number of tokens and form a group; a
+        dropped reference has no tokens.
+        """
         contexts = torch.stack(
             [
                 (self.empty_context if choice.drops_text else sample.context).to(noisy)
@@ -217,7 +231,7 @@ class Objective:
             members.setdefault(num_references(sample, choice), []).append(i)
         groups: list[Group] = []
         order: list[int] = []
-        # Those without any come last.
+        # The group without references comes last.
         for count in sorted(members, key=lambda count: (count == 0, count)):
             group = members[count]
             references = None
@@ -226,12 +240,14 @@ class Objective:
             groups.append((noisy[group], t[group], contexts[group], references))
             order += group
         outputs = torch.cat([output.float() for output in velocity(groups)])
-        # Back into the batch's order.
+        # Groups changed the order of the samples, which is restored.
         return outputs[torch.tensor(order).argsort().to(outputs.device)]
 
     def _encode(self, samples: Sequence[TrainingSample], draws: Sequence[Draws]) -> Tensor:
-        """z_ref = E_vae(A(I_ref)) (Eq. 5) of samples with K references each, every one augmented by
-        itself: `[B, C, K, H, W]`."""
+        """z_ref = E_vae(A(I_ref)) (Eq. 5), `[B, C, K, H, W]`, of samples with K references each.
+
+        Every photo is augmented by itself.
+        """
         photos = [
             self.augment(photo, choice.augmentation)
             for sample, choice in zip(samples, draws, strict=True)
@@ -243,12 +259,15 @@ class Objective:
 
 
 def num_references(sample: TrainingSample, choice: Draws) -> int:
-    """How many reference frames stand beside the sample's video in this step."""
+    """How many references stand beside the sample's video in this step; 0 if they are dropped."""
     return 0 if choice.drops_reference else 1 + len(sample.further)
 
 
 def _seen_from_one(sample: TrainingSample, generator: torch.Generator) -> TrainingSample:
-    """For the identity losses, which look at one person of a sample: of several one is drawn."""
+    """The sample with one of its persons, drawn at random, in slot 0.
+
+    The identity losses look at one person of a sample.
+    """
     if not sample.further:
         return sample
     return sample.seen_from(int(torch.randint(1 + len(sample.further), (), generator=generator)))

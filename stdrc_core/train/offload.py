@@ -1,7 +1,7 @@
-"""Host memory for what waits on the GPU: the inputs of checkpointed blocks, and the idle VAE.
+"""Keeps in host memory what only waits on the GPU: inputs of checkpointed blocks, the idle VAE.
 
-Values and gradients are, bit for bit, those without. The frozen base stays where it is: in 8 bits
-it fits, and to stream it would cost more time than all that is here.
+Values and gradients are bit for bit what they are without it. The frozen base stays on the GPU: in
+8 bits it fits, and streaming it would take more time than all that is done here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpoint_on_host(block: nn.Module, hidden: Tensor, *shared: object) -> tuple[Tensor, ...]:
-    """torch's checkpoint of a block, whose input `hidden` waits in (pinned) host memory.
+    """Runs a block under torch's checkpoint; its input `hidden` waits in (pinned) host memory.
 
-    What all blocks share - prompt, time, positions - stays on the device, where it is once. For
-    diffusers' `enable_gradient_checkpointing`.
+    What all blocks share (prompt, time, positions) stays on the device, which holds it once. This
+    is the function that diffusers' `enable_gradient_checkpointing` takes.
     """
     host = save_on_cpu(pin_memory=hidden.is_cuda)
 
@@ -33,9 +33,10 @@ def checkpoint_on_host(block: nn.Module, hidden: Tensor, *shared: object) -> tup
 
 
 def park(module: nn.Module, device: torch.device) -> None:
-    """Moves frozen `module` to host memory for good; its layers visit `device` as they compute.
+    """Moves a frozen module to host memory; each of its layers is on `device` while it computes.
 
-    Without gradients only: a layer is gone again when its backward pass would come.
+    It works without gradients only, since a layer has left the device when its backward pass would
+    come.
     """
     apply_group_offloading(
         module,

@@ -1,9 +1,10 @@
 """`python -m stdrc_core.train prepare`: a dataset becomes the cache that training reads.
 
-Each clip is decoded once: latents by the frozen VAE, the caption's embedding, the face in every
-frame, the reference as pixels with its embedding. A clip that is of no use is set aside in
-`report.jsonl` with the reason; one bad file never ends the run. Started again, it goes on where it
-stopped; started as several processes (RANK and WORLD_SIZE, or torchrun), each takes its share.
+Each clip is decoded once. The cache keeps its latent by the frozen VAE, its caption's embedding,
+the person's face in every frame, and the reference as pixels and as an embedding. A clip that
+cannot be used is set aside in `report.jsonl` with the reason; it never ends the run. The same
+command goes on where it was stopped. Of several processes (torchrun, or RANK and WORLD_SIZE) each
+takes its share of the clips.
 """
 
 from __future__ import annotations
@@ -25,15 +26,8 @@ from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..method.grid import LTX_SCALE_FACTORS
 from ..video import ClipTooShortError, check_num_frames, read_clip
-from .cache import (
-    CacheWriter,
-    FurtherReference,
-    Manifest,
-    Sample,
-    append_lines,
-    read_lines,
-    read_samples,
-)
+from .cache import FurtherReference, Manifest, Sample, read_lines, read_samples
+from .cache_writer import CacheWriter, append_lines
 from .dataset_entry import Entry
 from .face_track import Track, follow
 from .references import Reference, find_references, given_reference
@@ -44,7 +38,7 @@ REPORT = "report.jsonl"
 
 
 class Reason(StrEnum):
-    """Why a clip was set aside."""
+    """Why a clip was set aside, in the words of the report."""
 
     INCOMPLETE = "incomplete entry"
     UNREADABLE = "unreadable"
@@ -55,7 +49,7 @@ class Reason(StrEnum):
 
 
 class SetAsideError(ValueError):
-    """This clip is of no use, for a reason that the report tells."""
+    """A clip cannot be used; the message is the detail that the report gives."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -64,19 +58,24 @@ class SetAsideError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    """Pixels and frames per second of the clips, and how the work is done."""
+    """What clips are cut to, and how the work is done.
+
+    Sides are in pixels, `fps` in frames a second. Raises ValueError for a number out of its range.
+    """
 
     num_frames: int
     height: int
     width: int
     fps: float
-    # Mean cosine of the clip's faces with the reference; ArcFace keeps two persons below 0.2.
     min_cosine: float = 0.25
+    """Least mean cosine of the clip's faces with the reference; with ArcFace two persons are below
+    0.2."""
     shard_size: int = 32
+    """How many samples a file of the cache holds."""
     rank: int = 0
     world_size: int = 1
-    # Whether clips that an earlier run set aside are tried again.
     retry: bool = False
+    """Whether clips that an earlier run set aside are tried again."""
 
     def __post_init__(self) -> None:
         check_num_frames(self.num_frames)
@@ -100,27 +99,30 @@ class PrepareConfig:
 
     @property
     def window_s(self) -> float:
-        """Length of a training clip."""
+        """Length of a training clip in seconds."""
         return self.num_frames / self.fps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """What turns pixels and words into tensors, and where it is from."""
+    """The networks that turn clips, captions and faces into tensors."""
 
     vae: VideoVAE
     text: TextEncoder
     faces: FaceFinder
     checkpoint: str
+    """Name of the file that VAE and text connector are from."""
     fingerprint: str
+    """What `cache.fingerprint` says of that file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What is in the cache folder after a run, of all ranks so far."""
+    """What is in the cache's folder after a run, by all ranks so far."""
 
     num_samples: int
     set_aside: Mapping[Reason, int]
+    """How many clips were set aside for each reason."""
 
 
 def prepare(
@@ -128,8 +130,8 @@ def prepare(
 ) -> Summary:
     """Adds the samples of this rank's share of `entries` to the cache in `out`.
 
-    Raises ValueError when the cache was begun with other settings, or when all entries are done
-    and none was usable; OSError when the cache cannot be written.
+    Raises ValueError when the cache was begun with other settings, and when all entries are done
+    and none could be used; OSError when the cache cannot be written.
     """
     out = Path(out)
     vae_dtype = next(models.vae.parameters()).dtype
@@ -174,7 +176,10 @@ def prepare(
 def make_sample(
     entry: Entry, others: Mapping[str, Sequence[Entry]], config: PrepareConfig, models: Models
 ) -> Sample:
-    """Everything that the cache holds of one entry. Raises SetAsideError when it is of no use."""
+    """Everything that the cache holds of one entry; `others` are all entries by person.
+
+    Raises SetAsideError when the entry cannot be used.
+    """
     if entry.problem is not None:
         raise SetAsideError(Reason.INCOMPLETE, entry.problem)
     clip = _read(entry, config)
@@ -207,7 +212,7 @@ def make_sample(
 
 
 def by_identity(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """All entries of each person, in the dataset's order."""
+    """The entries of each person that has a name, in the dataset's order."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.identity is not None:
@@ -216,8 +221,9 @@ def by_identity(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 
 def _read(entry: Entry, config: PrepareConfig) -> torch.Tensor:
+    """The entry's training window, `[F, h, w, 3]` uint8; raises SetAsideError where it cannot."""
     available_s = None if entry.end_s is None else entry.end_s - entry.start_s
-    # The window's last frame is one frame short of its length.
+    # The last frame of a window begins one frame before the window's end.
     if available_s is not None and available_s < (config.num_frames - 1) / config.fps:
         raise SetAsideError(
             Reason.TOO_SHORT,
@@ -245,7 +251,10 @@ def _choose_reference(
     config: PrepareConfig,
     models: Models,
 ) -> tuple[Reference, Track]:
-    """The first reference that the clip's faces agree with, and the track of its person."""
+    """The first reference that the clip's faces agree with, and its person in the clip.
+
+    Raises SetAsideError where there is none.
+    """
     best: Track | None = None
     try:
         for reference in _references(entry, others, config, models):
@@ -267,7 +276,10 @@ def _choose_reference(
 def _further_reference(
     photo: Path, faces: Sequence[Sequence[Any]], config: PrepareConfig, models: Models
 ) -> FurtherReference:
-    """A photo of slot 1 or above, and the track of its person among the clip's faces."""
+    """The reference of a photo at slot 1 or above, and its person among the clip's faces.
+
+    Raises SetAsideError where the photo cannot be used.
+    """
     size = (config.height, config.width)
     try:
         reference = next(given_reference(photo, models.faces, size), None)
@@ -289,6 +301,7 @@ def _further_reference(
 
 
 def _other_person(reference: str, best: Track, config: PrepareConfig) -> SetAsideError:
+    """The error for a clip that shows others than the person of its reference."""
     return SetAsideError(
         Reason.OTHER_PERSON,
         f"the best mean cosine with {reference} is {best.mean_cosine:.3f}; needs "
@@ -304,20 +317,22 @@ def _references(
 
 
 def _report_line(entry: Entry, error: SetAsideError) -> dict[str, str]:
+    """The line of report.jsonl for an entry that was set aside."""
     video = str(entry.video)
     return {"id": entry.id, "video": video, "reason": str(error.reason), "detail": str(error)}
 
 
 def _reported(out: Path) -> dict[str, Reason]:
-    """The reason of each entry set aside, a later report replacing an earlier one."""
+    """The reason for each entry that was set aside, by id; of several the last counts."""
     return {line["id"]: Reason(line["reason"]) for line in read_lines(out / REPORT)}
 
 
 def _summary(entries: Sequence[Entry], out: Path) -> Summary:
+    """Counts and logs what is in the folder; ValueError where no entry could be used."""
     kept, reported = read_samples(out), _reported(out)
     set_aside = Counter(reason for key, reason in reported.items() if key not in kept)
     reasons = ", ".join(f"{reason}: {count}" for reason, count in set_aside.most_common())
-    # Another rank may still find a usable clip: only the last one to finish can tell.
+    # Only the last rank to finish can tell that there is none: others may still find one.
     if not kept and all(entry.id in reported for entry in entries):
         raise ValueError(
             f"none of the {len(entries)} clips was usable ({reasons}); needs at least one clip "

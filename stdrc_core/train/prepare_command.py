@@ -1,4 +1,8 @@
-"""The command line of `prepare`: from paths to models, and on to the work."""
+"""`python -m stdrc_core.train prepare`: turns a dataset into the cache that training reads.
+
+A clip that cannot be used is set aside in OUT/report.jsonl with the reason. The same command goes
+on where it was stopped. Several GPUs: torchrun --nproc_per_node 8 -m stdrc_core.train prepare ...
+"""
 
 from __future__ import annotations
 
@@ -47,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Runs `prepare` with the parsed arguments; ValueError for input that cannot be used."""
+    """Opens the models and prepares the cache; raises ValueError for input that cannot be used."""
     config = PrepareConfig(
         num_frames=args.num_frames,
         height=args.height,
@@ -76,6 +80,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _default_device() -> str:
-    # torchrun numbers the processes of a machine: one GPU each.
+    """The GPU of this process, or the CPU where there is no GPU."""
+    # torchrun numbers the processes of a machine from 0, and each takes the GPU of its number.
     local_rank = os.environ.get("LOCAL_RANK", "0")
     return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""What a run tells of its steps: a bar, a line in `log.jsonl`, and the trackers' curves."""
+"""Reports the steps of a run: a bar, lines in `log.jsonl`, and the trackers' curves."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _GIB = 2**30
 
 
 class Progress:
-    """The steps of a run and their report, over all processes together."""
+    """Counts the steps of a run and reports them, for all processes together."""
 
     def __init__(self, section: RunSection, accelerator: Accelerator, done: int) -> None:
-        """`done` steps are behind the run already."""
+        """`done` is how many steps the run has done already."""
         self.section, self.accelerator, self.done = section, accelerator, done
         self.bar = tqdm(
             range(done, section.num_steps),
@@ -32,7 +32,7 @@ class Progress:
         )
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers of the steps to do; pace and peak memory count from here."""
+        """The numbers of the steps to do; pace and peak memory are measured from this call on."""
         reset_peak_memory(self.accelerator.device)
         self.began = time.perf_counter()
         return iter(self.bar)
@@ -47,10 +47,11 @@ class Progress:
         num_tokens: int,
         time_s: float,
     ) -> None:
-        """Reports a step that is due; all processes call it, as they gather for it.
+        """Reports a step if `run.log_every` says so; all processes must call it.
 
-        `num_tokens` went through the model in this process, `time_s` seconds is what the step
-        took. Time left counts what this run took so far, checkpoints and validations too.
+        `num_tokens` is how many tokens went through the model in this process, `time_s` how many
+        seconds the step took. The time left is reckoned from all that the run did since its start,
+        checkpoints and validations included.
         """
         assert all(math.isfinite(value) for value in losses.values())
         if step % self.section.log_every:
@@ -85,11 +86,11 @@ class Progress:
 
 
 def peak_memory_gib(device: torch.device) -> float:
-    """The most memory so far: torch's on a GPU, else this process' resident memory.
+    """The most memory that was in use so far: torch's on a GPU, else what the process had resident.
 
-    On a GPU it counts from the last `reset_peak_memory`. A CPU process cannot reset its peak: it
-    counts from its start, loading and validations too. 0 where the system does not tell (a CPU
-    under Windows).
+    On a GPU it counts from the last `reset_peak_memory`. The peak of a CPU process cannot be reset:
+    it counts from the start of the process, loading and validations included. It is 0 where the
+    system does not tell it (a CPU under Windows).
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _GIB
@@ -98,11 +99,11 @@ def peak_memory_gib(device: torch.device) -> float:
     except ImportError:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, others KiB.
+    # macOS counts in bytes, other systems in KiB.
     return peak * (1 if sys.platform == "darwin" else 2**10) / _GIB
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Lets a GPU's peak count from now on, so that it tells of training alone."""
+    """Lets the peak of a GPU count from now on, so that it is that of training alone."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

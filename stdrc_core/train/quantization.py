@@ -1,7 +1,7 @@
-"""The frozen base of a LoRA in 8 bits, by torchao: weights alone, one scale for each row.
+"""The frozen base of a LoRA in 8 bits, by torchao: weights only, with one scale for each row.
 
-Activations keep their precision, and gradients flow to a layer's input through the weights as they
-compute: w ~ q s, with integers q in [-128, 127] and s = max |w| / 127.5 of the weight's row.
+A weight is kept as w ~ q s, with integers q in [-128, 127] and s = max |w| / 127.5 over its row.
+Activations keep their precision, and gradients reach a layer's input through the rounded weights.
 """
 
 from __future__ import annotations
@@ -17,15 +17,21 @@ from .trainable import BLOCK_PROJECTIONS
 
 
 def is_quantized(key: str) -> bool:
-    """Whether a key of diffusers' transformer is a weight that int8 quantises: the video's
-    projections in all blocks, which are what a LoRA sits on and almost all of the weights."""
+    """Whether int8 quantises the weight of this name in diffusers' transformer.
+
+    It does so with the video's projections in all blocks: they are what a LoRA sits on, and almost
+    all of the weights.
+    """
     module, _, kind = key.rpartition(".")
     return kind == "weight" and re.fullmatch(BLOCK_PROJECTIONS, module) is not None
 
 
 def load_base(section: ModelSection, device: torch.device) -> VideoBackbone:
-    """The backbone as `section` wants it. Weights are quantised one by one as they are read, so
-    that `device` never holds more than one of them whole. Raises ValueError without torchao."""
+    """Loads the backbone onto `device`, in 8 bits where `section` says so.
+
+    Weights are quantised one by one as they are read, so that `device` never holds more than one of
+    them in full precision. Raises ValueError where torchao is needed and not installed.
+    """
     dtype = getattr(torch, section.dtype)
     if section.quantization == "none":
         return load_backbone(section.checkpoint, dtype=dtype, device=device)
@@ -48,5 +54,8 @@ def load_base(section: ModelSection, device: torch.device) -> VideoBackbone:
 
 
 def _cast_input(layer: nn.Linear, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What autocast does for other layers: torchao's answer in the input's dtype, be it float32."""
+    """Casts a layer's input to the dtype of its weight, as autocast does for other layers.
+
+    torchao computes in the dtype of the input, which may be float32.
+    """
     return (inputs[0].to(layer.weight.dtype), *inputs[1:])

@@ -1,8 +1,8 @@
-"""Where a clip's reference comes from.
+"""Finds a clip's reference.
 
-The photo that the dataset gives; else a face crop: from another clip of the same person, else from
-the same clip outside the training window. Never from inside the window, where the model would find
-pose, light and clothes of the very frames that it is to make.
+It is the photo that the dataset gives. Without one it is a face cut out of another clip of the same
+person, or else of the same clip outside the training window. It is never from inside the window,
+where the model would find pose, light and clothes of the very frames that it is to make.
 """
 
 from __future__ import annotations
@@ -21,24 +21,29 @@ from ..photo_file import load_photo
 from ..video import probe, read_frames
 from .dataset_entry import Entry
 
-# How many other clips of a person, and how many frames of each clip, are looked at.
+# How many other clips of a person, and how many frames of each, are searched for a face.
 MAX_OTHER_CLIPS = 3
 NUM_FRAMES_TRIED = 5
-# A reference from the window's own clip keeps this distance from it.
+# Seconds that a reference from the same clip keeps from the training window.
 WINDOW_MARGIN_S = 0.1
-# A crop is the box and this share of its larger side on each side: hair and chin.
+# What a crop has around the face's box on each side, as a share of the box's larger side: room for
+# hair and chin.
 CROP_MARGIN = 0.6
-# A photo is kept at up to this many times the target frame, room for the augmentation's crop.
+# How many times larger than the target frame a photo is kept at most, so that the augmentation's
+# crop loses no detail.
 MAX_OVERSIZE = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reference:
-    """A reference with a face: `pixels` `[h, w, 3]` uint8 and `e_ref` `[D]` of those pixels."""
+    """A photo or crop that shows a face."""
 
     pixels: Tensor
+    """`[h, w, 3]` uint8."""
     e_ref: Tensor
+    """Embedding of the largest face in `pixels`, `[D]` of length 1."""
     source: str
+    """Where the pixels are from, in words."""
 
 
 def find_references(
@@ -49,11 +54,12 @@ def find_references(
     window_s: float,
     size: tuple[int, int],
 ) -> Iterator[Reference]:
-    """References for `entry`, the best kind first; none when nothing shows a face.
+    """Finds references for `entry`, the best kind first; there are none when nothing shows a face.
 
-    `others` are all entries by identity, `size` is the target frame's (height, width). A given
-    photo is the only candidate: another is never taken in its place. Raises ValueError when the
-    photo cannot be read; other clips that cannot be read are passed over.
+    `others` are all entries by person, `window_s` is the length of a training clip in seconds, and
+    `size` the target frame's (height, width) in pixels. Where a photo is given, nothing else is
+    tried in its place. Raises ValueError when the photo cannot be read; other clips that cannot be
+    read are passed over.
     """
     if entry.reference is not None:
         yield from given_reference(entry.reference, finder, size)
@@ -64,17 +70,22 @@ def find_references(
 
 
 def given_reference(photo: Path, finder: FaceFinder, size: tuple[int, int]) -> Iterator[Reference]:
-    """The reference of a photo's file; none where it shows no face. Raises ValueError when it
-    cannot be read."""
+    """The reference that a photo is; there is none where it shows no face.
+
+    Raises ValueError when the photo cannot be read.
+    """
     pixels = load_photo(photo)[0]
-    # What is transparent is black, as the padding around the photo.
+    # Transparent parts become black, as is the padding around the photo.
     pixels = pixels[..., :3] * pixels[..., 3:] if pixels.shape[-1] == 4 else pixels
     pixels = (pixels * 255).round().to(torch.uint8)
     return _embedded([(pixels, f"photo {photo.name}")], finder, size)
 
 
 def crop_face(frame: Tensor, box: Sequence[float]) -> Tensor:
-    """The face in `box` (left, top, right, bottom px) with a margin: from `[h, w, 3]` a part."""
+    """The part of `frame` `[h, w, 3]` with the face in `box` and a margin around it.
+
+    `box` is left, top, right and bottom in pixels.
+    """
     left, top, right, bottom = box
     margin = CROP_MARGIN * max(right - left, bottom - top)
     height, width = frame.shape[:2]
@@ -88,6 +99,7 @@ def _embedded(
     finder: FaceFinder,
     size: tuple[int, int],
 ) -> Iterator[Reference]:
+    """The candidates that show a face, not larger than they need to be."""
     for pixels, source in candidates:
         if 0 in pixels.shape:
             continue
@@ -98,6 +110,7 @@ def _embedded(
 
 
 def _known_faces(entry: Entry) -> Iterator[tuple[Tensor, str]]:
+    """Crops of the faces that the dataset points at, and where they are from."""
     for known in entry.faces:
         for frame in _readable(known.video, [known.time_s]):
             height, width = frame.shape[:2]
@@ -108,16 +121,18 @@ def _known_faces(entry: Entry) -> Iterator[tuple[Tensor, str]]:
 def _other_clips(
     entry: Entry, others: Mapping[str, Sequence[Entry]], finder: FaceFinder, window_s: float
 ) -> Iterator[tuple[Tensor, str]]:
+    """Crops of faces in other clips of the person, and where they are from."""
     if entry.identity is None:
         return
     clips = others[entry.identity]
     place = next(i for i, other in enumerate(clips) if other.id == entry.id)
-    # The ones that follow, so that the clips of a person do not all share one reference.
+    # Each clip begins with those that follow it, so that a person's clips do not all share one
+    # reference.
     usable = [each for each in (*clips[place + 1 :], *clips[:place]) if each.problem is None]
     for other in usable[:MAX_OTHER_CLIPS]:
         times = _spread(other.start_s, other.start_s + window_s)
         if _footage(other) == _footage(entry):
-            # The same moments may be in both clips.
+            # The other clip may hold moments of the training window too.
             shift_s = other.footage_s - entry.footage_s
             times = [time for time in times if _distance_s(time + shift_s, entry, window_s) > 0]
         frames = list(zip(times, _readable(other.video, times), strict=False))
@@ -125,11 +140,12 @@ def _other_clips(
 
 
 def _same_clip(entry: Entry, finder: FaceFinder, window_s: float) -> Iterator[tuple[Tensor, str]]:
+    """Crops of faces in the entry's own clip outside its window, and where they are from."""
     duration_s = probe(entry.video).duration_s
     times = [*_spread(0, entry.start_s), *_spread(entry.start_s + window_s, duration_s)]
     outside = [time for time in times if _distance_s(time, entry, window_s) > 0]
     frames = list(zip(outside, _readable(entry.video, outside), strict=False))
-    # The farther from the window, the less it is like the window's frames.
+    # The farther a frame is from the window, the less it is like the window's frames.
     frames.sort(key=lambda frame: -_distance_s(frame[0], entry, window_s))
     yield from _crops(entry.video, frames, finder, "same clip")
 
@@ -137,6 +153,7 @@ def _same_clip(entry: Entry, finder: FaceFinder, window_s: float) -> Iterator[tu
 def _crops(
     video: Path, frames: list[tuple[float, Tensor]], finder: FaceFinder, kind: str
 ) -> Iterator[tuple[Tensor, str]]:
+    """Crops of the largest face of each frame that shows one."""
     for time, frame in frames:
         face = largest(finder.find(frame[None])[0])
         if face is not None:
@@ -145,7 +162,10 @@ def _crops(
 
 
 def _readable(video: Path, times: list[float]) -> list[Tensor]:
-    """Frames at `times`; none of a clip that cannot be read, which is reported in its own turn."""
+    """The frames at `times` in seconds; none of a clip that cannot be read.
+
+    Such a clip is reported when its own turn comes.
+    """
     if not times:
         return []
     try:
@@ -155,25 +175,27 @@ def _readable(video: Path, times: list[float]) -> list[Tensor]:
 
 
 def _spread(start_s: float, end_s: float) -> list[float]:
-    """Times inside a stretch, evenly."""
+    """Times in seconds, evenly spread inside a stretch; none where it has no length."""
     step = (end_s - start_s) / NUM_FRAMES_TRIED
     return [start_s + (i + 0.5) * step for i in range(NUM_FRAMES_TRIED)] if step > 0 else []
 
 
 def _footage(entry: Entry) -> str:
+    """Name of the source video that the entry's clip is from."""
     return entry.footage or str(entry.video.resolve())
 
 
 def _distance_s(time: float, entry: Entry, window_s: float) -> float:
-    """Seconds from the entry's window, with a margin; 0 or less is inside.
+    """How many seconds a time lies outside the entry's window and its margin; 0 or less is inside.
 
-    The frame shown at a time may begin earlier, and times of frames are rounded.
+    The margin is needed because the frame that is shown at a time may begin earlier, and because
+    times of frames are rounded.
     """
     return max(entry.start_s - time, time - entry.start_s - window_s) - WINDOW_MARGIN_S
 
 
 def _at_most(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """`[h, w, 3]` uint8 scaled down to fit into `size` (height, width) where it is larger."""
+    """`[h, w, 3]` uint8, scaled down where it is larger than `size` (height, width) in pixels."""
     height, width = pixels.shape[:2]
     box = fitted_box((height, width), size)
     if box.height >= height and box.width >= width:

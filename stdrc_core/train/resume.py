@@ -1,4 +1,4 @@
-"""Whether a run may go on from the checkpoints in its folder: is it the same run?"""
+"""Decides whether a run may go on from the checkpoints in its folder, as the same run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .checkpoints import CheckpointFolder
 from .config import TrainConfig, load_config
 
 CONFIG_NAME = "config.yaml"
-# What may be another when a run goes on, keys or whole sections: it says how long a run is and what
-# is told of it, where it computes, or is the remedy for a loss that is not finite.
+# Keys and whole sections that may change when a run goes on. They say how long a run is, what is
+# reported of it and where it computes, or are the remedy for a loss that is not finite.
 _FREE = {
     "run.out",
     "run.num_steps",
@@ -29,13 +29,16 @@ _FREE = {
     "optimizer.max_grad_norm",
     "validation",
 }
-# Files that may have moved: their names alone are compared.
+# Files may have moved to another folder, so that their names alone are compared.
 _MOVABLE = {"model.checkpoint", "model.vae", "data.cache", "objective.face_pack"}
 
 
 def require_same_run(config: TrainConfig) -> None:
-    """Raises ValueError, before any weights are loaded, where the checkpoints in `run.out` belong
-    to a run of another model, adapter, data or method; nothing happens where there are none."""
+    """Raises ValueError where the checkpoints in `run.out` belong to another run.
+
+    That is one of another model, adapter, data or method. Nothing happens where there are no
+    checkpoints. No weights are loaded.
+    """
     stored_path = config.run.out / CONFIG_NAME
     if not stored_path.is_file() or CheckpointFolder.of(config.run).newest() is None:
         return
@@ -54,7 +57,7 @@ def require_same_run(config: TrainConfig) -> None:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A configuration's values by their keys, such as `run.out`."""
+    """The values of a nested configuration with their whole keys, such as `run.out`."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -63,9 +66,11 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_free(key: str) -> bool:
+    """Whether the key may change when a run goes on."""
     return key in _FREE or key.partition(".")[0] in _FREE
 
 
 def _compared(key: str, values: dict[str, Any]) -> Any:
+    """What of a key's value must stay the same."""
     value = values.get(key)
     return PurePath(value).name if key in _MOVABLE and value is not None else value

@@ -1,4 +1,8 @@
-"""`python -m stdrc_core.train run CONFIG.yaml`: trains, or says with `--dry-run` what it takes."""
+"""`python -m stdrc_core.train run CONFIG.yaml`: trains, or with `--dry-run` says what that takes.
+
+The same command goes on where a run was stopped. At the end the run's folder holds the weights for
+ComfyUI.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,8 @@ from .validation import Case, Validator, read_cases, read_photos
 log = logging.getLogger(__name__)
 
 # While the main process embeds prompts, validates or writes, the others wait in a collective, which
-# would end the run after 10 minutes (NCCL) or 30 (gloo). A process that dies is noticed at once.
+# by default would end the run after 10 minutes (NCCL) or 30 (gloo). A process that dies is noticed
+# at once all the same.
 PATIENCE = timedelta(hours=6)
 
 
@@ -52,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Raises ValueError, in one sentence, for what is wrong with the configuration or its files."""
+    """Trains, or describes the run; raises ValueError for what is wrong with its configuration or
+    files."""
     config = load_config(args.config, args.changes)
     validates = config.validation.every > 0
     if validates:
@@ -63,12 +69,12 @@ def main(args: argparse.Namespace) -> None:
         log.info("%s\n%s", config.to_yaml(), describe(estimate(config)))
         return
     accelerator = make_accelerator(config)
-    # Before anything large is loaded: raises where the batch cannot be shared.
+    # This raises, before anything large is loaded, where the batch cannot be shared.
     own_share(config.run.batch_size, 0, accelerator.num_processes)
     is_main, shards = accelerator.is_main_process, accelerator.is_fsdp2
     faces, cases = None, []
     if validates and is_main:
-        # Before the model is loaded: the text encoder is gone again when it comes.
+        # The text encoder is loaded before the model, so that they are never both in memory.
         faces, cases = _read_validation(config, accelerator.device)
     if validates and shards:
         (cases,) = broadcast_object_list([cases])
@@ -80,19 +86,22 @@ def main(args: argparse.Namespace) -> None:
     try:
         result = train(config, parts, accelerator, validate)
     except BaseException:
-        # Not end_training: the other processes may still be in a collective.
+        # end_training would wait for the other processes, which may still be in a collective.
         for tracker in accelerator.trackers:
             tracker.finish()
         raise
     if is_main:
         _finish(config, result)
-    # Processes end together: a launcher may end all of them with the first.
+    # All wait for the main one, since a launcher may end all processes with the first.
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """As the configuration and `accelerate launch` want it; its trackers are not started yet."""
+    """The Accelerator that the configuration and `accelerate launch` ask for.
+
+    Its trackers are not started yet.
+    """
     return Accelerator(
         mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no",
         log_with=trackers(config) or None,
@@ -101,9 +110,12 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 
 def _finish(config: TrainConfig, result: Result) -> None:
-    """Exports, and says what was written and how to load it; of a stopped run, how to go on."""
+    """Exports the weights of a finished run and says how to load them.
+
+    Of a run that was stopped it says how to go on.
+    """
     if result.num_steps < config.run.num_steps:
-        # Whoever stops a run waits for it: an export may take longer than they do.
+        # Whoever stops a run waits for it, and an export may take longer than they wait.
         log.info(
             "stopped after %d of %d steps, with %s; the same command goes on from there. To have "
             "it as weights: python -m stdrc_core.train export %s",
@@ -130,9 +142,10 @@ def _finish(config: TrainConfig, result: Result) -> None:
 def _read_validation(
     config: TrainConfig, device: torch.device
 ) -> tuple[PackFinder | None, list[Case]]:
+    """What validation needs besides the model: the face pack, if any, and the prepared items."""
     pack, section = config.objective.face_pack, config.validation
     faces = None if pack is None else open_face_pack(pack, device)
-    # Gemma alone would fill the GPU that offloading is for.
+    # Gemma alone would fill a GPU that is small enough to need offloading.
     text_device = torch.device("cpu") if config.model.offload else device
     text = open_text_encoder(section.text_encoder, config.model.checkpoint, text_device, STAND_INS)
     return faces, read_cases(section, text, faces)
@@ -145,6 +158,7 @@ def _make_validator(
     faces: PackFinder | None,
     accelerator: Accelerator,
 ) -> Validator:
+    """The validator of a run; its scores and clips are shown by the run's trackers."""
     return Validator(
         config,
         model=parts.model,

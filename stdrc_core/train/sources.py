@@ -1,13 +1,12 @@
-"""What a dataset offers: one `Entry` for each training clip, from any of three kinds of input.
+"""Reads a dataset of one of three kinds: one `Entry` for each training clip.
 
-* a folder: `clip.mp4` with its caption in `clip.txt`, and where there is one its photo in
-  `clip.ref.png` (or jpg, webp) or `refs/clip.png`;
-* a JSON-lines manifest: `{"video", "caption", "reference"?, "identity"?, "start_s"?}`, paths from
-  the manifest's folder; `references` in place of `reference` are several photos, in the order of
-  their slots;
-* VIP-200K's JSON beside the user's clips (see vip).
+* A folder has `clip.mp4` with its caption in `clip.txt`, and may have its photo in `clip.ref.png`
+  (or jpg, jpeg, webp) or `refs/clip.png`.
+* A JSON-lines manifest has lines of `video` and `caption`, and of `reference`, `references`,
+  `identity` and `start_s` where they are known. Paths begin at the manifest's folder.
+* VIP-200K's JSON describes the user's clips (see `vip`).
 
-Nothing is decoded here. What an entry lacks is told in `problem`; it is reported, not raised.
+Nothing is decoded here. What is wrong with an entry stands in its `problem`, for the report.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def read_sources(path: str | Path, *, window_s: float, clips: Path | None = None) -> list[Entry]:
     """The entries of a folder, a `.jsonl` manifest or a VIP-200K `.json`, in a stable order.
 
-    `window_s` is the length of a training clip; `clips` is where VIP-200K's clips are, by default
-    the folder of the JSON. Ids are unique. Raises ValueError when the input is none of the three or
-    offers no clip at all.
+    `window_s` is the length of a training clip in seconds. `clips` is the folder of VIP-200K's
+    clips, by default that of the JSON. Ids are unique. Raises ValueError when the input is none of
+    the three, cannot be read, or describes no clip at all.
     """
     path = Path(path)
     if clips is not None and path.suffix != ".json":
@@ -58,7 +57,10 @@ def read_sources(path: str | Path, *, window_s: float, clips: Path | None = None
 
 
 def check_any_usable(entries: Sequence[Entry], path: Path) -> None:
-    """Raises ValueError where each entry of `path` has a problem: nothing needs to be loaded."""
+    """Raises ValueError where every entry of the dataset `path` has a problem.
+
+    That is known before any model is loaded.
+    """
     problems = [entry.problem for entry in entries if entry.problem is not None]
     if len(problems) == len(entries):
         others = f", and {len(problems) - 1} like it" if len(problems) > 1 else ""
@@ -69,9 +71,9 @@ def check_any_usable(entries: Sequence[Entry], path: Path) -> None:
 
 
 def read_folder(folder: Path) -> list[Entry]:
-    """Videos of the folder and its subfolders; a subfolder of `refs` holds photos only.
+    """An entry for each video of the folder and its subfolders.
 
-    A caption without its video becomes an entry with a problem.
+    A caption without a video becomes an entry with a problem.
     """
     videos = find_videos(folder)
     told = {video.with_suffix(".txt") for video in videos}
@@ -96,13 +98,14 @@ def read_folder(folder: Path) -> list[Entry]:
 
 
 def read_manifest_lines(path: Path) -> list[Entry]:
-    """One entry a line; a line that is not as described becomes an entry with a problem."""
+    """An entry for each line; a line that cannot be used becomes an entry with a problem."""
     lines = path.read_bytes().split(b"\n")
     numbered = ((number, text) for number, text in enumerate(lines, 1) if text.strip())
     return [_manifest_entry(path, number, text) for number, text in numbered]
 
 
 def _captioned(entry: Entry) -> Entry:
+    """The entry with the caption in the `.txt` file beside its video."""
     path = entry.video.with_suffix(".txt")
     if not path.is_file():
         return replace(entry, problem=f"caption {path} is missing")
@@ -114,22 +117,25 @@ def _captioned(entry: Entry) -> Entry:
 
 
 def _photo_beside(video: Path) -> Path | None:
+    """The photo that belongs to a video of a folder; None where there is none."""
     names = [video.with_name(f"{video.stem}.ref{suffix}") for suffix in PHOTO_SUFFIXES]
     names += [video.parent / "refs" / f"{video.stem}{suffix}" for suffix in PHOTO_SUFFIXES]
     return next((path for path in names if path.is_file()), None)
 
 
 def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
+    """The entry of a manifest's line, whose number is counted from 1."""
     unusable = Entry(id=f"{path.name}:{number}", video=path)
     try:
         line = json.loads(text)
-    except ValueError as error:  # of JSON, and of bytes that are no text
+    # json raises ValueErrors of its own, and those of bytes that are no text.
+    except ValueError as error:
         return replace(unusable, problem=f"line {number} of {path} is not JSON ({error})")
     kinds = {"video": str, "caption": str, "reference": str, "identity": str | int}
     kinds |= {"start_s": int | float, "references": list}
     if not isinstance(line, dict) or not {"video", "caption"} <= line.keys():
         return replace(unusable, problem=f"line {number} of {path} lacks video or caption")
-    # An optional key may be null; a required one may not.
+    # An optional key may be null, which is the same as leaving it out.
     required = ("video", "caption")
     given = {k: line[k] for k in kinds if k in required or line.get(k) is not None}
     for key, value in given.items():
@@ -158,7 +164,7 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
 
 
 def _with_unique_ids(entries: list[Entry]) -> list[Entry]:
-    """The second entry of one id becomes `id#2`, and so on."""
+    """The entries with `#2`, `#3`, ... added to an id that an earlier entry has."""
     seen: Counter[str] = Counter()
     unique = []
     for entry in entries:

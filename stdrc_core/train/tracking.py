@@ -1,7 +1,7 @@
-"""What a run shows in TensorBoard and in Weights & Biases, by accelerate's trackers.
+"""Shows a run in TensorBoard and in Weights & Biases, by accelerate's trackers.
 
-W&B is offline, and writes to the run's folder, unless the environment's WANDB_MODE says otherwise:
-a run never goes to the network, nor asks for a login, because a package happens to be installed.
+W&B is offline and writes to the run's folder, unless the environment's WANDB_MODE says otherwise:
+a run must not go to the network, or ask for a login, because a package happens to be installed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from .config import TrainConfig
 from .validation import SHEET_NAME, Validated
 
 WANDB_PROJECT = "st-drc"
-# TensorBoard keeps clips as GIFs in its event file: every second frame, this high at most.
+# TensorBoard keeps clips as GIFs in its event file; every second frame at this height is enough.
 _GIF_STRIDE, _GIF_HEIGHT_PX = 2, 256
 
 
 def trackers(config: TrainConfig) -> list[GeneralTracker]:
-    """Those configured that are installed; they start with `Accelerator.init_trackers`."""
+    """The configured trackers that are installed.
+
+    They start with `Accelerator.init_trackers`.
+    """
     out = config.run.out
     made: list[GeneralTracker] = []
     if "tensorboard" in config.run.trackers and is_tensorboard_available():
         made.append(TensorBoardTracker("tensorboard", out))
     if "wandb" in config.run.trackers and is_wandb_available():
-        # It falls back to the machine's temporary folder where this one is missing.
+        # W&B writes to the machine's temporary folder where the run's folder is missing.
         out.mkdir(parents=True, exist_ok=True)
         made.append(
             WandBTracker(
@@ -45,7 +48,7 @@ def trackers(config: TrainConfig) -> list[GeneralTracker]:
 
 
 def show(accelerator: Accelerator, validated: Validated) -> None:
-    """Scores, contact sheet and clips of a validation; the main process calls it."""
+    """Shows scores, contact sheet and clips of a validation; only the main process may call it."""
     scores = {"validation/face_sim": validated.face_sim} | {
         f"validation/face_sim_{i:02d}": score for i, score in enumerate(validated.scores)
     }
@@ -73,7 +76,7 @@ def _show_in_tensorboard(tracker: TensorBoardTracker, validated: Validated) -> N
         )
         for name, (data, (w, h)) in images.items()
     ]
-    # As the writer's own add_video does, which needs moviepy for no more than the GIF.
+    # The writer's own add_video does the same, but needs moviepy for the GIF.
     tracker.tracker.file_writer.add_summary(Summary(value=values), validated.step)
     tracker.tracker.flush()
 
@@ -89,7 +92,10 @@ def _show_in_wandb(tracker: WandBTracker, validated: Validated) -> None:
 
 
 def _animation(clip: Tensor, fps: float) -> tuple[bytes, tuple[int, int]]:
-    """A clip `[F, h, w, 3]` uint8 as a GIF that repeats, and its width and height."""
+    """A clip `[F, h, w, 3]` uint8 as a GIF that repeats; its bytes, and (width, height) in pixels.
+
+    `fps` is the clip's frame rate.
+    """
     frames = [Image.fromarray(frame.numpy()) for frame in clip[::_GIF_STRIDE]]
     for frame in frames:
         frame.thumbnail((frame.width, _GIF_HEIGHT_PX))
@@ -99,6 +105,7 @@ def _animation(clip: Tensor, fps: float) -> tuple[bytes, tuple[int, int]]:
 def _encoded(
     frames: list[Image.Image], kind: str, **options: float
 ) -> tuple[bytes, tuple[int, int]]:
+    """The frames as one file of Pillow's format `kind`, and their (width, height) in pixels."""
     buffer = io.BytesIO()
     more = {"save_all": True, "append_images": frames[1:]} if len(frames) > 1 else {}
     frames[0].save(buffer, format=kind, **more, **options)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from .config import TrainableSection
 
-# diffusers' names of the video's attention and feed-forward projections: where a LoRA sits.
+# The video's attention and feed-forward projections, which a LoRA sits on, as diffusers names them.
 BLOCK_PROJECTIONS = (
     r".*transformer_blocks\.\d+\.(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)"
     r"|.*transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)"
@@ -21,10 +22,10 @@ _ADAPTER = "default"
 
 
 def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> None:
-    """Freezes `model` but for what `section` trains, in place; trained weights are float32.
+    """Freezes all of `model` but what `section` trains, in place; trained weights become float32.
 
-    A fresh LoRA changes nothing: its B is 0. `seed` draws its A. With a LoRA, the state dict of
-    `model` is the LoRA's alone, so that checkpoints hold what a run changes.
+    A fresh LoRA leaves the model's output as it is, since its B is 0; `seed` draws its A. With a
+    LoRA the state dict of `model` is the LoRA's alone, so that checkpoints hold what a run changes.
     """
     model.requires_grad_(False)
     if section.method == "full":
@@ -35,10 +36,10 @@ def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> No
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=section.rank, lora_alpha=section.alpha, target_modules=BLOCK_PROJECTIONS)
-    # peft draws from the global generator: give it back as it was.
+    # peft draws from torch's global generator, which the caller gets back as it was.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.default_generator.manual_seed(seed)
-        # Merging into an 8-bit base is not what it is for.
+        # peft warns that it cannot merge into an 8-bit base, which is never asked of it.
         warnings.filterwarnings("ignore", message=".*get_apply_tensor_subclass")
         inject_adapter_in_model(config, model, adapter_name=_ADAPTER)
     for name, parameter in model.named_parameters():
@@ -51,23 +52,28 @@ def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> No
 
 
 def _keep_adapter(model: nn.Module, state: dict[str, Tensor], prefix: str, _metadata: Any) -> None:
+    """Takes frozen weights out of a state dict."""
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             del state[prefix + name]
 
 
 def _expect_adapter(_model: nn.Module, keys: Any) -> None:
+    """Lets a state dict without frozen weights count as whole."""
     keys.missing_keys[:] = [key for key in keys.missing_keys if f".{_ADAPTER}." in key]
 
 
 def trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Names and parameters that the optimizer moves."""
+    """The parameters that the optimizer moves, each with its name."""
     return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
 def whole_weights(weights: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Sharded weights (FSDP2) whole, on the first process's CPU and left out elsewhere; others as
-    they are. All processes call it: it gathers weight by weight."""
+    """The weights with each sharded one (FSDP2) whole.
+
+    A weight that was sharded is on the CPU of the first process and left out on the others. All
+    processes must call it, as it gathers weight by weight.
+    """
     whole = {}
     for name, value in weights:
         if not isinstance(value, DTensor):
@@ -80,10 +86,10 @@ def whole_weights(weights: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class AverageOfWeights:
-    """Exponential moving average of the trained weights, in float32 (EMA).
+    """Exponential moving average (EMA) of the trained weights, in float32.
 
-    a <- decay a + (1 - decay) w after each step. It has `state_dict` and `load_state_dict`, so that
-    a checkpoint can hold it; where weights are sharded, so is their average, but not its state.
+    After each step a <- decay a + (1 - decay) w. It has `state_dict` and `load_state_dict`, so that
+    a checkpoint can hold it. Sharded weights have a sharded average, whose state is whole.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -92,15 +98,43 @@ class AverageOfWeights:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Takes in the weights of `model` after a step."""
         for name, parameter in trained_parameters(model):
             self.weights[name].lerp_(parameter, 1 - self.decay)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """The average by name, whole; all processes must call it."""
         return whole_weights(self.weights.items())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Takes a whole state; each process keeps its own shard of it."""
         for name, value in state.items():
             own = self.weights[name]
             if isinstance(own, DTensor):
                 value = distribute_tensor(value.to(own.device), own.device_mesh, own.placements)
             own.copy_(value)
+
+
+@contextmanager
+def exchanged(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Puts `weights` in place of the trained weights of `model` for a while, matched by name.
+
+    Meanwhile the tensors of `weights` hold the model's own values, so that there is no second copy
+    of the model in memory. Both get their own values back bit for bit, whatever happens inside.
+    Sharded weights (FSDP2) change places shard by shard.
+    """
+    _exchange(model, weights)
+    try:
+        yield
+    finally:
+        _exchange(model, weights)
+
+
+@torch.no_grad()
+def _exchange(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Lets tensor after tensor change places."""
+    for name, parameter in trained_parameters(model):
+        if name in weights:
+            own = parameter.clone()
+            parameter.copy_(weights[name])
+            weights[name].copy_(own)

@@ -1,14 +1,15 @@
 """Validation of a run: fixed prompts, photos and seeds through the three-stream sampler.
 
-    validation/step_XXXXXXXX/NN.mp4   a clip for each item
+    validation/step_XXXXXXXX/NN.mp4      a clip for each item
     validation/step_XXXXXXXX/sheet.png   a row for each item: its photos, then frames of the clip
     validation.jsonl                     a line for each validation, with FaceSim
 
-An item of several photos has the mean of FaceSim with each, of the face most like it in each frame.
-It runs the weights that the model has, and leaves them and every random state as they were. Where
-they are sharded (FSDP2) each forward pass needs all processes: all sample the same items in the
-same order, and the main one alone decodes, scores and writes. FaceSim (docs/method.md section 7) is
-measured on the frames as they were decoded, before H.264.
+A validation samples with the weights that the model has, and leaves them and every random state as
+they were. FaceSim (docs/method.md section 7) is measured on the decoded frames, before H.264. An
+item with several photos has the mean of its FaceSims with each of them, where each frame counts the
+face that is most like the photo. Where weights are sharded (FSDP2) a forward pass needs all
+processes: all of them sample the same items in the same order, and only the main one decodes,
+scores and writes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
 from ..method.guidance_options import GuidanceOptions
 from ..method.reference import fit_reference, in_slots
-from ..method.sampling import sample, sigma_schedule
+from ..method.sampling import needs_reference, sample, sigma_schedule
 from ..photo_file import load_opaque_photo
 from ..uint8 import to_uint8
 from ..video import contact_sheet, write_clip
@@ -50,23 +51,23 @@ _NUM_COLUMNS, _LABEL_LENGTH = 6, 80
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """An item of the configuration, read and embedded."""
+    """An item of `validation.items` with its photos read and its prompt embedded."""
 
     item: ValidationItem
     photos: Sequence[Tensor]
-    """`[1, h, w, 3]` in [0, 1], in the order of their slots."""
+    """The item's photos in the order of their slots, `[1, h, w, 3]` in [0, 1]."""
     context: Tensor
     """The prompt's embedding, `[L, D]`."""
     e_refs: Sequence[Tensor] | None
-    """The photos' embeddings; None where no face pack is configured."""
+    """Embeddings of the photos' faces; None where no face pack is configured."""
 
 
 def read_cases(
     section: ValidationSection, text: TextEncoder, faces: FaceFinder | None
 ) -> list[Case]:
-    """Reads the photos and embeds the prompts, so that neither needs to be done in training.
+    """Reads the photos and embeds the prompts and faces, once for all validations of a run.
 
-    Raises ValueError for a photo that cannot be read, or shows no face although `faces` looks.
+    Raises ValueError for a photo that cannot be read or in which `faces` finds none.
     """
     cases = []
     for item, photos in zip(section.items, read_photos(section), strict=True):
@@ -88,12 +89,15 @@ def read_cases(
 
 
 def read_photos(section: ValidationSection) -> list[list[Tensor]]:
-    """Those of each item, `[1, h, w, 3]` in [0, 1], black where transparent; ValueError for what
-    cannot be read."""
+    """The photos of each item, `[1, h, w, 3]` in [0, 1] and black where they are transparent.
+
+    Raises ValueError for a photo that cannot be read.
+    """
     return [[load_opaque_photo(path) for path in item.photos] for item in section.items]
 
 
 def _embedding(path: Path, photo: Tensor, faces: FaceFinder) -> Tensor:
+    """Embedding of the photo's largest face; raises ValueError where it shows none."""
     e_ref = largest_embeddings(to_uint8(photo), faces)[0]
     if e_ref is None:
         raise ValueError(
@@ -105,21 +109,21 @@ def _embedding(path: Path, photo: Tensor, faces: FaceFinder) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Validated:
-    """A validation that was written, for whoever shows it; a score or clip for each item."""
+    """A validation that was written, with a score and a clip for each item."""
 
     step: int
     face_sim: float | None
-    """Mean of `scores`; None, as they are, where no face pack is configured."""
+    """Mean of `scores`; None where no face pack is configured, and so are the scores."""
     scores: list[float | None]
     clips: list[Tensor]
-    """`[F, h, w, 3]` uint8 each."""
+    """The items' clips, `[F, h, w, 3]` uint8."""
     fps: float
     folder: Path
-    """With `NN.mp4` for each clip and `SHEET_NAME`."""
+    """The folder that holds NN.mp4 for each clip, and `SHEET_NAME`."""
 
 
 class Validator:
-    """Called with the number of steps done, writes one validation and returns the mean FaceSim."""
+    """Makes the validations of a run, each by a call with the number of steps done."""
 
     def __init__(
         self,
@@ -134,10 +138,10 @@ class Validator:
         show: Callable[[Validated], None] | None = None,
         is_main: bool = True,
     ) -> None:
-        """`model` takes groups as `loop.GroupedVelocity`; `manifest` is that of the run's cache.
-        A process that is not the main one only samples along.
+        """`model` takes groups as `loop.GroupedVelocity` does; `manifest` is that of the cache.
 
-        Raises ValueError where the prompts' embeddings have another width than the cache's.
+        A process that is not the main one only samples along. Raises ValueError where the prompts'
+        embeddings have another width than the cache's.
         """
         for case in cases:
             if case.context.shape[1] != empty_context.shape[1]:
@@ -161,8 +165,10 @@ class Validator:
         self.latent_shape = (1, vae.latent_channels, *sides)
 
     def __call__(self, step: int) -> float | None:
-        """Mean FaceSim of the items after `step` steps; None where no face pack is configured, and
-        on other processes than the main one."""
+        """Writes the validation after `step` steps, and returns the mean FaceSim of its items.
+
+        That is None where no face pack is configured, and on other processes than the main one.
+        """
         started = time.perf_counter()
         latents = [self.sample(case) for case in self.cases]
         if not self.is_main:
@@ -198,14 +204,14 @@ class Validator:
 
     @torch.no_grad()
     def sample(self, case: Case) -> Tensor:
-        """The item's clean latent, `[1, C, T, H, W]`; the model's modes are restored."""
+        """Samples an item: its clean latent `[1, C, T, H, W]`; the model's modes are restored."""
         device = next(self.model.parameters()).device
-        # Drawn on the CPU, so that a seed means the same noise on every machine.
+        # The noise is drawn on the CPU, so that a seed means the same noise on every machine.
         generator = torch.Generator().manual_seed(case.item.seed)
         noise = torch.randn(self.latent_shape, generator=generator)
         encode = ReferenceEncoder(self.vae, self.height, self.width, device)
         sigmas = sigma_schedule(self.section.num_steps, noise[0, 0].numel())
-        has_reference = self.guidance.needs_reference(sigmas)
+        has_reference = needs_reference(self.guidance, sigmas)
         with _undisturbed(self.model, device):
             return sample(
                 lambda *group: self.model([group])[0].float(),
@@ -219,12 +225,12 @@ class Validator:
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
-        """The clip of a latent `[1, C, T, H, W]`, `[F, h, w, 3]` uint8 on the CPU."""
+        """The clip `[F, h, w, 3]` of a latent `[1, C, T, H, W]`, uint8 on the CPU."""
         pixels = self.vae.decode(latent)[0]
         return to_uint8((pixels.permute(1, 2, 3, 0) + 1) / 2)
 
     def _score(self, case: Case, clip: Tensor) -> float | None:
-        """FaceSim of a clip `[F, h, w, 3]` uint8."""
+        """FaceSim of a clip `[F, h, w, 3]` uint8; None where no face pack is configured."""
         if self.faces is None:
             return None
         if len(case.e_refs) == 1:
@@ -233,13 +239,14 @@ class Validator:
         return sum(scores) / len(scores)
 
     def _write(self, step: int, clips: list[Tensor], scores: list[float | None]) -> Path:
-        """Clips and contact sheet, in a folder aside that is renamed when it is whole."""
+        """Writes clips and contact sheet aside, renames their folder when it is whole, and returns
+        it."""
         root, name = self.out / "validation", f"step_{step:08d}"
         partial, final = root / f".partial_{name}", root / name
         shutil.rmtree(partial, ignore_errors=True)
         try:
             rows, labels = [], []
-            # At least one frame beside the photos.
+            # Each row needs room for one frame or more beside its photos.
             num_columns = max([_NUM_COLUMNS, *(1 + len(case.photos) for case in self.cases)])
             for i, (case, clip, score) in enumerate(zip(self.cases, clips, scores, strict=True)):
                 write_clip(partial / f"{i:02d}.mp4", clip, self.fps)
@@ -260,8 +267,11 @@ class Validator:
 
 @contextmanager
 def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model in evaluation mode; each module's mode, the random state and weights that were
-    sharded are put back."""
+    """Keeps the model in evaluation mode inside the block.
+
+    Afterwards each module's mode and the random states are as before, and weights that FSDP2 had
+    sharded are sharded again.
+    """
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -270,6 +280,6 @@ def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-            # FSDP2 keeps its root's weights gathered for a backward pass, which does not come.
+            # FSDP2 keeps the weights of its root gathered for a backward pass that does not come.
             if isinstance(module, FSDPModule):
                 module.reshard()

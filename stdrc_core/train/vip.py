@@ -1,8 +1,8 @@
-"""VIP-200K's JSON beside the user's clips, as entries.
+"""Reads VIP-200K's JSON and finds the user's clips that it describes.
 
-A record is a person. An `id` is a source video, frame indices count within `clip`, the part of it
-from frame `beg` to `end`. A clip file is `<id>.mp4` (the whole source video) or
-`<id>_<beg>_<end>.mp4` (the part).
+A record is a person. An `id` names a source video, `clip` is the part of it from frame `beg` to
+`end`, and frame indices count within that part. A clip's file is `<id>.mp4` (the whole source
+video) or `<id>_<beg>_<end>.mp4` (the part).
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from .dataset_entry import Entry, KnownFace, find_videos
 
 
 def read_vip(path: Path, clips: Path, window_s: float) -> list[Entry]:
-    """VIP-200K: a record is a person, each of its segments an entry.
+    """The entries of a VIP-200K JSON: a record is a person, and each of its segments an entry.
 
+    `clips` is the folder of the videos, `window_s` the length of a training clip in seconds.
     References are the record's own faces: first those of other parts, then those of the same part
-    outside the training window. Raises ValueError when the JSON is not as docs/method.md section 6
-    says, or `clips` holds no videos.
+    outside the training window. Raises ValueError when the JSON is not as docs/method.md
+    section 6 has it, and when `clips` holds no videos.
     """
     files = {video.stem: video for video in find_videos(clips)}
     try:
@@ -52,6 +53,7 @@ def _vip_entry(
     clips: Path,
     window_s: float,
 ) -> Entry:
+    """The entry of a segment; `files` are the videos by the stem of their names."""
     first, last = int(segment["fidx_beg"]), int(segment["fidx_end"])
     caption = str(segment["caption"]).strip()
     file, start_s = _vip_place(segment, first, files)
@@ -79,14 +81,14 @@ def _vip_faces(
     files: Mapping[str, Path],
     window_s: float,
 ) -> list[KnownFace]:
-    """The faces whose video is there, none of them inside the segment's training window."""
+    """The person's faces whose video is there, but for those inside the training window."""
     elsewhere, same_part = [], []
     window_start_s = (_first_frame(segment) + first) / _frame_rate(segment)
     for face in faces:
         left, top, right, bottom = (float(side) for side in face["xyxy_norm"])
         file, time_s = _vip_place(face, int(face["fidx"]), files)
         source_s = (_first_frame(face) + int(face["fidx"])) / _frame_rate(face)
-        # A frame's length of slack on both sides: the window's frames are the nearest ones.
+        # The window takes the frames nearest in time, which may lie a frame outside of it.
         slack_s = 1 / _frame_rate(face)
         is_inside = (
             face["id"] == segment["id"]
@@ -103,7 +105,10 @@ def _vip_faces(
 def _vip_place(
     item: Mapping[str, Any], index: int, files: Mapping[str, Path]
 ) -> tuple[Path | None, float]:
-    """The file that holds frame `index` of the item's clip, and its time in that file."""
+    """The file that holds frame `index` of the item's clip, and the frame's second in that file.
+
+    The file is None where there is none.
+    """
     first, last = _first_frame(item), int(item["clip"]["end"]["frame_num"])
     part = files.get(f"{item['id']}_{first}_{last}")
     if part is not None:
@@ -112,10 +117,12 @@ def _vip_place(
 
 
 def _first_frame(item: Mapping[str, Any]) -> int:
+    """The number of the clip's first frame in its source video."""
     return int(item["clip"]["beg"]["frame_num"])
 
 
 def _frame_rate(item: Mapping[str, Any]) -> float:
+    """Frames a second of the source video; raises ValueError for a number that is not above 0."""
     rate = float(item["clip"]["beg"]["framerate"])
     if not rate > 0:
         raise ValueError(f"framerate of {item['id']} was {rate}")

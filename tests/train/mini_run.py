@@ -11,7 +11,8 @@ from torch import Tensor
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.prompt import encode_prompt
-from stdrc_core.train.cache import CacheWriter, Manifest, Sample, fingerprint
+from stdrc_core.train.cache import Manifest, Sample, fingerprint
+from stdrc_core.train.cache_writer import CacheWriter
 from stdrc_core.train.config import TrainConfig
 
 NUM_FRAMES, SIZE_PX, FPS = 9, 96, 24.0

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stdrc_core.train import cache as cache_module
-from stdrc_core.train.cache import Cache, CacheWriter, Manifest, Sample
+from stdrc_core.train import cache_writer
+from stdrc_core.train.cache import Cache, Manifest, Sample
+from stdrc_core.train.cache_writer import CacheWriter
 
 MANIFEST = Manifest(
     num_frames=9,
@@ -134,7 +135,7 @@ def test_killed_while_writing_a_shard(tmp_path: Path, monkeypatch: pytest.Monkey
 
     write(tmp_path, SAMPLES[:2], shard_size=2)
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module, moment, die)
+        patch.setattr(cache_writer, moment, die)
         # A killed process does not clean up either.
         patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
         with pytest.raises(Killed):
@@ -155,7 +156,7 @@ def test_a_full_disk_is_told_and_costs_only_the_shard(
 
     write(tmp_path, SAMPLES[:2], shard_size=2)
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "save_file", full)
+        patch.setattr(cache_writer, "save_file", full)
         with pytest.raises(
             OSError, match=r"000-00001\.safetensors could not be written .*No space"
         ):

@@ -23,9 +23,8 @@ from train import world
 from stdrc_core.train import loop
 from stdrc_core.train.batches import batch_indices, own_share
 from stdrc_core.train.checkpoints import CheckpointFolder
-from stdrc_core.train.diverged import DivergedError
-from stdrc_core.train.exchange import exchanged
-from stdrc_core.train.trainable import AverageOfWeights
+from stdrc_core.train.loop import DivergedError
+from stdrc_core.train.trainable import AverageOfWeights, exchanged
 
 RUN_WORLD = Path(__file__).with_name("run_world.py")
 # Nothing of it is read here but `every`.

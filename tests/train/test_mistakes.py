@@ -16,7 +16,8 @@ from train.drawn import RED, SIDE, caption, draw, encode, photo
 
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.train.__main__ import main
-from stdrc_core.train.cache import Cache, CacheWriter
+from stdrc_core.train.cache import Cache
+from stdrc_core.train.cache_writer import CacheWriter
 
 VIP_SEGMENT = {
     "id": "AAAA",
