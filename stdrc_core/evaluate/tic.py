@@ -1,50 +1,39 @@
-"""TIC, temporal identity consistency: how much the clip's frames agree on one face (Eq. 10)."""
+"""TIC, temporal identity consistency: how much the frames of a clip agree on one face (Eq. 10).
+
+It looks at the frames that FaceSim looks at, and embeds their faces with the same ArcFace.
+"""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import stack
+import torch
 
-from ..faces.constancy import constancy
-from .face_scans import FaceScan
-from .metric import Clip, Score
+from ..faces.similarity import clip_tic, cosines
+from ..method.identity import mean_direction
+from .face_scans import ScanWatch
+from .metric import Clip, Metric, Score
 from .resources import Resources
 
 
-class _Watch:
-    def __init__(self, scan: FaceScan) -> None:
-        self.wanted = scan.wanted
-        self._scan = scan
-        self.see = scan.see
-
+class _Watch(ScanWatch):
     def score(self) -> Score:
-        faces = self._scan.faces()
-        found = [face.embedding for face in faces if face is not None]
-        value = constancy(found)
+        faces = self.scan.faces()
+        value = clip_tic(faces)
         if value is None:
             raise ValueError(
-                f"none of the {len(faces)} frames looked at shows a face; temporal identity needs "
-                "one or more."
+                f"none of the {len(faces)} frames looked at shows a face; TIC needs one or more."
             )
-        mean = F.normalize(stack(found).mean(dim=0), dim=0)
-        curve = [None if face is None else float(face.embedding @ mean) for face in faces]
-        return Score(value=value, frames=self._scan.frames, curve=tuple(curve))
+        e_bar = mean_direction(torch.stack([each.embedding for each in faces if each is not None]))
+        return Score(value=value, frames=self.scan.frames, curve=tuple(cosines(faces, e_bar)))
 
 
-class TemporalIdentity:
-    """By the pack's ArcFace, on the frames that FaceSim looks at."""
+class TemporalIdentityConsistency(Metric):
+    """1 - L_tic of each clip; a clip without a face has no score."""
 
     def __init__(self, resources: Resources) -> None:
-        self._scans, self._num_frames = resources.scans, resources.options.frames
+        self._scans, self._num_frames = resources.scans, resources.num_frames
 
     def watch(self, clip: Clip) -> _Watch:
         return _Watch(self._scans.of(clip, self._num_frames))
 
-    def flush(self) -> None:
-        """Embedded as they come."""
 
-    def close(self) -> None:
-        """Holds nothing open."""
-
-
-open_metric = TemporalIdentity
+open_metric = TemporalIdentityConsistency
