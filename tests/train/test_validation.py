@@ -322,6 +322,20 @@ def test_the_best_checkpoint_is_kept_beside_the_newest_and_found_again(tmp_path:
     assert sorted(p.name for p in kept.iterdir()) == ["best.json", "step_00000006"]
 
 
+def test_a_run_from_before_the_key_was_renamed_keeps_its_best(tmp_path: Path):
+    folder = CheckpointFolder(path=tmp_path, keep=1)
+    for step, score in ((1, 0.6), (2, 0.4)):
+        folder.write(step, lambda path: None)
+        (tmp_path / f"step_{step:08d}" / "state.json").write_text(
+            json.dumps({"step": step, "face_sim": score})
+        )
+    assert folder.is_rated(1)
+    folder.write(3, lambda path: None)
+    folder.rate(3, 0.5)
+    assert folder.best() == (tmp_path / "step_00000001", 1)
+    assert folder.newest() == (tmp_path / "step_00000003", 3)
+
+
 def test_validating_without_a_face_pack_names_no_best(tmp_path: Path, make_config):
     config = make_config(tmp_path, run={"num_steps": 2, "checkpoint_every": 2})
     result = run(config)
