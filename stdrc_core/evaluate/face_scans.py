@@ -14,7 +14,7 @@ from ..faces.detector import Face
 from ..faces.finder import FaceFinder
 from ..faces.similarity import largest_faces, scored_indices
 from ..photo_file import load_opaque_photo
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .metric import Clip, Watch
 
 # How many frames are held until their faces are found and embedded together.
@@ -100,7 +100,7 @@ class FaceScans:
     def photo(self, path: Path) -> SeenFace:
         """The largest face of a photo; raises ValueError where it shows none or cannot be read."""
         if path not in self._photos:
-            (self._photos[path],) = self.search([to_levels(load_opaque_photo(path))[0]])
+            (self._photos[path],) = self.search([to_uint8(load_opaque_photo(path))[0]])
         face = self._photos[path]
         if face is None:
             raise ValueError(

@@ -17,7 +17,7 @@ from ..ltx.vae import load_vae
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MiniatureText
 from ..mini_build.vae_training import signed
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .reader import CaptionReader, train_reader
 
 TEXT_SCALE, REFERENCE_SCALE = 2.0, 4.0
@@ -68,5 +68,5 @@ def round_trip(pipeline: Pipeline, clips: Sequence[Tensor]) -> list[Tensor]:
     for clip in clips:
         pixels = signed(clip.movedim(-1, 1)[None])
         back = pipeline.vae.decode(pipeline.vae.encode(pixels))
-        decoded.append(to_levels((back[0].movedim(0, -1) + 1) / 2))
+        decoded.append(to_uint8((back[0].movedim(0, -1) + 1) / 2))
     return decoded

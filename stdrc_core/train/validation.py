@@ -36,7 +36,7 @@ from ..method.guidance_plan import GuidancePlan
 from ..method.reference import fit_reference, in_slots
 from ..method.sampling import sample, sigma_schedule
 from ..photo_file import load_opaque_photo
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
@@ -94,7 +94,7 @@ def read_photos(section: ValidationSection) -> list[list[Tensor]]:
 
 
 def _embedding(path: Path, photo: Tensor, faces: FaceFinder) -> Tensor:
-    e_ref = largest_embeddings(to_levels(photo), faces)[0]
+    e_ref = largest_embeddings(to_uint8(photo), faces)[0]
     if e_ref is None:
         raise ValueError(
             f"validation photo {path} shows no face; needs one to measure FaceSim: take another "
@@ -221,7 +221,7 @@ class Validator:
     def decode(self, latent: Tensor) -> Tensor:
         """The clip of a latent `[1, C, T, H, W]`, `[F, h, w, 3]` uint8 on the CPU."""
         pixels = self.vae.decode(latent)[0]
-        return to_levels((pixels.permute(1, 2, 3, 0) + 1) / 2)
+        return to_uint8((pixels.permute(1, 2, 3, 0) + 1) / 2)
 
     def _score(self, case: Case, clip: Tensor) -> float | None:
         """FaceSim of a clip `[F, h, w, 3]` uint8."""
@@ -244,7 +244,7 @@ class Validator:
             for i, (case, clip, score) in enumerate(zip(self.cases, clips, scores, strict=True)):
                 write_clip(partial / f"{i:02d}.mp4", clip, self.fps)
                 photos = [
-                    to_levels(fit_reference(each, self.height, self.width)) for each in case.photos
+                    to_uint8(fit_reference(each, self.height, self.width)) for each in case.photos
                 ]
                 frames = clip[spread(len(clip), num_columns - len(photos))]
                 rows.append(torch.cat((*photos, frames)))
