@@ -8,15 +8,19 @@ from comfy_api.latest import ComfyExtension, io
 from ..stdrc_core.mini.shipped import CHECKPOINT
 from .apply_tass_rope import STDRCApplyTASSRoPE
 from .arcface_similarity import STDRCArcFaceSimilarity
-from .decouple_prompt import STDRCDecouplePrompt, STDRCParsePrompts
+from .decouple_prompt import STDRCDecouplePrompt
 from .encode_reference import STDRCEncodeReference
 from .face_packs import offer_pack_folder
+from .guidance_curve import STDRCGuidanceCurve
 from .inspect_references import STDRCInspect
 from .keep_best_identity import STDRCKeepBestIdentity
-from .mini_prompt import STDRCMiniCharacter, STDRCMiniPrompt
+from .mini_character import STDRCMiniCharacter
+from .mini_prompt import STDRCMiniPrompt
+from .parse_prompts import STDRCParsePrompts
 from .prepare_reference_photo import STDRCPrepareReferencePhoto
 from .reference_list import STDRCReferenceList
-from .three_stream_guider import STDRCGuidanceCurve, STDRCThreeStreamGuider, STDRCThreeStreamSampler
+from .three_stream_guider import STDRCThreeStreamGuider
+from .three_stream_sampler import STDRCThreeStreamSampler
 
 NODES: list[type[io.ComfyNode]] = [
     STDRCEncodeReference,

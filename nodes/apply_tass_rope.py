@@ -5,10 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..stdrc_core.ltx.adapters import KNOWN, known_by_name
+from ..stdrc_core.ltx.reference_layout import LayoutChoice
 from ..stdrc_core.method.layout import Placement
 from ..stdrc_core.method.reference import ReferenceTimestep
 from ..stdrc_core.method.source_phase import SourcePhase
-from .host.weights import LayoutChoice
+from .host.weights import decide_layout
 from .host.workflow import lora_files_before
 from .host.wrapper import patch_model
 from .node_message import show_on_node
@@ -133,7 +134,7 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
             lora_files=cls._lora_files(),
         )
         patched = patch_model(model, choice)
-        sentence = choice.decide(patched).sentence
+        sentence = decide_layout(choice, patched).sentence
         if choice.needs_weights:
             sentence += " LoRAs after this node count too."
         show_on_node(cls, sentence)

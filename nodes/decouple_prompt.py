@@ -1,4 +1,4 @@
-"""Decouple Prompt and Parse Prompts: a prompt's still half and its moving half (IPVG-STD)."""
+"""Decouple Prompt: instructions for a prompt's still half and its moving half (IPVG-STD)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from ..stdrc_core.faces.photo import only_person
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.prompts.decouple import (
     MAX_PROMPT_WORDS,
-    Request,
     check_prompt,
-    decouple,
     find_subject,
     make_request,
 )
@@ -21,7 +19,7 @@ from .face_packs import no_face, open_pack, pack_inputs
 from .node_message import show_on_node
 
 _AUTO = "auto"
-_PromptRequest = io.Custom("STDRC_PROMPT_REQUEST")
+PromptRequest = io.Custom("STDRC_PROMPT_REQUEST")
 
 
 class STDRCDecouplePrompt(io.ComfyNode):
@@ -73,7 +71,7 @@ class STDRCDecouplePrompt(io.ComfyNode):
                     display_name="temporal_instruction",
                     tooltip="For a second Generate Text.",
                 ),
-                _PromptRequest.Output(
+                PromptRequest.Output(
                     display_name="request", tooltip="The prompt and whom it is about."
                 ),
             ],
@@ -97,63 +95,6 @@ class STDRCDecouplePrompt(io.ComfyNode):
         request = make_request(prompt, find_subject(prompt, asked, seen, about_photo))
         show_on_node(cls, request.subject.source)
         return io.NodeOutput(*request.instructions, request)
-
-
-class STDRCParsePrompts(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="STDRCParsePrompts",
-            display_name="Parse Prompts",
-            category="ST-DRC",
-            description=(
-                "Takes a language model's two answers out of what is around them, holds them to "
-                "the rules of a first frame and of a motion, and repairs what breaks one. Without "
-                "an answer the prompt is split by rules."
-            ),
-            search_aliases=["st-drc", "ipvg-std", "prompt", "llm", "first frame", "staged"],
-            inputs=[
-                _PromptRequest.Input("request", tooltip="By Decouple Prompt."),
-                io.String.Input(
-                    "spatial_answer",
-                    force_input=True,
-                    optional=True,
-                    tooltip="To the spatial instruction. Not connected: a split by rules.",
-                ),
-                io.String.Input(
-                    "temporal_answer",
-                    force_input=True,
-                    optional=True,
-                    tooltip="To the temporal instruction. Not connected: a split by rules.",
-                ),
-            ],
-            outputs=[
-                io.String.Output(
-                    display_name="spatial",
-                    tooltip='The first frame\'s prompt: phrases that end with "close-up".',
-                ),
-                io.String.Output(
-                    display_name="temporal",
-                    tooltip="The clip's prompt: the subject's action first, with a facial cue.",
-                ),
-                io.String.Output(
-                    display_name="report",
-                    tooltip="Where the gender comes from, and what was changed, a note a line.",
-                ),
-            ],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        request: Request,
-        spatial_answer: str | None = None,
-        temporal_answer: str | None = None,
-    ) -> io.NodeOutput:
-        made = decouple(request, spatial_answer, temporal_answer)
-        show_on_node(cls, made.report)
-        return io.NodeOutput(made.spatial, made.temporal, made.report)
 
 
 def _read_gender(photo: Tensor, face_pack: str, *, download: bool) -> tuple[Gender | None, str]:

@@ -13,8 +13,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..stdrc_core.ltx.reference_layout import ReferenceLayout
 from ..stdrc_core.method.grid import LatentGrid
-from ..stdrc_core.method.guidance_plan import EXACT, GuidancePlan
+from ..stdrc_core.method.guidance_curve import GuidanceCurve
+from ..stdrc_core.method.guidance_options import EXACT, GuidanceOptions
 from ..stdrc_core.method.guidance_schedule import (
     Step,
     steps_of,
@@ -22,13 +24,15 @@ from ..stdrc_core.method.guidance_schedule import (
     told_by_sigma,
     without_effect,
 )
-from ..stdrc_core.method.multi_reference import PlacedReference, layers
+from ..stdrc_core.method.guided_run import GuidedRun
+from ..stdrc_core.method.multi_reference import PlacedReference, layers, with_common_scale
+from .guidance_inputs import chosen_options, over_time_inputs, scale_inputs, window_inputs
 from .host.checks import check_finite, check_references, check_video, check_whole_frame
+from .host.three_streams import guided_run
 from .host.version import check_version
-from .host.weights import ReferenceLayout, lora_metadata
+from .host.weights import decide_layout, lora_metadata
 from .host.wrapper import check_rope, is_patched, layout_choice, reference_bounds, video_grid
 from .reference_list import placed_references
-from .three_stream_guider import guidance_of, over_time_inputs, scale_inputs, window_inputs
 
 # What ComfyUI takes where a conditioning says nothing (LTXVConditioning).
 _FRAME_RATE = 25.0
@@ -47,8 +51,8 @@ class _Setup:
     negative: list
     latent_image: dict[str, Any]
     reference: dict[str, Any]
-    guidance: dict[str, Any]
-    """Of `guider.guidance_of`."""
+    chosen: dict[str, Any]
+    """The arguments of `guidance_inputs.chosen_options`."""
     sigmas: Tensor | None
 
     @property
@@ -84,30 +88,33 @@ class _Setup:
         return placed_references(self.reference)
 
     @property
-    def plan(self) -> GuidancePlan:
-        return guidance_of(self.model, self.placed, **self.guidance)[0]
+    def options(self) -> GuidanceOptions:
+        """With the scale that all references share."""
+        return with_common_scale(chosen_options(**self.chosen), self.placed)[0]
 
     @property
     def parts(self) -> list[tuple[float, list[int]]]:
         """The references by scales of their own, a stream each."""
-        return layers(guidance_of(self.model, self.placed, **self.guidance)[1])
+        return layers(with_common_scale(chosen_options(**self.chosen), self.placed)[1])
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """Of the run, or, where it is not known, as many as show each stretch of sigmas; where a
         share of the steps would end is not known then."""
-        is_known = self.sigmas is not None
+        options, sigmas = self.options, self.sigmas
+        if sigmas is None:
+            options = replace(options, guided_share=EXACT.guided_share)
+        run = guided_run(self.model, options, [scale for scale, _ in self.parts])
         return steps_of(
-            self.plan if is_known else replace(self.plan, guided_share=EXACT.guided_share),
-            self.sigmas if is_known else self._any_sigmas(),
-            num_parts=len(self.parts),
+            run,
+            self._any_sigmas(run) if sigmas is None else sigmas,
             always_empty=self.model.model_options.get("disable_cfg1_optimization", False),
         )
 
-    def _any_sigmas(self) -> Tensor:
-        sampling, plan = self.model.get_model_object("model_sampling"), self.plan
+    def _any_sigmas(self, run: GuidedRun) -> Tensor:
+        sampling = self.model.get_model_object("model_sampling")
         sigmas = {sampling.percent_to_sigma(part / _NUM_PARTS) for part in range(_NUM_PARTS)}
-        for edge in (plan.start_sigma, plan.end_sigma):
+        for edge in (run.start_sigma, run.end_sigma):
             sigmas.add(min(edge, max(sigmas)))
         return torch.tensor([*sorted(sigmas - {0.0}, reverse=True), 0.0], dtype=torch.float64)
 
@@ -151,8 +158,17 @@ class STDRCInspect(io.ComfyNode):
         negative: list,
         reference: dict[str, Any],
         latent_image: dict[str, Any],
+        text_scale: float,
+        reference_scale: float,
+        start_percent: float = EXACT.start_percent,
+        end_percent: float = EXACT.end_percent,
+        guidance_rescale: float = EXACT.guidance_rescale,
+        reference_every: int = EXACT.reference_every,
+        guided_share: float = EXACT.guided_share,
+        preset: str = "exact",
+        text_curve: GuidanceCurve | None = None,
+        reference_curve: GuidanceCurve | None = None,
         sigmas: Tensor | None = None,
-        **guidance: Any,
     ) -> io.NodeOutput:
         setup = _Setup(
             model=model,
@@ -160,7 +176,18 @@ class STDRCInspect(io.ComfyNode):
             negative=negative,
             latent_image=latent_image,
             reference=reference,
-            guidance=guidance,
+            chosen={
+                "text_scale": text_scale,
+                "reference_scale": reference_scale,
+                "start_percent": start_percent,
+                "end_percent": end_percent,
+                "guidance_rescale": guidance_rescale,
+                "reference_every": reference_every,
+                "guided_share": guided_share,
+                "preset": preset,
+                "text_curve": text_curve,
+                "reference_curve": reference_curve,
+            },
             sigmas=sigmas,
         )
         report = "\n".join(_report(setup))
@@ -176,7 +203,7 @@ def _report(setup: _Setup) -> Iterator[str]:
     yield from (f"LoRA metadata: {_shown(metadata)}" for metadata in lora_metadata(setup.model))
     if wrong:
         return
-    decision = layout_choice(setup.model).decide(setup.model)
+    decision = decide_layout(layout_choice(setup.model), setup.model)
     yield decision.sentence
     yield from _streams(setup)
     yield from _schedule(setup)
@@ -194,7 +221,7 @@ def _streams(setup: _Setup) -> Iterator[str]:
     steps = setup.steps
     runs = any(step.runs.reference for step in steps)
     streams = [
-        ("v0, nothing", 0, any(step.num_empty for step in steps)),
+        ("v0, nothing", 0, any(step.forwards.empty for step in steps)),
         ("vy, text", 0, any(step.runs.text for step in steps)),
         *((f"vyr, text and {len(seen)} reference(s)", len(seen), runs) for _, seen in setup.parts),
     ]
@@ -211,12 +238,12 @@ def _schedule(setup: _Setup) -> Iterator[str]:
     if setup.sigmas is not None:
         yield from told(setup.steps)
         return
-    yield from told_by_sigma(setup.plan, setup.steps)
+    yield from told_by_sigma(setup.options, setup.steps)
     yield "Forwards in all are not known: connect sigmas."
 
 
 def _doubts(setup: _Setup) -> Iterator[str]:
-    yield from without_effect(setup.plan, setup.steps, are_known=setup.sigmas is not None)
+    yield from without_effect(setup.options, setup.steps, are_known=setup.sigmas is not None)
     if all(each.strength == 0 for each in setup.placed):
         yield "The references have strength 0, so vyr sees no more than vy."
 
@@ -245,7 +272,7 @@ def _check_model(setup: _Setup) -> None:
             "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
             "loader and the guider."
         )
-    check_rope(setup.transformer, layout_choice(setup.model).decide(setup.model).layout)
+    check_rope(setup.transformer, decide_layout(layout_choice(setup.model), setup.model).layout)
 
 
 def _check_other_packs(setup: _Setup) -> None:
@@ -276,7 +303,7 @@ def _check_references(setup: _Setup) -> None:
 
 
 def _check_guidance(setup: _Setup) -> None:
-    guidance_of(setup.model, setup.placed, **setup.guidance)
+    chosen_options(**setup.chosen)
 
 
 def _check_sigmas(setup: _Setup) -> None:

@@ -1,11 +1,9 @@
-"""The miniature LTX-2.3's own nodes: its prompts, and its characters."""
+"""Miniature Prompt: the miniature's stand-in for the Gemma text encoder."""
 
 from __future__ import annotations
 
-import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
-from ..stdrc_core.mini.photo import unseen_photo
 from ..stdrc_core.mini.prompt import encode_prompt
 
 
@@ -29,33 +27,3 @@ class STDRCMiniPrompt(io.ComfyNode):
     @classmethod
     def execute(cls, text: str) -> io.NodeOutput:
         return io.NodeOutput([[encode_prompt(text), {}]])
-
-
-class STDRCMiniCharacter(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="STDRCMiniCharacter",
-            display_name="Miniature Character",
-            category="ST-DRC/miniature",
-            description=(
-                "Draws the photo of a character that the miniature has never seen: its reference. "
-                "The miniature knows drawn characters only, and no real person."
-            ),
-            inputs=[
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Whom to draw, and where.",
-                ),
-            ],
-            outputs=[io.Image.Output(display_name="image")],
-        )
-
-    @classmethod
-    def execute(cls, seed: int) -> io.NodeOutput:
-        image = torch.from_numpy(unseen_photo(seed))[None].float() / 255
-        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))

@@ -8,7 +8,7 @@ from torch import Tensor
 _WHITE = 255
 
 
-def to_levels(pixels: Tensor) -> Tensor:
+def to_uint8(pixels: Tensor) -> Tensor:
     """Values in [0, 1], or uint8, of any shape, to uint8 on the CPU; clamped."""
     if pixels.is_floating_point():
         levels = pixels.detach().float() * _WHITE

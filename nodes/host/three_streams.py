@@ -11,29 +11,33 @@ import node_helpers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...stdrc_core.method.guidance import GuidanceScales, Stream, guide, rescale
-from ...stdrc_core.method.guidance_plan import GuidancePlan, KeptDirection, StreamsAt
-from ...stdrc_core.method.multi_reference import (
-    PlacedReference,
-    in_order,
-    layered_prediction,
-    layers,
-)
+from ...stdrc_core.method.guidance import GuidanceScales, Stream, rescale
+from ...stdrc_core.method.guidance_options import GuidanceOptions
+from ...stdrc_core.method.guided_run import Forwards, GuidedRun, Predictions
+from ...stdrc_core.method.multi_reference import PlacedReference, in_order, layers
 from .wrapper import PLACED_REFERENCES, REFERENCE_LATENTS
 
 # The streams' names among the host's conditionings; some hooks look for the first two.
 _CONDS = {Stream.TEXT: "positive", Stream.EMPTY: "negative", Stream.REFERENCE: "reference"}
 
 
-class ThreeStreamGuider(comfy.samplers.CFGGuider):
-    """Core's guider with Eq. 13, over the steps of a run as `guidance` says."""
+def guided_run(
+    model: ModelPatcher, options: GuidanceOptions, part_scales: Sequence[float]
+) -> GuidedRun:
+    """The guidance of one run of `model`, whose parts of sampling are the host's."""
+    sampling = model.get_model_object("model_sampling")
+    return GuidedRun(options, sampling.percent_to_sigma, part_scales=part_scales)
 
-    def __init__(self, model: ModelPatcher, guidance: GuidancePlan) -> None:
+
+class ThreeStreamGuider(comfy.samplers.CFGGuider):
+    """Core's guider with Eq. 13, over the steps of a run as `options` say."""
+
+    def __init__(self, model: ModelPatcher, options: GuidanceOptions) -> None:
         super().__init__(model)
-        self.guidance = guidance
-        # Of references whose scales differ: f_i and the conditioning of v_i, but for the last one.
-        self._part_conds: list[tuple[float, str]] = []
-        self._last_scale = 1.0
+        self.options = options
+        # Of references whose scales differ: the f_i, and the conditionings of all v_i but the last.
+        self._part_scales: tuple[float, ...] = (1.0,)
+        self._part_names: list[str] = []
 
     def set_streams(
         self,
@@ -57,17 +61,16 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             }
             return node_helpers.conditioning_set_values(text, seen)
 
-        *some, (self._last_scale, everything) = layers(placed)
-        self._part_conds = [
-            (scale, f"{_CONDS[Stream.REFERENCE]} {number}")
-            for number, (scale, _) in enumerate(some, start=1)
-        ]
+        seen_by = layers(placed)
+        self._part_scales = tuple(scale for scale, _ in seen_by)
+        *some, everything = (indices for _, indices in seen_by)
+        self._part_names = [f"{_CONDS[Stream.REFERENCE]} {i}" for i in range(1, len(seen_by))]
         conds = {
             _CONDS[Stream.TEXT]: text,
             _CONDS[Stream.EMPTY]: without_reference(negative),
             _CONDS[Stream.REFERENCE]: seeing(everything),
         }
-        for (_, name), (_, indices) in zip(self._part_conds, some, strict=True):
+        for name, indices in zip(self._part_names, some, strict=True):
             conds[name] = seeing(indices)
         self.inner_set_conds(conds)
 
@@ -79,20 +82,33 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         seed: int | None = None,
     ) -> Tensor:
         """The guided estimate of the clean latent (the host's `denoised`), shaped as `x`."""
-        sigmas = model_options["transformer_options"]["sample_sigmas"]
-        runs = self.guidance.streams_at(
-            float(timestep[0]), sigmas, has_parts=bool(self._part_conds)
-        )
-        scales = runs.scales
-        predictions = self._predict(runs, x, timestep, model_options)
-        runs_empty = _runs_empty(scales, model_options)
+        sigma = float(timestep[0])
+        # Some hooks need both sides of the CFG; the host lets them ask for it.
+        always_empty = model_options.get("disable_cfg1_optimization", False)
 
-        def cfg(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
+        def predict(forwards: Forwards) -> Predictions:
+            part_names = self._part_names if forwards.num_references > 1 else []
+            # The order decides what the host batches, and which side hooks take a stream for.
+            running = {
+                _CONDS[Stream.REFERENCE]: forwards.num_references > 0,
+                _CONDS[Stream.TEXT]: forwards.text,
+                _CONDS[Stream.EMPTY]: forwards.empty,
+                **dict.fromkeys(part_names, True),
+            }
+            conds = [self.conds[name] if runs else None for name, runs in running.items()]
+            # A stream at rest is 0, as the host has it.
+            reference, text, empty, *parts = comfy.samplers.calc_cond_batch(
+                self.inner_model, conds, x, timestep, model_options
+            )
+            return empty, text, [*parts, reference] if forwards.num_references else []
+
+        def cfg(cond: Tensor, uncond: Tensor, scales: GuidanceScales) -> Tensor:
+            runs_empty = scales.runs_empty or always_empty
             return comfy.samplers.cfg_function(
                 self.inner_model,
                 cond,
                 uncond,
-                scale,
+                scales.text,
                 x,
                 timestep,
                 model_options=model_options,
@@ -100,59 +116,29 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
                 uncond=self.conds[_CONDS[Stream.EMPTY]] if runs_empty else None,
             )
 
-        guided = guide(scales, **predictions, cfg=cfg)
-        return self._rescaled(guided, predictions[scales.positive])
-
-    def _predict(
-        self, runs: StreamsAt, x: Tensor, timestep: Tensor, model_options: dict[str, Any]
-    ) -> dict[Stream, Tensor]:
-        """The streams' estimates of the clean latent; those at rest are 0, as the host has it."""
-        sigma = float(timestep[0])
-        sigmas = model_options["transformer_options"]["sample_sigmas"]
-        keeps = runs.have_direction and self.guidance.reference_every > 1
-        direction = self._kept.at(sigma, sigmas) if keeps else None
-        computes_reference = runs.reference and direction is None
-        part_conds = self._part_conds if runs.in_parts and computes_reference else []
-
-        def cond(stream: Stream, runs: bool) -> list | None:
-            return self.conds[_CONDS[stream]] if runs else None
-
-        reference, text, empty, *parts = comfy.samplers.calc_cond_batch(
-            self.inner_model,
-            [
-                cond(Stream.REFERENCE, computes_reference),
-                cond(Stream.TEXT, runs.text),
-                cond(Stream.EMPTY, _runs_empty(runs.scales, model_options)),
-                *(self.conds[name] for _, name in part_conds),
-            ],
-            x,
-            timestep,
-            model_options,
+        return self._run.predict(
+            sigma,
+            model_options["transformer_options"]["sample_sigmas"],
+            predict,
+            # The host's predictions are x - sigma v.
+            slope=-sigma,
+            always_empty=always_empty,
+            cfg=cfg,
+            join=self._without_audio,
+            rescale=self._rescaled,
         )
-        if parts:
-            factors = [*(scale for scale, _ in part_conds), self._last_scale]
-            layered = list(zip(factors, [*parts, reference], strict=True))
-            reference = layered_prediction(text, layered)
-        # Estimates of the clean latent are x - sigma v; at sigma 0 they say nothing of v.
-        if direction is not None:
-            reference = text - sigma * direction
-        elif keeps and sigma > 0:
-            self._kept.keep((text - reference) / sigma, sigma, sigmas)
-        if runs.have_direction:
-            reference = self._without_audio(reference, text)
-        return {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}
 
     def outer_sample(
         self, noise: Tensor, *args: Any, latent_shapes: Any = None, **kwargs: Any
     ) -> Tensor:
         # The host drops its own after a run that ends well; an error or an interrupt would keep the
         # loaded model alive for as long as this guider stays in the node cache.
-        self._kept = KeptDirection(self.guidance.reference_every)
+        self._run = guided_run(self.model_patcher, self.options, self._part_scales)
         self._latent_shapes = latent_shapes or [noise.shape]
         try:
             return super().outer_sample(noise, *args, latent_shapes=latent_shapes, **kwargs)
         finally:
-            for name in ("inner_model", "loaded_models", "_kept", "_latent_shapes"):
+            for name in ("inner_model", "loaded_models", "_run", "_latent_shapes"):
                 self.__dict__.pop(name, None)
 
     def sample(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -169,11 +155,8 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         _, *audio = comfy.utils.unpack_latents(text, self._latent_shapes)
         return comfy.utils.pack_latents([video, *audio])[0]
 
-    def _rescaled(self, guided: Tensor, positive: Tensor) -> Tensor:
+    def _rescaled(self, guided: Tensor, positive: Tensor, phi: float) -> Tensor:
         """Guidance rescale; of audio and video packed into one tensor, each by itself."""
-        phi = self.guidance.rescale
-        if phi == 0:
-            return guided
         unpacked = (
             comfy.utils.unpack_latents(each, self._latent_shapes) for each in (guided, positive)
         )
@@ -188,8 +171,3 @@ def without_reference(conditioning: list) -> list:
         [cross_attn, {key: value for key, value in options.items() if key not in ours}]
         for cross_attn, options in conditioning
     ]
-
-
-def _runs_empty(scales: GuidanceScales, model_options: dict[str, Any]) -> bool:
-    """Some hooks need both sides of the CFG; the host lets them ask for it."""
-    return scales.runs_empty or model_options.get("disable_cfg1_optimization", False)

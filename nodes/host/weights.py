@@ -1,160 +1,25 @@
-"""What the loaded weights were trained for, against what the node was told.
+"""What the loaded weights say of their training, as ComfyUI keeps it.
 
 ComfyUI keeps two things. A LoRA's metadata are an attachment of the model that its loader returns:
 the next LoRA's take their place, but every model knows the one that it was cloned from, and that
 one still has them. Full weights' are among the settings that their transformer was built with.
-Of other trainers' LoRAs, the metadata or the file's name may tell which adapter it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from comfy.model_patcher import ModelPatcher
 
-from ...stdrc_core.ltx.adapters import Adapter, known_by_file
-from ...stdrc_core.ltx.adapters import from_metadata as from_others_metadata
-from ...stdrc_core.ltx.trained_for import TrainedFor, from_metadata, from_settings
-from ...stdrc_core.method.layout import Placement
-from ...stdrc_core.method.reference import ReferenceTimestep
-from ...stdrc_core.method.source_phase import DEFAULT_PHASE, SourcePhase
+from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReferenceLayout:
-    """Where the reference's tokens stand, and which timestep they have."""
+def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
+    """What `model`, with the LoRAs that are on it by now, is sampled with.
 
-    placement: Placement = Placement.TASS
-    reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
-    source_phase: SourcePhase = DEFAULT_PHASE
-    """For the placements that turn angles."""
-    temporal_offset: int = 0
-    """Latent steps that the reference is moved by in time."""
-
-    def is_as(self, trained: ReferenceLayout) -> bool:
-        """Whether what the weights learned is what they get; an offset is the user's to try."""
-        heeds_phase = self.placement.turns_angles
-        return (
-            self.placement == trained.placement
-            and self.reference_timestep == trained.reference_timestep
-            and (self.source_phase == trained.source_phase or not heeds_phase)
-        )
-
-    def __str__(self) -> str:
-        parts = [self.placement, self.reference_timestep]
-        if self.placement.turns_angles:
-            phase = self.source_phase
-            parts.append(f"source_id {phase.source_id:g}, phase_scale {phase.scale:g}")
-        if self.temporal_offset:
-            parts.append(f"temporal_offset {self.temporal_offset}")
-        return ", ".join(parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What a model is sampled with, and a sentence that tells its user why."""
-
-    layout: ReferenceLayout
-    sentence: str
-    is_doubtful: bool = False
-    """The weights were trained for something else, or say something that cannot be read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayoutChoice:
-    """What the node was told; None stands for `auto`, what the weights were trained for."""
-
-    placement: Placement | None = None
-    reference_timestep: ReferenceTimestep | None = None
-    source_phase: SourcePhase = DEFAULT_PHASE
-    temporal_offset: int = 0
-    adapter: Adapter | None = None
-    """The public adapter that the weights are, where the user named it."""
-    lora_files: tuple[str, ...] = ()
-    """File names of LoRAs before the node, the nearest first, as the workflow has them."""
-
-    @property
-    def needs_weights(self) -> bool:
-        return self.adapter is None and None in (self.placement, self.reference_timestep)
-
-    def decide(self, model: ModelPatcher) -> Decision:
-        """What `model`, with the LoRAs that are on it by now, is sampled with.
-
-        Heeded are, in this order: the adapter that was named, what the last ST-DRC LoRA says, the
-        file name of a known adapter, what ST-DRC's full weights say, and other LoRAs' metadata:
-        these tell of any IC-LoRA, which need not be there for the reference at all. Raises
-        ValueError where `auto` needs what the weights say and that cannot be read.
-        """
-        if self.adapter is not None:
-            return self._for_adapter(self.adapter, "chosen by name")
-        metadata = list(lora_metadata(model))
-        try:
-            if of_lora := next(filter(None, map(from_metadata, metadata)), None):
-                return self._for_weights(of_lora)
-            for file_name in self.lora_files:
-                if adapter := known_by_file(file_name):
-                    return self._for_adapter(adapter, f"by its file name, {file_name}")
-            if of_full_weights := from_settings(model.model.model_config.unet_config):
-                return self._for_weights(of_full_weights)
-        except ValueError as error:
-            return self._without(error)
-        for each in metadata:
-            if adapter := from_others_metadata(each):
-                return self._for_adapter(adapter, "a LoRA on the model")
-        layout = self._over(ReferenceLayout())
-        reason = "the weights do not say what they were trained for"
-        return Decision(layout=layout, sentence=f"Reference layout {layout}: {reason}.")
-
-    def _for_weights(self, weights: TrainedFor) -> Decision:
-        trained = ReferenceLayout(
-            placement=weights.placement, reference_timestep=weights.reference_timestep
-        )
-        layout = self._over(trained)
-        scales = (
-            f"with text_scale {weights.text_scale} and reference_scale {weights.reference_scale}"
-        )
-        if layout.is_as(trained):
-            sentence = f"Reference layout {layout}, which the weights were trained for, {scales}."
-            return Decision(layout=layout, sentence=sentence)
-        sentence = (
-            f"Reference layout {layout}, but the weights were trained for {trained}, {scales}: "
-            "choose auto to follow them."
-        )
-        return Decision(layout=layout, sentence=sentence, is_doubtful=True)
-
-    def _for_adapter(self, adapter: Adapter, how: str) -> Decision:
-        trained = ReferenceLayout(placement=adapter.placement, source_phase=adapter.source_phase)
-        layout = self._over(trained)
-        follows = layout.is_as(trained)
-        sentence = f"Reference layout {layout}, "
-        sentence += "which" if follows else f"but {trained} is what"
-        sentence += f" {adapter.name} ({how}) was trained for"
-        sentence += "." if follows else ": choose auto to follow it."
-        return Decision(
-            layout=layout,
-            sentence=" ".join(filter(None, [sentence, adapter.advice])),
-            is_doubtful=not (follows and adapter.is_carried),
-        )
-
-    def _over(self, trained: ReferenceLayout) -> ReferenceLayout:
-        has_phase = self.source_phase != DEFAULT_PHASE
-        return ReferenceLayout(
-            placement=self.placement or trained.placement,
-            reference_timestep=self.reference_timestep or trained.reference_timestep,
-            source_phase=self.source_phase if has_phase else trained.source_phase,
-            temporal_offset=self.temporal_offset,
-        )
-
-    def _without(self, error: ValueError) -> Decision:
-        if self.needs_weights:
-            raise ValueError(
-                f"{str(error).removesuffix('.')}, or choose placement and reference_timestep on "
-                "Apply TASS-RoPE Patch instead of auto."
-            ) from error
-        layout = self._over(ReferenceLayout())
-        sentence = f"Reference layout {layout}, as chosen: {error}"
-        return Decision(layout=layout, sentence=sentence, is_doubtful=True)
+    Raises ValueError where `auto` needs what the weights say and that cannot be read.
+    """
+    return choice.decide(list(lora_metadata(model)), model.model.model_config.unet_config)
 
 
 def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:

@@ -30,6 +30,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
+from ...stdrc_core.ltx.reference_layout import LayoutChoice, ReferenceLayout
 from ...stdrc_core.method.grid import LatentGrid, ScaleFactors
 from ...stdrc_core.method.layout import reference_pixel_bounds
 from ...stdrc_core.method.multi_reference import PlacedReference, in_order
@@ -44,7 +45,7 @@ from .checks import check_finite, check_references, check_video, check_whole_fra
 from .easycache import WRAPPER_KEY, put_inside_easycache
 from .rope import with_turned_angles
 from .version import check_version
-from .weights import LayoutChoice, ReferenceLayout
+from .weights import decide_layout
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def attach_references(
     if not carriers:
         return executor(noise, latent_image, *args, **kwargs)
 
-    decision = choice.decide(guider.model_patcher)
+    decision = decide_layout(choice, guider.model_patcher)
     log.log(logging.WARNING if decision.is_doubtful else logging.INFO, decision.sentence)
     model = guider.model_patcher.model
     check_rope(model.diffusion_model, decision.layout)

@@ -14,7 +14,7 @@ from ..faces.detector import Face
 from ..faces.finder import FaceFinder
 from ..faces.similarity import largest_faces, scored_indices
 from ..photo_file import load_opaque_photo
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .metric import Clip
 
 # Frames that are held until their faces are embedded together.
@@ -84,7 +84,7 @@ class FaceScans:
     def photo(self, path: Path) -> SeenFace:
         """The largest face of a photo; ValueError when it cannot be read or shows none."""
         if path not in self._photos:
-            (self._photos[path],) = self.search([to_levels(load_opaque_photo(path))[0]])
+            (self._photos[path],) = self.search([to_uint8(load_opaque_photo(path))[0]])
         face = self._photos[path]
         if face is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""FaceSim-Arc: cosines of ArcFace embeddings with the photo's (SPEC section 7)."""
+"""FaceSim-Arc: cosines of ArcFace embeddings with the photo's (docs/method.md section 7)."""
 
 from __future__ import annotations
 

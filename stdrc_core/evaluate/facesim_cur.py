@@ -1,4 +1,4 @@
-"""FaceSim-Cur: FaceSim by CurricularFace's IR-101 (SPEC section 7).
+"""FaceSim-Cur: FaceSim by CurricularFace's IR-101 (docs/method.md section 7).
 
 The face that FaceSim-Arc takes is cropped by InsightFace's `norm_crop` to 224 pixels, from the
 frame without padding, and halved.

@@ -1,4 +1,4 @@
-"""The paper's tables on VIP-200K's test set (SPEC section 6), by the metrics' names."""
+"""The paper's tables on VIP-200K's test set (docs/method.md section 6), by the metrics' names."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..faces.similarity import spread
 from ..photo_file import load_opaque_photo
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 
 _NUM_FRAMES = 6
 _HEIGHT_PX, _GAP_PX = 144, 2
@@ -43,7 +43,7 @@ def _photo(path: Path | None) -> list[Image.Image]:
     if path is None:
         return []
     try:
-        pixels = to_levels(load_opaque_photo(path))[0]
+        pixels = to_uint8(load_opaque_photo(path))[0]
     except ValueError:
         # FaceSim says why; the picture does without.
         return []

@@ -1,8 +1,9 @@
-"""`python -m stdrc_core.experiments ablation`: the paper's ablation (SPEC section 6) in small.
+"""`python -m stdrc_core.experiments ablation`: the paper's ablation in small.
 
-Trains what is not trained yet, each row by its recipe and for as many steps, from the base of a
-build; samples the same prompts, photos and seeds of persons that none has seen, also with the
-weights that the build ends with, which are trained for longer; and writes
+The paper's own table is in docs/method.md section 6. The command trains what is not trained yet,
+each row by its recipe and for as many steps, from the base of a build; samples the same prompts,
+photos and seeds of persons that none has seen, also with the weights that the build ends with,
+which are trained for longer; and writes
 
     ablation.json   each row's means and standard errors (over persons)
     ablation.md     the same as a table
@@ -18,7 +19,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def main(args: argparse.Namespace) -> None:
     shown: dict[str, list[Tensor]] = {}
     for number, row in enumerate(ROWS):
         pipeline = open_row(row, args.build, in_bfloat16=args.bfloat16, compiled=args.compile)
-        shot = replace(SHOT, text_scale=row.text_scale, reference_scale=row.reference_scale)
+        shot = SHOT.guided(text_scale=row.text_scale, reference_scale=row.reference_scale)
         done = args.out / f"row_{number}.json"
         if not done.is_file():
             scores = []
@@ -148,7 +149,7 @@ def sweep(
         sweeps[name] = []
         for scale in _SWEPT:
             scales = {"text_scale": TEXT_SCALE, "reference_scale": REFERENCE_SCALE, name: scale}
-            clips = sample_cases(pipeline, cases, replace(SHOT, **scales), 0, f"{name} {scale}")
+            clips = sample_cases(pipeline, cases, SHOT.guided(**scales), 0, f"{name} {scale}")
             scores = summary([score_clips(clips, cases, faces, reader)])
             sweeps[name].append({"scale": scale, **scores})
     return sweeps

@@ -19,7 +19,7 @@ from ..generate.pipeline import Pipeline, Shot
 from ..generate.staging import best_candidate, candidate_seeds, sample_first_frames
 from ..mini.scene import split_caption
 from ..mini.text import MiniatureText
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .models import round_trip
 from .reader import CaptionReader
 from .scores import Case, score_clips
@@ -108,14 +108,14 @@ def _direct(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[
 
 
 def _staged(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, Scored]:
-    (e_ref,) = largest_embeddings(to_levels(case.photo), judges.faces)
+    (e_ref,) = largest_embeddings(to_uint8(case.photo), judges.faces)
     assert e_ref is not None, "photos are drawn so that a face is found"
     spatial, _ = split_caption(case.scene.caption)
     context, seeds = MiniatureText().encode(spatial), candidate_seeds(shot, max(NUM_CANDIDATES))
     frames, sampling_s = _timed(
         lambda: sample_first_frames(pipeline, case.photo, context, shot, seeds)
     )
-    similarities, choosing_s = _timed(lambda: frame_cosines(to_levels(frames), e_ref, judges.faces))
+    similarities, choosing_s = _timed(lambda: frame_cosines(to_uint8(frames), e_ref, judges.faces))
     best = {count: best_candidate(similarities[:count]) for count in NUM_CANDIDATES}
     chosen = sorted(set(best.values()))
     same_seed = [shot.seed] * len(chosen)
@@ -139,7 +139,7 @@ def _sample(
     """Clips `[N, F, h, w, 3]` uint8 of the case's whole caption."""
     contexts = MiniatureText().encode(case.scene.caption).expand(len(seeds), -1, -1)
     photos = [case.photo] * len(seeds)
-    return to_levels(pipeline.many(photos, contexts, shot, seeds, first_frames=first_frames))
+    return to_uint8(pipeline.many(photos, contexts, shot, seeds, first_frames=first_frames))
 
 
 def _timed(make: Callable[[], Made]) -> tuple[Made, float]:

@@ -14,7 +14,6 @@ of the processor, of the transformer alone and of whole clips, with photo and VA
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import statistics
 import time
@@ -31,7 +30,7 @@ from ..faces.finder import open_face_pack
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.guidance_curve import GuidanceCurve
-from ..method.guidance_plan import EXACT, PRESETS
+from ..method.guidance_options import PRESETS
 from ..mini.shipped import CHECKPOINT, FACES
 from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
 from .scores import BATCH_SIZE, COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
@@ -76,11 +75,7 @@ def _settings() -> dict[str, dict[str, dict[str, Any]]]:
             for share in (0.35, 0.5, 0.65)
             for k in (2, 3, 4)
         },
-        "presets": {
-            name: dataclasses.asdict(preset)
-            for name, preset in PRESETS.items()
-            if preset is not EXACT
-        },
+        "presets": {name: dict(preset) for name, preset in PRESETS.items() if name != "exact"},
     }
 
 
@@ -101,7 +96,7 @@ def main(args: argparse.Namespace) -> None:
     for number, start in enumerate(range(0, len(cases), BATCH_SIZE)):
         batch = cases[start : start + BATCH_SIZE]
         for name, changes in flat.items():
-            clips, taken = _sample(pipeline, batch, replace(shot, **changes), number)
+            clips, taken = _sample(pipeline, batch, shot.guided(**changes), number)
             times[name].append(taken)
             scores[name] += score_clips(clips, batch, finder, reader)
             log.info("batch %d: %s", number, name)

@@ -12,12 +12,13 @@ from ..files import written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
-from ..ltx.trained_for import from_settings
+from ..ltx.reference_layout import LayoutChoice
 from ..ltx.vae import load_vae
+from ..method.guidance_options import GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MiniatureText
 from ..mini_build.vae_training import signed
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .reader import CaptionReader, train_reader
 
 TEXT_SCALE, REFERENCE_SCALE = 2.0, 4.0
@@ -27,8 +28,7 @@ SHOT = Shot(
     width=SIDE_PX,
     fps=FPS,
     num_steps=20,
-    text_scale=TEXT_SCALE,
-    reference_scale=REFERENCE_SCALE,
+    guidance=GuidanceOptions(text_scale=TEXT_SCALE, reference_scale=REFERENCE_SCALE),
 )
 _READER = {"num_clips": 4000, "num_steps": 1200}
 
@@ -37,11 +37,8 @@ def open_pipeline(path: Path) -> Pipeline:
     """A miniature's file, ready to sample; without a word of its training, as the paper's."""
     backbone = load_backbone(path, dtype=torch.float32).eval()
     vae, empty = load_vae(path, torch.float32), MiniatureText().encode("")
-    facts = from_settings(open_checkpoint(path).config["transformer"])
-    placing = {}
-    if facts is not None:
-        placing = {"placement": facts.placement, "reference_timestep": facts.reference_timestep}
-    return Pipeline(backbone=backbone, vae=vae, empty_context=empty, **placing)
+    layout = LayoutChoice().decide([], open_checkpoint(path).config["transformer"]).layout
+    return Pipeline(backbone=backbone, vae=vae, empty_context=empty, layout=layout)
 
 
 def open_reader(path: Path, seed: int) -> CaptionReader:
@@ -63,5 +60,5 @@ def round_trip(pipeline: Pipeline, clips: Sequence[Tensor]) -> list[Tensor]:
     for clip in clips:
         pixels = signed(clip.movedim(-1, 1)[None])
         back = pipeline.vae.decode(pipeline.vae.encode(pixels))
-        decoded.append(to_levels((back[0].movedim(0, -1) + 1) / 2))
+        decoded.append(to_uint8((back[0].movedim(0, -1) + 1) / 2))
     return decoded

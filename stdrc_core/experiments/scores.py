@@ -20,7 +20,7 @@ from ..mini.character import Identity, draw_numbers, identity
 from ..mini.drawing import draw_clip, draw_photo
 from ..mini.scene import ATTRIBUTES, CLIP_FREEDOM, Scene, draw_scene
 from ..mini.text import MiniatureText
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .reader import CaptionReader
 
 # Frames that are searched for faces: FaceSim's 16 of 17 would be hardly better and twice as slow.
@@ -106,7 +106,7 @@ def sample_clips(
         photos, captions = zip(*asked[start : start + BATCH_SIZE], strict=True)
         contexts = torch.stack([text.encode(caption) for caption in captions])
         seeds = [seed * len(asked) + start + i for i in range(len(photos))]
-        clips += to_levels(pipeline.many(photos, contexts, shot, seeds)).unbind()
+        clips += to_uint8(pipeline.many(photos, contexts, shot, seeds)).unbind()
     return clips
 
 
@@ -116,7 +116,7 @@ def score_clips(
     """The score of each clip `[F, h, w, 3]` uint8 against its case."""
     scores = []
     for clip, case in zip(clips, cases, strict=True):
-        (e_ref,) = largest_embeddings(to_levels(case.photo), faces)
+        (e_ref,) = largest_embeddings(to_uint8(case.photo), faces)
         found = largest_faces(clip[spread(len(clip), _NUM_FRAMES)], faces)
         (read,) = reader.read(clip[None])
         scores.append(

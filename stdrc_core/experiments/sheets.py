@@ -11,7 +11,7 @@ from torch import Tensor
 from ..faces.similarity import spread
 from ..method.reference import fit_reference
 from ..mini.drawing import SIDE_PX
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from ..video import contact_sheet
 
 
@@ -27,7 +27,7 @@ def compare_rows(
     each, then `num_frames` frames of its clip `[F, H, W, 3]` uint8 in each row."""
     lines = []
     for i in range(len(captions)):
-        tiles = [to_levels(fit_reference(photo, SIDE_PX, SIDE_PX)) for photo in photos[i]]
+        tiles = [to_uint8(fit_reference(photo, SIDE_PX, SIDE_PX)) for photo in photos[i]]
         tiles += [clips[i][spread(len(clips[i]), num_frames)] for clips in rows.values()]
         lines.append(torch.cat(tiles))
     order = ", ".join(("photo" if len(photos[0]) == 1 else "photos", *rows))

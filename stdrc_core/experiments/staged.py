@@ -41,7 +41,7 @@ from ..method.reference import fit_reference
 from ..mini.drawing import NUM_FRAMES, SIDE_PX
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MiniatureText
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from ..video import contact_sheet
 from .best_of_n import (
     DIRECT,
@@ -208,7 +208,7 @@ def _part(
 
 def _show(path: Path, case: Case, made: Mapping[str, Scored]) -> None:
     """A line for each clip: the photo, then frames of it."""
-    photo = to_levels(fit_reference(case.photo, SIDE_PX, SIDE_PX))
+    photo = to_uint8(fit_reference(case.photo, SIDE_PX, SIDE_PX))
     frames = spread(NUM_FRAMES, _NUM_TILES - 1)
     lines = [torch.cat((photo, clip[frames])) for _, clip in made.values()]
     labels = [f"{name}: {score.identity:.3f}" for name, (score, _) in made.items()]

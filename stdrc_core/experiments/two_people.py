@@ -41,7 +41,7 @@ from ..mini.shipped import CHECKPOINT, FACES
 from ..mini_build.build import add_speed_arguments, prepare_clips, train_recipe
 from ..mini_build.dataset import write_dataset
 from ..mini_build.duo import Duo, draw_duos
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .models import SHOT, open_pipeline, round_trip
 from .scores import sample_clips
 from .sheets import compare_rows
@@ -127,7 +127,7 @@ def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder)
     """The score of each clip `[F, h, w, 3]` uint8 against its two persons."""
     scores = []
     for clip, duo in zip(clips, duos, strict=True):
-        e_refs = [largest_embeddings(to_levels(photo), faces)[0] for photo in duo.photos]
+        e_refs = [largest_embeddings(to_uint8(photo), faces)[0] for photo in duo.photos]
         frames = clip[spread(len(clip), _NUM_FRAMES)]
         left, right = (largest_faces(half, faces) for half in each_side(frames))
         both = [a is not None and b is not None for a, b in zip(left, right, strict=True)]
@@ -216,7 +216,7 @@ def _score(
     shot = replace(SHOT, num_steps=args.steps)
     trained, before = open_pipeline(weights), open_pipeline(args.checkpoint)
     photos, swapped = [duo.photos for duo in duos], [duo.photos[::-1] for duo in duos]
-    alone = replace(shot, reference_scale=0.0)
+    alone = shot.guided(reference_scale=0.0)
     rows: dict[str, tuple[Pipeline, Sequence[Sequence[Tensor]], Shot]] = {
         BEFORE: (before, photos, shot),
         WITHOUT: (trained, photos, alone),

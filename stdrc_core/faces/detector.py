@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .frames import check_aspect, check_values
 from .pack import FaceTask, read_pack
 from .provider import Provider, check_providers
@@ -97,7 +97,7 @@ class FaceDetector:
         frames more than 32 times as long as wide.
         """
         _check_frames(frames)
-        return [self.detect_pixels(_as_opencv(to_levels(frame))) for frame in frames]
+        return [self.detect_pixels(_as_opencv(to_uint8(frame))) for frame in frames]
 
     def detect_pixels(self, pixels: np.ndarray) -> tuple[Face, ...]:
         """The faces of one frame `[H, W, 3]` uint8 in BGR, as OpenCV reads it; best score first.

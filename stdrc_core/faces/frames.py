@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..method.reference import MAX_OVERSHOOT
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 
 # Scaled into the detector's smallest input, a frame keeps at least one pixel of width up to this.
 _MAX_ASPECT = 32
@@ -69,7 +69,7 @@ def rgb_levels(images: Tensor, name: str) -> Tensor:
     """Pictures `[..., h, w, 3 or more]` to RGB `[..., h, w, 3]` uint8; raises as `check_values`."""
     rgb = images[..., :3]
     check_values(rgb, name)
-    return to_levels(rgb)
+    return to_uint8(rgb)
 
 
 def _hold(name: str) -> str:

@@ -35,7 +35,7 @@ class FrameLikeness:
 class Likeness:
     """Of a clip of `num_frames`; `frames` are those looked at, in order, each once.
 
-    `similarity` is FaceSim (SPEC section 7).
+    `similarity` is FaceSim (docs/method.md section 7).
     """
 
     num_frames: int

@@ -1,4 +1,4 @@
-"""How much a clip is a person: cosines of ArcFace embeddings (FaceSim, SPEC section 7)."""
+"""FaceSim, how much a clip is a person: cosines of embeddings (docs/method.md section 7)."""
 
 from __future__ import annotations
 

@@ -27,15 +27,17 @@ from pathlib import Path
 import torch
 
 from ..device import open_device
+from ..ltx.adapters import KNOWN
 from ..ltx.text import open_text_encoder
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
-from ..method.guidance_plan import PRESETS
+from ..method.guidance_options import PRESETS
 from ..method.layout import Placement
+from ..method.reference import ReferenceTimestep
 from ..mini.text import MINIATURE, STAND_INS
 from ..photo_file import load_opaque_photo
 from ..prompts.gender import Gender
 from .jobs import read_jobs
-from .models import load_pipeline, name_models, open_faces, read_facts
+from .models import decide_layout, load_pipeline, name_models, open_faces
 from .results import is_done, make
 from .staging import split_job
 
@@ -56,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(args: argparse.Namespace) -> list[Path]:
     """The clips' paths. Raises ValueError for input that cannot be used."""
     name_models(args)
-    facts = read_facts(args)
-    jobs = read_jobs(args, facts)
+    decision = decide_layout(args)
+    jobs = read_jobs(args, decision)
     waiting = [job for job in jobs if not is_done(args.out, job)]
     if len(waiting) < len(jobs):
         log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> list[Path]:
         text = open_text_encoder(args.text_encoder, args.checkpoint, device, STAND_INS)
         contexts = {prompt: text.encode(prompt) for prompt in sorted(prompts)}
         del text
-        pipeline = load_pipeline(args, facts, device, contexts[""])
+        pipeline = load_pipeline(args, decision.layout, device, contexts[""])
         for job in waiting:
             staged = stages.get(job.name)
             own = [photos[path] for path in job.references]
@@ -122,11 +124,19 @@ def make_parser() -> argparse.ArgumentParser:
     add("--width", type=int, help="pixels, a multiple of 32")
     add("--fps", type=float, help="frames a second")
     add("--checkpoint", type=Path, help="LTX-2 single file; by default the shipped miniature")
-    add("--lora", type=Path, help="ST-DRC LoRA for the checkpoint")
+    add("--lora", type=Path, help="LoRA for the checkpoint, ST-DRC's or a public adapter's")
     add("--vae", type=Path, help="file with the video VAE; by default the checkpoint")
     add("--text-encoder", help=f"folder of Gemma 3 12B, or {MINIATURE!r} for the miniature's")
     add("--faces", type=Path, help="InsightFace pack folder that measures likeness")
     add("--placement", type=Placement, choices=list(Placement), help="by default the weights'")
+    add(
+        "--reference-timestep",
+        type=ReferenceTimestep,
+        choices=list(ReferenceTimestep),
+        help="of the reference's tokens; by default the weights'",
+    )
+    names = [adapter.name for adapter in KNOWN]
+    add("--adapter", choices=names, help="the public adapter that --lora is, by its name")
     add("--staged", action="store_true", help="first frame, then image to video from the best")
     add("--candidates", dest="num_candidates", type=int, default=4, help="first frames of --staged")
     add(

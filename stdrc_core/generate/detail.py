@@ -18,7 +18,7 @@ from ..faces.detector import Face
 from ..faces.finder import FaceFinder
 from ..faces.photo import crop_box
 from ..faces.similarity import cosines, frame_cosines, largest_faces
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .pipeline import Pipeline, Shot
 
 # Around the face's box on each side, of its longer side.
@@ -52,7 +52,7 @@ def detail_face(
     `context` `[L, D]` embeds the spatial prompt. The frame stays as it is where no face is found,
     and where the face would be less like `e_ref` `[D]` than before.
     """
-    (found,) = largest_faces(to_levels(frame)[None], faces)
+    (found,) = largest_faces(to_uint8(frame)[None], faces)
     if found is None:
         return Detailed(frame=frame, facts={"sigma": sigma, "region": None, "is_kept": False})
     region = detail_region(found.face, *frame.shape[:2])
@@ -65,7 +65,7 @@ def detail_face(
     facts: dict[str, Any] = {"sigma": sigma, "region": list(region), "is_kept": True}
     if e_ref is not None:
         (before,) = cosines([found], e_ref)
-        (after,) = frame_cosines(to_levels(changed)[None], e_ref, faces)
+        (after,) = frame_cosines(to_uint8(changed)[None], e_ref, faces)
         is_kept = after is not None and after >= before
         facts |= {"before": before, "after": after, "is_kept": is_kept}
     return Detailed(frame=changed if facts["is_kept"] else frame, facts=facts)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..ltx.trained_for import TrainedFor
+from ..ltx.reference_layout import Decision
 from ..method.guidance_curve import read_scale
-from ..method.guidance_plan import PRESETS
+from ..method.guidance_options import OPTION_NAMES, PRESETS, GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
 from ..prompts.gender import Gender
@@ -19,7 +19,8 @@ from .pipeline import Shot
 
 # What LTX-2.3 makes well, within reach of one large GPU.
 _LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768}
-# Of a shot's fields, those that may be curves.
+_SHOT_NAMES = tuple(field.name for field in fields(Shot) if field.name != "guidance")
+# Of the guidance's options, those that may be curves.
 _SCALES = ("text_scale", "reference_scale")
 _MINIATURE_SHOT = {"num_frames": NUM_FRAMES, "height": SIDE_PX, "width": SIDE_PX, "fps": FPS}
 
@@ -77,21 +78,21 @@ class Job:
         for name in ("staging", "further"):
             if not asked[name]:
                 del asked[name]
-        return asked | asked.pop("shot")
+        asked |= asked.pop("shot")
+        return asked | asked.pop("guidance")
 
 
-def read_jobs(args: argparse.Namespace, facts: TrainedFor | None) -> list[Job]:
+def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
     """The clips to make; ValueError for what is missing, unknown or out of range.
 
-    Scales that are not given are those that `facts` name, what the weights were trained for.
+    Scales that are not given are those that `decision` has from the weights or their adapter.
     """
-    given = {key: getattr(args, key) for key in (f.name for f in dataclasses.fields(Shot))}
+    given = {key: getattr(args, key) for key in (*_SHOT_NAMES, *OPTION_NAMES)}
     defaults = _MINIATURE_SHOT if args.text_encoder == MINIATURE else _LTX_SHOT
-    if facts is not None:
-        scales = {key: getattr(facts, key) for key in _SCALES}
-        defaults = defaults | scales
+    own = {key: getattr(decision, key) for key in _SCALES}
+    defaults = defaults | {key: scale for key, scale in own.items() if scale is not None}
     if args.preset is not None:
-        defaults = defaults | dataclasses.asdict(PRESETS[args.preset])
+        defaults = defaults | PRESETS[args.preset]
     common = defaults | {key: value for key, value in given.items() if value is not None}
     if args.batch is None:
         if args.reference is None or args.prompt is None:
@@ -141,9 +142,8 @@ def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str,
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{where} could not be used ({error}); needs a JSON object with reference (a photo, or "
-            "a list of them), prompt and perhaps name, seed, num_steps, num_frames, height, width, "
-            "fps, text_scale, reference_scale, start_percent, end_percent, guidance_rescale, "
-            "reference_every or guided_share."
+            "a list of them), prompt and perhaps name, "
+            f"{', '.join((*_SHOT_NAMES, *OPTION_NAMES[:-1]))} or {OPTION_NAMES[-1]}."
         ) from error
     name = values.get("name", f"{reference.stem}_{shot.seed}")
     return Job(
@@ -158,7 +158,10 @@ def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str,
 
 
 def _shot(values: dict[str, Any]) -> Shot:
-    return Shot(**values | {key: read_scale(values[key]) for key in _SCALES if key in values})
+    """Raises ValueError for numbers out of their ranges, TypeError for a key that is unknown."""
+    values = values | {key: read_scale(values[key]) for key in _SCALES if key in values}
+    options = {key: values.pop(key) for key in OPTION_NAMES if key in values}
+    return Shot(**values, guidance=GuidanceOptions(**options))
 
 
 def _staging(args: argparse.Namespace) -> Staging | None:
@@ -176,4 +179,5 @@ def _staging(args: argparse.Namespace) -> Staging | None:
 
 def _weights(args: argparse.Namespace) -> str:
     names = [path.name for path in (args.checkpoint, args.lora) if path is not None]
-    return " + ".join([*names, *filter(None, [args.placement])])
+    chosen = args.placement, args.reference_timestep, args.adapter
+    return " + ".join([*names, *filter(None, chosen)])

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..faces.finder import FaceFinder, open_face_pack
+from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
-from ..ltx.lora import lora_facts, merge_lora
-from ..ltx.trained_for import TrainedFor, from_settings
+from ..ltx.lora import merge_lora, read_metadata
+from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
 from ..ltx.vae import load_vae
-from ..method.layout import Placement
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
 from .pipeline import Pipeline
@@ -41,15 +40,37 @@ def name_models(args: argparse.Namespace) -> None:
         )
 
 
-def read_facts(args: argparse.Namespace) -> TrainedFor | None:
-    """What the weights say that they were trained for: the LoRA's word before the checkpoint's."""
-    facts = None if args.lora is None else lora_facts(args.lora)
-    return facts or from_settings(open_checkpoint(args.checkpoint).config.get("transformer", {}))
+def decide_layout(args: argparse.Namespace) -> Decision:
+    """Where the references stand and which scales to begin with, decided as the nodes do.
+
+    Says so in the log, but for the shipped miniature as it is. Raises ValueError for a LoRA that
+    cannot be read.
+    """
+    choice = LayoutChoice(
+        placement=args.placement,
+        reference_timestep=args.reference_timestep,
+        adapter=None if args.adapter is None else known_by_name(args.adapter),
+        lora_files=() if args.lora is None else (args.lora.name,),
+    )
+    metadata = [] if args.lora is None else [read_metadata(args.lora)]
+    settings = open_checkpoint(args.checkpoint).config.get("transformer", {})
+    decision = choice.decide(metadata, settings)
+    if not decision.is_known:
+        log.warning(
+            "the weights do not say that they were trained for ST-DRC: likeness cannot be expected"
+        )
+    elif decision.is_doubtful or args.lora is not None:
+        log.log(logging.WARNING if decision.is_doubtful else logging.INFO, decision.sentence)
+    return decision
 
 
 def load_pipeline(
-    args: argparse.Namespace, facts: TrainedFor | None, device: torch.device, empty: Tensor
+    args: argparse.Namespace, layout: ReferenceLayout, device: torch.device, empty: Tensor
 ) -> Pipeline:
+    """The models ready to sample on `device`; `empty` `[L, D]` embeds the empty prompt.
+
+    Raises ValueError for files that cannot be used, and for offloading without a GPU.
+    """
     on_gpu = device.type == "cuda"
     if args.offload and not on_gpu:
         raise ValueError(f"offload was asked for on {device}; it needs a GPU: leave it out.")
@@ -73,25 +94,8 @@ def load_pipeline(
         backbone=backbone,
         vae=load_vae(args.vae or args.checkpoint, dtype).to(device),
         empty_context=empty.to(device),
-        **_placing(args, facts),
+        layout=layout,
     )
-
-
-def _placing(args: argparse.Namespace, facts: TrainedFor | None) -> dict[str, Any]:
-    """Where the reference stands: what was asked, else what the weights say, else the paper's."""
-    if facts is None:
-        log.warning(
-            "the weights do not say that they were trained for ST-DRC: likeness cannot be expected"
-        )
-        return {"placement": args.placement or Placement.TASS}
-    if args.placement not in (None, facts.placement):
-        log.warning(
-            "placement was %s; the weights were trained for %s", args.placement, facts.placement
-        )
-    return {
-        "placement": args.placement or facts.placement,
-        "reference_timestep": facts.reference_timestep,
-    }
 
 
 def faces_folder(args: argparse.Namespace) -> Path | None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..ltx.backbone import VideoBackbone
+from ..ltx.reference_layout import DEFAULT_LAYOUT, ReferenceLayout
 from ..ltx.vae import VideoVAE
 from ..method.flow import add_noise
 from ..method.grid import LTX_SCALE_FACTORS, latent_grid
-from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
-from ..method.guidance_curve import Scale
-from ..method.guidance_plan import EXACT, GuidancePlan, check_window
-from ..method.layout import Placement
-from ..method.reference import ReferenceTimestep, in_slots
-from ..method.sampling import percent_to_sigma, sample, schedule_from, sigma_schedule
+from ..method.guidance_options import EXACT, GuidanceOptions
+from ..method.reference import in_slots
+from ..method.sampling import needs_reference, sample, schedule_from, sigma_schedule
 from ..video import check_num_frames
 
 
@@ -32,19 +31,10 @@ class Shot:
     fps: float = 24.0
     seed: int = 0
     num_steps: int = 30
-    text_scale: Scale = TEXT_SCALE
-    reference_scale: Scale = REFERENCE_SCALE
-    start_percent: float = EXACT.start_percent
-    """From this part of sampling on, text and reference are guided separately, else together."""
-    end_percent: float = EXACT.end_percent
-    guidance_rescale: float = 0.0
-    reference_every: int = EXACT.reference_every
-    guided_share: float = EXACT.guided_share
-    """Of the steps, from the first; after them the stream that sees the most runs alone."""
+    guidance: GuidanceOptions = EXACT
 
     def __post_init__(self) -> None:
-        """Raises ValueError for sizes that the VAE cannot make, a frame rate not above 0, or
-        guidance out of its ranges."""
+        """Raises ValueError for sizes that the VAE cannot make, or a frame rate not above 0."""
         check_num_frames(self.num_frames)
         for name in ("height", "width"):
             side, step = getattr(self, name), getattr(LTX_SCALE_FACTORS, name)
@@ -52,20 +42,10 @@ class Shot:
                 raise ValueError(f"{name} was {side}; needs a multiple of {step} pixels.")
         if not 0 < self.fps < float("inf"):
             raise ValueError(f"fps was {self.fps}; needs a frame rate above 0.")
-        check_window(self.start_percent, self.end_percent)
-        self.guidance()
 
-    def guidance(self) -> GuidancePlan:
-        """Raises ValueError for numbers out of their ranges."""
-        return GuidancePlan(
-            text=self.text_scale,
-            reference=self.reference_scale,
-            start_sigma=percent_to_sigma(self.start_percent),
-            end_sigma=percent_to_sigma(self.end_percent),
-            rescale=self.guidance_rescale,
-            reference_every=self.reference_every,
-            guided_share=self.guided_share,
-        )
+    def guided(self, **changes: Any) -> Shot:
+        """The same shot with some of its guidance's options changed, by their names."""
+        return replace(self, guidance=replace(self.guidance, **changes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +56,7 @@ class Pipeline:
     vae: VideoVAE
     empty_context: Tensor
     """Embedding of the empty prompt, `[L, D]`, where the models are."""
-    placement: Placement = Placement.TASS
-    reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+    layout: ReferenceLayout = DEFAULT_LAYOUT
 
     @property
     def device(self) -> torch.device:
@@ -124,7 +103,7 @@ class Pipeline:
         grid = latent_grid(shot.num_frames, shot.height, shot.width)
         sigmas = schedule_from(draft_sigma, sigma_schedule(shot.num_steps, grid.num_tokens))
         reference = None
-        if shot.guidance().needs_reference(sigmas):
+        if needs_reference(shot.guidance, sigmas):
             slots = [[each] if isinstance(each, Tensor) else each for each in photos]
             flat = [photo for own in slots for photo in own]
             latents = self.vae.encode_photos(flat, shot.height, shot.width, self.device)
@@ -145,7 +124,7 @@ class Pipeline:
             text=contexts.to(self.device),
             empty=self.empty_context.expand(len(seeds), -1, -1),
             reference=reference,
-            guidance=shot.guidance(),
+            guidance=shot.guidance,
             first=first,
             on_step=on_step,
         )
@@ -171,7 +150,8 @@ class Pipeline:
             context,
             frame_rate=fps,
             reference=reference,
-            placement=self.placement,
-            reference_timestep=self.reference_timestep,
+            placement=self.layout.placement,
+            reference_timestep=self.layout.reference_timestep,
+            source_phase=self.layout.source_phase,
             num_clean_frames=num_clean_frames,
         )

@@ -25,7 +25,7 @@ from ..faces.similarity import (
 )
 from ..files import write_json, written_aside
 from ..method.reference import fit_reference
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from ..video import contact_sheet, write_clip
 from .jobs import Job
 from .pipeline import Pipeline
@@ -80,7 +80,7 @@ def make(
             on_step,
             first_frames=first_frames,
         )[0]
-    frames = to_levels(clip)
+    frames = to_uint8(clip)
     label = job.prompt
     write_clip(out / f"{job.name}.mp4", frames, job.shot.fps)
     if any(e_ref is not None for e_ref in e_refs):
@@ -95,7 +95,7 @@ def make(
         if len(photos) == 1:
             (similarity,), (face_sims,) = similarity, face_sims
         result |= {"face_sim": face_sims, "similarity": similarity}
-    fitted = [to_levels(fit_reference(each, job.shot.height, job.shot.width)) for each in photos]
+    fitted = [to_uint8(fit_reference(each, job.shot.height, job.shot.width)) for each in photos]
     row = torch.cat((*fitted, frames[spread(len(frames), _NUM_FRAMES)]))
     contact_sheet(out / f"{job.name}.sheet.png", [row], labels=[label], num_columns=len(row))
     result["time_s"] = round(time.perf_counter() - started, 2)
@@ -104,7 +104,7 @@ def make(
 
 
 def _embedding(path: Path, photo: Tensor, faces: FaceFinder | None) -> Tensor | None:
-    e_ref = None if faces is None else largest_embeddings(to_levels(photo), faces)[0]
+    e_ref = None if faces is None else largest_embeddings(to_uint8(photo), faces)[0]
     if faces is not None and e_ref is None:
         log.warning("%s shows no face that %s finds: likeness is not measured", path, faces.name)
     return e_ref

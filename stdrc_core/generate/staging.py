@@ -26,7 +26,7 @@ from ..mini.scene import split_caption
 from ..mini.text import MINIATURE
 from ..prompts.decouple import decouple, find_subject, make_request
 from ..prompts.gender import Gender
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from .detail import detail_face
 from .jobs import Job
 from .models import faces_folder
@@ -106,7 +106,7 @@ def make_first_frame(
     frames = sample_first_frames(pipeline, photo, context, job.shot, seeds, on_step)
     similarities: list[float | None] = [None] * num_candidates
     if faces is not None and e_ref is not None:
-        similarities = frame_cosines(to_levels(frames), e_ref, faces)
+        similarities = frame_cosines(to_uint8(frames), e_ref, faces)
     if num_candidates > 1 and all(each is None for each in similarities):
         log.warning("%s: no first frame could be measured; the first one is kept", job.name)
     kept = best_candidate(similarities)
@@ -118,7 +118,7 @@ def make_first_frame(
         detailed = detail_face(pipeline, frame, photo, context, still, sigma, faces, e_ref)
         frame, facts["face_detail"] = detailed.frame, detailed.facts
     with written_aside(out / f"{job.name}.first.png") as partial:
-        Image.fromarray(to_levels(frame).numpy()).save(partial, format="PNG")
+        Image.fromarray(to_uint8(frame).numpy()).save(partial, format="PNG")
     return FirstFrame(frame=frame, facts=facts)
 
 
@@ -149,7 +149,7 @@ def best_candidate(similarities: Sequence[float | None]) -> int:
 
 
 def _check_face(job: Job, photo: Tensor, faces: FaceFinder) -> None:
-    if largest_embeddings(to_levels(photo), faces) == [None]:
+    if largest_embeddings(to_uint8(photo), faces) == [None]:
         raise ValueError(
             f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one, "
             "by which the best first frame is chosen: take another photo, or ask for 1 of the "
@@ -160,7 +160,7 @@ def _check_face(job: Job, photo: Tensor, faces: FaceFinder) -> None:
 def _read_gender(
     job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder
 ) -> tuple[Gender | None, str]:
-    levels = to_levels(photo)
+    levels = to_uint8(photo)
     face = only_person(levels, faces, f"reference {job.reference}")
     if face is None:
         raise ValueError(

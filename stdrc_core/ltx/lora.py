@@ -16,7 +16,6 @@ from safetensors import SafetensorError, safe_open
 from .backbone import VideoBackbone
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 from .checkpoint_files import first_few
-from .trained_for import TrainedFor, from_metadata
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +65,10 @@ def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0)
         weight.copy_(weight.float() + change.to(weight.device))
 
 
-def lora_facts(path: str | Path) -> TrainedFor | None:
-    """What the file of a LoRA says that it was trained for; ValueError where it cannot be read."""
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The safetensors metadata of a LoRA; ValueError where the file cannot be read."""
     with _opened(path) as file:
-        return from_metadata(file.metadata() or {})
+        return file.metadata() or {}
 
 
 @contextmanager

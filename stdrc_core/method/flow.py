@@ -1,4 +1,4 @@
-"""Flow matching (SPEC section 4): noising, velocity, the clean estimate, and what each t weighs.
+"""Flow matching (docs/method.md section 4): noise, velocity, clean estimate, what each t weighs.
 
     z_t = (1 - t) z_0 + t eps       v = eps - z_0       z^_0 = z_t - t v^        (Eq. 6)
     SNR(t) = ((1 - t) / (t + e))^2  w(t) = (SNR / (SNR + 1))^gamma               (Eq. 11-12)

@@ -79,7 +79,8 @@ def to_pixel_bounds(
     """Latent boxes `[3, N, 2]` to pixel boxes of the same shape; the time axis is in frames.
 
     Multiplies by the scale factors. A causal VAE's first latent frame holds one pixel frame, so
-    time becomes max(0, s t + 1 - s) (SPEC section 3); `causal=False` is LTX-Video before 0.9.5.
+    time becomes max(0, s t + 1 - s) (docs/method.md section 3); `causal=False` is LTX-Video before
+    0.9.5.
     """
     factors = torch.tensor((scale.time, scale.height, scale.width), device=bounds.device)
     pixels = bounds * factors.view(3, 1, 1)

@@ -19,8 +19,6 @@ from torch import Tensor
 TEXT_SCALE = 5.0
 REFERENCE_SCALE = 7.5
 
-ClassifierFreeGuidance = Callable[[Tensor, Tensor | None, float], Tensor]
-
 
 class Stream(StrEnum):
     """v0, vy and vyr of Eq. 13."""
@@ -89,9 +87,12 @@ class GuidanceScales:
         )
 
 
-def classifier_free_guidance(cond: Tensor, uncond: Tensor | None, scale: float) -> Tensor:
-    """uncond + scale (cond - uncond); without an `uncond` the scale is 1 and `cond` is returned."""
-    return cond if uncond is None else uncond + scale * (cond - uncond)
+ClassifierFreeGuidance = Callable[[Tensor, Tensor | None, GuidanceScales], Tensor]
+
+
+def classifier_free_guidance(cond: Tensor, uncond: Tensor | None, scales: GuidanceScales) -> Tensor:
+    """uncond + s_y (cond - uncond); without an `uncond` s_y is 1 and `cond` is returned."""
+    return cond if uncond is None else uncond + scales.text * (cond - uncond)
 
 
 def guide(
@@ -104,12 +105,12 @@ def guide(
 ) -> Tensor:
     """Eq. 13 on three predictions of one shape; those of weight 0 may be None.
 
-    `cfg(cond, uncond, scale)` does the text step v0 + s_y (vy - v0), so that a host can bring its
+    `cfg(cond, uncond, scales)` does the text step v0 + s_y (vy - v0), so that a host can bring its
     own with its hooks; `cond` is the prediction of `scales.text_side`.
     """
     assert empty is not None or not scales.runs_empty, "v0 has a weight and no prediction"
     predictions = {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}
-    guided = cfg(predictions[scales.text_side], empty, scales.text)
+    guided = cfg(predictions[scales.text_side], empty, scales)
     if scales.runs_text and scales.runs_reference:
         guided = guided + scales.reference * (reference - text)
     return guided

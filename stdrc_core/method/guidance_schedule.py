@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from .guidance_curve import GuidanceCurve, Scale, scale_at
-from .guidance_plan import GuidancePlan, KeptDirection, StreamsAt
+from .guidance_options import GuidanceOptions
+from .guided_run import Forwards, GuidedRun, Predictions, StreamsAt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,49 +28,39 @@ class Step:
     """From 1."""
     sigma: float
     runs: StreamsAt
-    uses_again: bool
-    """Whether vyr rests and its direction of an earlier step is used."""
-    num_references: int
-    """Forwards of vyr: one, and one more for each further scale of the references' own."""
-    num_empty: int
+    forwards: Forwards
 
     @property
-    def num_forwards(self) -> int:
-        return self.num_empty + self.runs.text + self.num_references
+    def uses_again(self) -> bool:
+        """Whether vyr rests and its direction of an earlier step is used."""
+        return self.runs.have_direction and self.forwards.num_references == 0
 
     @property
     def kind(self) -> tuple[bool, ...]:
         """Neighbours of one kind are told in one line."""
         runs = self.runs
-        return bool(self.num_empty), runs.text, runs.reference, runs.in_parts, runs.is_separate
+        return self.forwards.empty, runs.text, runs.reference, runs.in_parts, runs.is_separate
 
 
-def steps_of(
-    plan: GuidancePlan, sigmas: Tensor, *, num_parts: int = 1, always_empty: bool = False
-) -> tuple[Step, ...]:
+def steps_of(run: GuidedRun, sigmas: Tensor, *, always_empty: bool = False) -> tuple[Step, ...]:
     """The steps from `sigmas` `[N + 1]`, falling, the last of which is where they end.
 
-    `num_parts` is how many scales of their own the references have (`placed.layers`);
-    `always_empty` says that v0 runs where its weight is 0, too, as a hook may ask for it.
+    `run` goes through all of them, with predictions of two zeros. `always_empty` says that v0 runs
+    where its weight is 0 too, as a hook may ask for it.
     """
-    kept = KeptDirection(plan.reference_every)
     steps = []
     for number, sigma in enumerate(sigmas[:-1].tolist(), start=1):
-        runs = plan.streams_at(sigma, sigmas, has_parts=num_parts > 1)
-        uses_again = runs.have_direction and kept.at(sigma, sigmas) is not None
-        computes = runs.reference and not uses_again
-        if computes and runs.have_direction:
-            kept.keep(torch.empty(0), sigma, sigmas)
-        steps.append(
-            Step(
-                number=number,
-                sigma=sigma,
-                runs=runs,
-                uses_again=uses_again,
-                num_references=(num_parts if runs.in_parts else 1) if computes else 0,
-                num_empty=int(runs.empty or always_empty),
-            )
-        )
+        asked: list[Forwards] = []
+
+        def predict(forwards: Forwards, asked: list[Forwards] = asked) -> Predictions:
+            asked.append(forwards)
+            zeros = torch.zeros(1, 2)
+            return zeros, zeros, [zeros] * forwards.num_references
+
+        run.predict(sigma, sigmas, predict, always_empty=always_empty)
+        (forwards,) = asked
+        runs = run.streams_at(sigma, sigmas)
+        steps.append(Step(number=number, sigma=sigma, runs=runs, forwards=forwards))
     return tuple(steps)
 
 
@@ -84,14 +75,14 @@ def told(steps: Sequence[Step]) -> Iterator[str]:
         again = ""
         if any(step.uses_again for step in group):
             again = (
-                f" vyr runs in {_numbers(s for s in group if s.num_references)}; its direction is "
-                f"used again in {_numbers(s for s in group if s.uses_again)}."
+                f" vyr runs in {_numbers(s for s in group if s.forwards.num_references)}; its "
+                f"direction is used again in {_numbers(s for s in group if s.uses_again)}."
             )
         yield f"{where}: {_streams_and_scales(group)}.{again}"
     counts = {
-        "v0": sum(step.num_empty for step in steps),
+        "v0": sum(step.forwards.empty for step in steps),
         "vy": sum(step.runs.text for step in steps),
-        "vyr": sum(step.num_references for step in steps),
+        "vyr": sum(step.forwards.num_references for step in steps),
     }
     shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     yield (
@@ -100,30 +91,30 @@ def told(steps: Sequence[Step]) -> Iterator[str]:
     )
 
 
-def told_by_sigma(plan: GuidancePlan, steps: Sequence[Step]) -> Iterator[str]:
+def told_by_sigma(options: GuidanceOptions, steps: Sequence[Step]) -> Iterator[str]:
     """The same of steps that only stand for any there may be: nothing can be counted."""
     for group in _stretches(steps):
         where = f"From sigma {group[0].sigma:.4g} to {group[-1].sigma:.4g}"
-        keeps = plan.reference_every > 1 and group[0].runs.have_direction
-        again = f", vyr in one of {plan.reference_every} steps" if keeps else ""
+        keeps = options.reference_every > 1 and group[0].runs.have_direction
+        again = f", vyr in one of {options.reference_every} steps" if keeps else ""
         yield f"{where}: {_streams_and_scales(group)}{again}."
-    if plan.guided_share < 1:
+    if options.guided_share < 1:
         yield (
-            f"So much for the first {plan.guided_share:g} of the steps; the others are not guided: "
-            "the stream that sees the most runs alone."
+            f"So much for the first {options.guided_share:g} of the steps; the others are not "
+            "guided: the stream that sees the most runs alone."
         )
 
 
 def without_effect(
-    plan: GuidancePlan, steps: Sequence[Step], *, are_known: bool = True
+    options: GuidanceOptions, steps: Sequence[Step], *, are_known: bool = True
 ) -> Iterator[str]:
-    """What of `plan` contradicts the rest of it, or changes nothing in these steps; a sentence
+    """What of `options` contradicts the rest of it, or changes nothing in these steps; a sentence
     each. `are_known`: whether these are the run's very steps."""
     guided = [step for step in steps if step.runs.is_guided]
     inside = [step for step in guided if step.runs.is_separate]
     has_window = len(inside) < len(guided)
     if not guided:
-        yield f"guided_share is {plan.guided_share:g}, so no step is guided: no scale is used."
+        yield f"guided_share is {options.guided_share:g}, so no step is guided: no scale is used."
     elif not inside:
         yield (
             "start_percent and end_percent hold none of the steps, so reference_scale is not used: "
@@ -136,12 +127,13 @@ def without_effect(
         )
     if not any(step.runs.reference for step in steps):
         yield "The reference is used in no step: reference_scale is 0 in all of them."
-    yield from _of_reference_every(plan.reference_every, steps, are_known)
-    yield from _of_curve("text_curve", plan.text, guided)
-    yield from _of_curve("reference_curve", plan.reference, inside)
-    if plan.rescale and not any(_combines_streams(step) for step in steps):
+    yield from _of_reference_every(options.reference_every, steps, are_known)
+    yield from _of_curve("text_curve", options.text_scale, guided)
+    yield from _of_curve("reference_curve", options.reference_scale, inside)
+    if options.guidance_rescale and not any(_combines_streams(step) for step in steps):
         yield (
-            f"guidance_rescale is {plan.rescale:g} and changes nothing: no step combines streams."
+            f"guidance_rescale is {options.guidance_rescale:g} and changes nothing: no step "
+            "combines streams."
         )
 
 
@@ -157,7 +149,10 @@ def _of_reference_every(every: int, steps: Sequence[Step], are_known: bool) -> I
     elif not any(step.uses_again for step in steps):
         first = have_direction[0].number
         yield f"{told} and changes nothing: vy and vyr run both in step {first} alone."
-    elif sum(step.num_references for step in have_direction) == have_direction[0].num_references:
+    elif (
+        sum(step.forwards.num_references for step in have_direction)
+        == have_direction[0].forwards.num_references
+    ):
         yield (
             f"{told}, and {len(have_direction)} steps run vy and vyr: the direction is computed "
             f"once, in step {have_direction[0].number} at sigma {have_direction[0].sigma:.4g}, and "
@@ -185,11 +180,15 @@ def _streams_and_scales(steps: Sequence[Step]) -> str:
     runs = steps[0].runs
     names = [
         name
-        for name, does in (("v0", steps[0].num_empty), ("vy", runs.text), ("vyr", runs.reference))
+        for name, does in (
+            ("v0", steps[0].forwards.empty),
+            ("vy", runs.text),
+            ("vyr", runs.reference),
+        )
         if does
     ]
     if runs.in_parts:
-        names[-1] += f" in {max(step.num_references for step in steps)} parts"
+        names[-1] += f" in {max(step.forwards.num_references for step in steps)} parts"
     text = f"{', '.join(names)}; {_scales('text_scale', steps)}"
     if not runs.is_guided:
         return f"{', '.join(names)}; not guided"

@@ -27,7 +27,7 @@ STRATA_STEP_S = 1.5
 
 
 class Placement(StrEnum):
-    """TASS-RoPE, its ablations (SPEC sections 3 and 6), and the layouts of BFS's adapters.
+    """TASS-RoPE, its ablations, and the layouts of BFS's adapters (docs/method.md sections 3, 9).
 
     | | time | height and width | angles turned |
     | --- | --- | --- | --- |

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .guidance_curve import Scale
+from .guidance_options import GuidanceOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +61,20 @@ def layers(references: Sequence[PlacedReference]) -> list[tuple[float, list[int]
 
 
 def with_common_scale(
-    reference_scale: Scale, references: Sequence[PlacedReference]
-) -> tuple[Scale, tuple[PlacedReference, ...]]:
-    """s_r and the references; a scale that all of them share goes into s_r, and costs no stream."""
-    scales = {each.scale for each in references}
+    options: GuidanceOptions, references: Sequence[PlacedReference]
+) -> tuple[GuidanceOptions, tuple[PlacedReference, ...]]:
+    """A scale that all references share goes into s_r, and costs no stream.
+
+    References of scale 0 are not used, and do not count.
+    """
+    scales = {each.scale for each in references if each.scale > 0} or {0.0}
     if len(scales) != 1:
-        return reference_scale, tuple(references)
-    return reference_scale * scales.pop(), tuple(replace(each, scale=1.0) for each in references)
+        return options, tuple(references)
+    (common,) = scales
+    return (
+        replace(options, reference_scale=options.reference_scale * common),
+        tuple(replace(each, scale=float(each.scale == common)) for each in references),
+    )
 
 
 def layered_prediction(text: Tensor, predictions: Sequence[tuple[float, Tensor]]) -> Tensor:

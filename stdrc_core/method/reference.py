@@ -31,7 +31,7 @@ class Fit(StrEnum):
 class ReferenceTimestep(StrEnum):
     """`clean`: t = 0, LTX's convention for conditioning tokens. `shared`: the video's t.
 
-    The paper does not say which it uses; the default is ours (SPEC section 2).
+    The paper does not say which it uses; the default is ours (docs/method.md section 2).
     """
 
     CLEAN = "clean"

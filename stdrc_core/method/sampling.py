@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from .flow import clean_estimate, resolution_shift
-from .guidance import Stream, guide, rescale
-from .guidance_plan import GuidancePlan, KeptDirection
+from .guidance import rescale
+from .guidance_options import GuidanceOptions
+from .guided_run import Forwards, GuidedRun, Predictions
 
 DEFAULT_TERMINAL = 0.1
 # ComfyUI's shift of LTX models, by which parts of sampling become sigmas.
@@ -62,6 +63,11 @@ def percent_to_sigma(percent: float) -> float:
     return shift / (shift + (1 / (1 - percent) - 1))
 
 
+def needs_reference(guidance: GuidanceOptions, sigmas: Tensor) -> bool:
+    """Whether a run over `sigmas` `[N + 1]`, falling, runs the stream with the reference."""
+    return GuidedRun(guidance, percent_to_sigma).needs_reference(sigmas)
+
+
 @torch.no_grad()
 def sample(
     velocity: Velocity,
@@ -71,7 +77,7 @@ def sample(
     text: Tensor,
     empty: Tensor,
     reference: Tensor | None,
-    guidance: GuidancePlan,
+    guidance: GuidanceOptions,
     first: Tensor | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
@@ -86,33 +92,30 @@ def sample(
 
     Raises ValueError where the guidance needs a reference and there is none.
     """
-    if reference is None and guidance.needs_reference(sigmas):
+    if reference is None and needs_reference(guidance, sigmas):
         raise ValueError(
-            f"reference is missing and reference_scale was {guidance.reference}; needs the latent "
-            "of a photo, or reference_scale 0."
+            f"reference is missing and reference_scale was {guidance.reference_scale}; needs the "
+            "latent of a photo, or reference_scale 0."
         )
-    kept = KeptDirection(guidance.reference_every)
+    run = GuidedRun(guidance, percent_to_sigma)
 
     def guided_velocity(latent: Tensor, sigma: Tensor) -> Tensor:
         t = sigma.to(latent).expand(latent.shape[0])
-        scales = guidance.at(float(sigma), sigmas)
-        v0 = velocity(latent, t, empty, None) if scales.runs_empty else None
-        vy = velocity(latent, t, text, None) if scales.runs_text else None
-        # Where the weight of vy is 0, vyr itself is guided by: there is no direction to keep.
-        takes_direction = scales.runs_text and scales.runs_reference
-        direction = kept.at(float(sigma), sigmas) if takes_direction else None
-        if direction is not None:
-            vyr = vy + direction
-        else:
-            vyr = velocity(latent, t, text, reference) if scales.runs_reference else None
-            if takes_direction:
-                kept.keep(vyr - vy, float(sigma), sigmas)
-        guided = guide(scales, empty=v0, text=vy, reference=vyr)
-        if guidance.rescale == 0:
-            return guided
-        positive = {Stream.EMPTY: v0, Stream.TEXT: vy, Stream.REFERENCE: vyr}[scales.positive]
-        clean = (clean_estimate(latent, v, t) for v in (guided, positive))
-        return (latent - rescale(*clean, guidance.rescale)) / sigma.to(latent)
+
+        def predict(forwards: Forwards) -> Predictions:
+            v0 = velocity(latent, t, empty, None) if forwards.empty else None
+            vy = velocity(latent, t, text, None) if forwards.text else None
+            return (
+                v0,
+                vy,
+                [velocity(latent, t, text, reference) for _ in range(forwards.num_references)],
+            )
+
+        def rescaled(guided: Tensor, positive: Tensor, phi: float) -> Tensor:
+            clean = (clean_estimate(latent, v, t) for v in (guided, positive))
+            return (latent - rescale(*clean, phi)) / sigma.to(latent)
+
+        return run.predict(float(sigma), sigmas, predict, rescale=rescaled)
 
     latent = noise if first is None else _beginning_with(first, noise)
     for i, (sigma, following) in enumerate(itertools.pairwise(sigmas)):

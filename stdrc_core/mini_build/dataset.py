@@ -21,7 +21,7 @@ from ..files import written_aside
 from ..mini.character import draw_numbers, identity
 from ..mini.drawing import FPS, draw_clip, draw_photo
 from ..mini.scene import CLIP_FREEDOM, draw_scene
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from ..video import write_clip
 from .duo import draw_duo
 
@@ -83,7 +83,7 @@ def _write_duo(folder: Path, seed: int, numbers: list[int]) -> dict[str, Any]:
     name = f"{left}_{right}"
     clip, photos = folder / f"{name}.mp4", [folder / f"{name}.{side}.png" for side in _SIDES]
     if not photos[-1].is_file():
-        pixels = (to_levels(photo)[0].numpy() for photo in duo.photos)
+        pixels = (to_uint8(photo)[0].numpy() for photo in duo.photos)
         _write(clip, duo.true_clip(), dict(zip(photos, pixels, strict=True)))
     return {
         "video": clip.name,

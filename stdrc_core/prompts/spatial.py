@@ -1,7 +1,8 @@
 """The prompt of a first frame: what its rules are, and what is done where one is broken.
 
 It lists in phrases what stands still (face, clothing, place), shows no feet and nobody else, and
-ends with "close-up" (IPVG-STD's spatial semantic parser, SPEC section 8). The limits are ours.
+ends with "close-up" (IPVG-STD's spatial semantic parser, docs/method.md section 8). The limits are
+ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The prompt of the motion: what its rules are, and what is done where one is broken.
 
 The main subject's action comes first, the subject has one gender throughout, and the face does
-something (IPVG-STD's temporal prompt polisher, SPEC section 8). The limits are ours.
+something (IPVG-STD's temporal prompt polisher, docs/method.md section 8). The limits are ours.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     samples.jsonl        a line for each sample, appended when its shard is on disk
     shards/RRR-NNNNN.safetensors   tensors of samples, each file written whole by rank RRR
 
-References are kept as pixels, since augmentation precedes the VAE (SPEC section 4).
+References are kept as pixels, since augmentation precedes the VAE (docs/method.md section 4).
 """
 
 from __future__ import annotations

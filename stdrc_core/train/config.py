@@ -1,8 +1,9 @@
 """What a training run is, resolved and checked: a YAML recipe, changed by `--set KEY=VALUE`.
 
 Unknown keys are refused, every range is checked, and the resolved configuration is saved beside the
-run's results. Defaults are the paper's numbers (SPEC section 4) where it gives them. The docstring
-under each key is its line in `docs/train/configuration.md`, which `configuration_page` writes.
+run's results. Defaults are the paper's numbers (docs/method.md section 4) where it gives them. The
+docstring under each key is its line in `docs/train/configuration.md`, which `configuration_page`
+writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The loss of a training step (SPEC section 4), from a batch in memory to a scalar.
+"""The loss of a training step (docs/method.md section 4), from a batch in memory to a scalar.
 
     L = L_flow + w(t) (l_id L_id + l_tic L_tic)                                  (Eq. 11)
 

@@ -33,9 +33,9 @@ from .validation import Case, Validator, read_cases, read_photos
 
 log = logging.getLogger(__name__)
 
-# While the main process embeds prompts, validates or writes, the others wait in a collective. By
-# default it would end the run after 10 minutes (NCCL) or 30 (gloo). A process that dies is still
-# noticed at once.
+# While the main process embeds prompts, validates or writes, the others wait in a collective, which
+# by default would end the run after 10 minutes (NCCL) or 30 (gloo). A process that dies is noticed
+# at once all the same.
 PATIENCE = timedelta(hours=6)
 
 

@@ -2,13 +2,14 @@
 
     validation/step_XXXXXXXX/NN.mp4      a clip for each item
     validation/step_XXXXXXXX/sheet.png   a row for each item: its photos, then frames of the clip
-    validation.jsonl                     a line for each validation, with FaceSim (SPEC section 7)
+    validation.jsonl                     a line for each validation, with FaceSim
 
 A validation samples with the weights that the model has, and leaves them and every random state as
-they were. FaceSim is measured on the decoded frames, before H.264. An item with several photos has
-the mean of its FaceSims with each of them, where each frame counts the face that is most like the
-photo. Where weights are sharded (FSDP2) a forward pass needs all processes: all of them sample the
-same items in the same order, and only the main one decodes, scores and writes.
+they were. FaceSim (docs/method.md section 7) is measured on the decoded frames, before H.264. An
+item with several photos has the mean of its FaceSims with each of them, where each frame counts the
+face that is most like the photo. Where weights are sharded (FSDP2) a forward pass needs all
+processes: all of them sample the same items in the same order, and only the main one decodes,
+scores and writes.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from ..faces.similarity import face_sim, face_sims, largest_embeddings, spread
 from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
-from ..method.guidance_plan import GuidancePlan
+from ..method.guidance_options import GuidanceOptions
 from ..method.reference import fit_reference, in_slots
-from ..method.sampling import sample, sigma_schedule
+from ..method.sampling import needs_reference, sample, sigma_schedule
 from ..photo_file import load_opaque_photo
-from ..uint8 import to_levels
+from ..uint8 import to_uint8
 from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
@@ -97,7 +98,7 @@ def read_photos(section: ValidationSection) -> list[list[Tensor]]:
 
 def _embedding(path: Path, photo: Tensor, faces: FaceFinder) -> Tensor:
     """Embedding of the photo's largest face; raises ValueError where it shows none."""
-    e_ref = largest_embeddings(to_levels(photo), faces)[0]
+    e_ref = largest_embeddings(to_uint8(photo), faces)[0]
     if e_ref is None:
         raise ValueError(
             f"validation photo {path} shows no face; needs one to measure FaceSim: take another "
@@ -153,8 +154,8 @@ class Validator:
         self.model, self.vae, self.empty_context = model, vae, empty_context
         self.cases, self.faces, self.fps = cases, faces, manifest.fps
         self.show, self.is_main = show, is_main
-        self.guidance = GuidancePlan(
-            text=self.section.text_scale, reference=self.section.reference_scale
+        self.guidance = GuidanceOptions(
+            text_scale=self.section.text_scale, reference_scale=self.section.reference_scale
         )
         self.num_frames = self.section.num_frames or manifest.num_frames
         self.height = self.section.height or manifest.height
@@ -210,7 +211,7 @@ class Validator:
         noise = torch.randn(self.latent_shape, generator=generator)
         encode = ReferenceEncoder(self.vae, self.height, self.width, device)
         sigmas = sigma_schedule(self.section.num_steps, noise[0, 0].numel())
-        has_reference = self.guidance.needs_reference(sigmas)
+        has_reference = needs_reference(self.guidance, sigmas)
         with _undisturbed(self.model, device):
             return sample(
                 lambda *group: self.model([group])[0].float(),
@@ -226,7 +227,7 @@ class Validator:
     def decode(self, latent: Tensor) -> Tensor:
         """The clip `[F, h, w, 3]` of a latent `[1, C, T, H, W]`, uint8 on the CPU."""
         pixels = self.vae.decode(latent)[0]
-        return to_levels((pixels.permute(1, 2, 3, 0) + 1) / 2)
+        return to_uint8((pixels.permute(1, 2, 3, 0) + 1) / 2)
 
     def _score(self, case: Case, clip: Tensor) -> float | None:
         """FaceSim of a clip `[F, h, w, 3]` uint8; None where no face pack is configured."""
@@ -250,7 +251,7 @@ class Validator:
             for i, (case, clip, score) in enumerate(zip(self.cases, clips, scores, strict=True)):
                 write_clip(partial / f"{i:02d}.mp4", clip, self.fps)
                 photos = [
-                    to_levels(fit_reference(each, self.height, self.width)) for each in case.photos
+                    to_uint8(fit_reference(each, self.height, self.width)) for each in case.photos
                 ]
                 frames = clip[spread(len(clip), num_columns - len(photos))]
                 rows.append(torch.cat((*photos, frames)))

@@ -21,8 +21,8 @@ def read_vip(path: Path, clips: Path, window_s: float) -> list[Entry]:
 
     `clips` is the folder of the videos, `window_s` the length of a training clip in seconds.
     References are the record's own faces: first those of other parts, then those of the same part
-    outside the training window. Raises ValueError when the JSON is not as SPEC section 6 has it,
-    and when `clips` holds no videos.
+    outside the training window. Raises ValueError when the JSON is not as docs/method.md
+    section 6 has it, and when `clips` holds no videos.
     """
     files = {video.stem: video for video in find_videos(clips)}
     try:

@@ -98,7 +98,7 @@ def test_the_audio_of_the_full_size_model_is_a_third_of_its_weights():
 def test_the_transformer_gets_the_boxes_and_timesteps_of_the_specification(
     placement: Placement, reference_timestep: ReferenceTimestep
 ):
-    """SPEC section 3 for T x H x W = 3 x 3 x 4, by plain counting."""
+    """docs/method.md section 3 for T x H x W = 3 x 3 x 4, by plain counting."""
     backbone = VideoBackbone(build_tiny(LTX_2_3))
     got, _ = seen_arguments(backbone, placement=placement, reference_timestep=reference_timestep)
     in_time = placement in ("tass", "temporal_only")

@@ -1,4 +1,4 @@
-"""Flow matching and its timesteps against closed forms and the plain formulas of SPEC section 4."""
+"""Flow matching and its timesteps against closed forms and docs/method.md section 4."""
 
 from __future__ import annotations
 

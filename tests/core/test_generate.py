@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -16,9 +15,10 @@ from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
+from stdrc_core.ltx.reference_layout import LayoutChoice
 from stdrc_core.method.guidance import REFERENCE_SCALE
 from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
-from stdrc_core.method.guidance_plan import PRESETS
+from stdrc_core.method.guidance_options import PRESETS
 from stdrc_core.mini.character import identity
 from stdrc_core.mini.drawing import draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, Scene
@@ -27,6 +27,7 @@ from stdrc_core.mini.shipped import FACES
 # The same seed is the same clip bit for bit at one number of threads.
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+NOTHING_SAID = LayoutChoice().decide([], {})
 SIZE = ["--frames", "9", "--height", "64", "--width", "96", "--steps", "2"]
 
 
@@ -179,21 +180,24 @@ def test_guidance_over_time_on_the_command_line_and_in_a_batch(tmp_path: Path):
     curve = GuidanceCurve(start=5, end=1, shape=CurveShape.COSINE)
     asked = ["--text-scale", "5:1:cosine", "--reference-every", "3", "--guidance-rescale", "0.7"]
     alone = ["--reference", "a.png", "--prompt", "a person"]
-    (job,) = read_jobs(make_parser().parse_args([*asked, *alone, "--end-percent", "0.6"]), None)
-    shot = job.shot
-    assert (shot.text_scale, shot.reference_scale) == (curve, REFERENCE_SCALE)
-    assert (shot.reference_every, shot.guidance_rescale, shot.end_percent) == (3, 0.7, 0.6)
+    (job,) = read_jobs(
+        make_parser().parse_args([*asked, *alone, "--end-percent", "0.6"]), NOTHING_SAID
+    )
+    options = job.shot.guidance
+    assert (options.text_scale, options.reference_scale) == (curve, REFERENCE_SCALE)
+    assert (options.reference_every, options.guidance_rescale, options.end_percent) == (3, 0.7, 0.6)
     # What was asked comes back from its file as it was: a batch goes on by it.
     assert json.loads(json.dumps(job.asked())) == job.asked()
-    fast = asdict(PRESETS["fast"])
-    (job,) = read_jobs(make_parser().parse_args(["--preset", "fast", *alone]), None)
-    assert {name: getattr(job.shot, name) for name in fast} == fast
+    fast = PRESETS["fast"]
+    (job,) = read_jobs(make_parser().parse_args(["--preset", "fast", *alone]), NOTHING_SAID)
+    assert {name: getattr(job.shot.guidance, name) for name in fast} == fast
     by_hand = ["--preset", "fast", "--guided-share", "1", *alone]
-    (job,) = read_jobs(make_parser().parse_args(by_hand), None)
-    assert (job.shot.guided_share, job.shot.reference_every) == (1, fast["reference_every"])
+    (job,) = read_jobs(make_parser().parse_args(by_hand), NOTHING_SAID)
+    options = job.shot.guidance
+    assert (options.guided_share, options.reference_every) == (1, fast["reference_every"])
     line = {"reference": "a.png", "prompt": "a person", "reference_scale": "7:2"}
     (tmp_path / "jobs.jsonl").write_text(json.dumps(line | {"reference_every": 2}))
     batch = ["--batch", str(tmp_path / "jobs.jsonl")]
-    (job,) = read_jobs(make_parser().parse_args([*asked, *batch]), None)
-    assert (job.shot.text_scale, job.shot.reference_every) == (curve, 2)
-    assert job.shot.reference_scale == GuidanceCurve(start=7, end=2)
+    (job,) = read_jobs(make_parser().parse_args([*asked, *batch]), NOTHING_SAID)
+    assert (job.shot.guidance.text_scale, job.shot.guidance.reference_every) == (curve, 2)
+    assert job.shot.guidance.reference_scale == GuidanceCurve(start=7, end=2)

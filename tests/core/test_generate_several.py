@@ -18,6 +18,7 @@ from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.similarity import best_cosines
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
+from stdrc_core.generate.models import decide_layout
 from stdrc_core.generate.pipeline import Shot
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,7 +65,9 @@ def test_a_pipeline_of_several_photos_is_the_backbone_with_their_slots(mini_chec
     """One step from pure noise: z_0 = z_1 - v, with v of the backbone called by hand."""
     pipeline = open_pipeline(mini_checkpoint)
     ann, bob = (case.photo for case in draw_cases(2, seed=5))
-    shot = Shot(num_frames=9, height=64, width=64, num_steps=1, text_scale=1.0, reference_scale=1.0)
+    shot = Shot(num_frames=9, height=64, width=64, num_steps=1).guided(
+        text_scale=1.0, reference_scale=1.0
+    )
     context = torch.randn(2, *pipeline.empty_context.shape, generator=torch.Generator())
     steps = []
     pipeline.many(
@@ -115,7 +118,7 @@ def test_slots_are_the_photos_order_and_a_batch_has_lists(
     batch = photos[0].parent / "jobs.jsonl"
     batch.write_text("\n".join(map(json.dumps, lines)))
     args = make_parser().parse_args(words(mini_checkpoint, tmp_path, "--batch", batch))
-    jobs = {job.name: job for job in read_jobs(args, None)}
+    jobs = {job.name: job for job in read_jobs(args, decide_layout(args))}
     assert jobs["both"].references == tuple(photos)
     assert jobs["turned"].references == tuple(photos[::-1])
     assert "further" not in jobs["alone"].asked()

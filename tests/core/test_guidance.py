@@ -164,9 +164,9 @@ def test_a_hosts_own_text_step_is_taken_once_with_the_text_scale(s_y: float, s_r
     streams = _streams(*predictions((3,), 1))
     calls = []
 
-    def rescaled(cond: Tensor, uncond: Tensor | None, scale: float) -> Tensor:
-        calls.append((cond, uncond, scale))
-        return 0.5 * (uncond + scale * (cond - uncond))
+    def rescaled(cond: Tensor, uncond: Tensor | None, scales: GuidanceScales) -> Tensor:
+        calls.append((cond, uncond, scales.text))
+        return 0.5 * (uncond + scales.text * (cond - uncond))
 
     guided = guide(GuidanceScales(text=s_y, reference=s_r), **streams, cfg=rescaled)
     assert len(calls) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,7 +14,8 @@ from torch import Tensor
 from stdrc_core.generate.pipeline import Shot
 from stdrc_core.method.guidance import GuidanceScales, rescale
 from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
-from stdrc_core.method.guidance_plan import EXACT, PRESETS, GuidancePlan, KeptDirection, step_of
+from stdrc_core.method.guidance_options import EXACT, PRESETS, GuidanceOptions, with_preset
+from stdrc_core.method.guided_run import KeptDirection, step_of
 from stdrc_core.method.sampling import percent_to_sigma, sample, sigma_schedule
 
 SHAPE = (2, 3, 2, 4, 4)
@@ -49,7 +49,12 @@ def noise() -> Tensor:
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def run(streams: Streams, guidance: GuidancePlan, num_steps: int = 6) -> Tensor:
+def percent_of(sigma: float) -> float:
+    """The part of sampling whose sigma this is: sigmoid(2.37 + logit(1 - percent)) inverted."""
+    return 1 / (1 + math.exp(math.log(sigma / (1 - sigma)) - 2.37))
+
+
+def run(streams: Streams, guidance: GuidanceOptions, num_steps: int = 6) -> Tensor:
     return sample(
         streams,
         noise(),
@@ -83,7 +88,9 @@ def test_a_run_is_the_sum_written_out(s_y: float, s_r: float, k: int, phi: float
     # Where vy drops out, the step is exact whatever k is; without vyr, the positive is another.
     k = 1 if abs(s_y - s_r) < 1e-9 else k
     phi = 0.0 if abs(s_r) < 1e-9 else phi
-    guidance = GuidancePlan(text=s_y, reference=s_r, reference_every=k, rescale=phi)
+    guidance = GuidanceOptions(
+        text_scale=s_y, reference_scale=s_r, reference_every=k, guidance_rescale=phi
+    )
     got = run(Streams(), guidance)
     expected = by_hand(Streams(), lambda _: s_y, lambda _: s_r, k=k, phi=phi)
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
@@ -94,7 +101,7 @@ def test_a_run_is_the_sum_written_out(s_y: float, s_r: float, k: int, phi: float
 def test_a_run_along_curves_is_the_sum_written_out(start, end, shape: CurveShape, of_text: bool):
     curve = GuidanceCurve(start=start, end=end, shape=shape, start_sigma=0.9, end_sigma=0.2)
     text, reference = (curve, 7.5) if of_text else (5.0, curve)
-    got = run(Streams(), GuidancePlan(text=text, reference=reference))
+    got = run(Streams(), GuidanceOptions(text_scale=text, reference_scale=reference))
     s_y, s_r = (
         scale.at if scale is curve else (lambda _, c=scale: c) for scale in (text, reference)
     )
@@ -105,19 +112,19 @@ def test_a_run_along_curves_is_the_sum_written_out(start, end, shape: CurveShape
 @given(s_y=scales, s_r=scales, shape=st.sampled_from(CurveShape), k=st.integers(1, 4))
 def test_constant_curves_equal_constants_bit_for_bit(s_y: float, s_r: float, shape, k: int):
     curves = {
-        "text": GuidanceCurve(start=s_y, end=s_y, shape=shape),
-        "reference": GuidanceCurve(start=s_r, end=s_r, shape=shape),
+        "text_scale": GuidanceCurve(start=s_y, end=s_y, shape=shape),
+        "reference_scale": GuidanceCurve(start=s_r, end=s_r, shape=shape),
     }
-    got = run(Streams(), GuidancePlan(**curves, reference_every=k))
+    got = run(Streams(), GuidanceOptions(**curves, reference_every=k))
     assert torch.equal(
-        got, run(Streams(), GuidancePlan(text=s_y, reference=s_r, reference_every=k))
+        got, run(Streams(), GuidanceOptions(text_scale=s_y, reference_scale=s_r, reference_every=k))
     )
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 6, 9])
 def test_the_reference_runs_every_kth_step(k: int):
     streams = Streams()
-    run(streams, GuidancePlan(reference_every=k), num_steps=8)
+    run(streams, GuidanceOptions(reference_every=k), num_steps=8)
     sigmas = sigma_schedule(8).double().tolist()
     at = [sigma for sigma, name in streams.calls if name == "both"]
     assert at == pytest.approx([sigmas[i] for i in range(0, 8, k)])
@@ -128,8 +135,11 @@ def test_steps_are_counted_from_the_windows_own_first():
     """Steps 0 to 2 and 6 to 7 are outside: text and reference together, vyr in each of them."""
     sigmas = sigma_schedule(8)
     streams = Streams()
-    window = {"start_sigma": float(sigmas[3]), "end_sigma": float(sigmas[5])}
-    run(streams, GuidancePlan(reference_every=2, **window), num_steps=8)
+    # Between the sigmas of steps 2 and 3, and of steps 5 and 6.
+    edges = [float(sigmas[i] + sigmas[i + 1]) / 2 for i in (2, 5)]
+    start, end = (percent_of(edge) for edge in edges)
+    options = GuidanceOptions(reference_every=2, start_percent=start, end_percent=end)
+    run(streams, options, num_steps=8)
     at = [sigma for sigma, name in streams.calls if name == "both"]
     assert at == pytest.approx([float(sigmas[i]) for i in (0, 1, 2, 3, 5, 6, 7)])
     assert streams.count("text") == 3
@@ -138,7 +148,7 @@ def test_steps_are_counted_from_the_windows_own_first():
 def test_where_a_curve_ends_at_1_its_stream_rests():
     streams = Streams()
     text = GuidanceCurve(start=5, end=1, end_sigma=0.5)
-    run(streams, GuidancePlan(text=text), num_steps=10)
+    run(streams, GuidanceOptions(text_scale=text), num_steps=10)
     assert streams.count("empty") == int((sigma_schedule(10) > 0.5).sum())
     assert streams.count("text") == streams.count("both") == 10
 
@@ -158,7 +168,9 @@ def test_after_the_guided_share_the_richest_stream_runs_alone(s_y, s_r, share, n
 
     streams = Streams()
     got = run(
-        streams, GuidancePlan(text=s_y, reference=s_r, guided_share=share), num_steps=num_steps
+        streams,
+        GuidanceOptions(text_scale=s_y, reference_scale=s_r, guided_share=share),
+        num_steps=num_steps,
     )
     expected = by_hand(
         Streams(), falling(s_y, text_end), falling(s_r, reference_end), num_steps=num_steps
@@ -170,7 +182,7 @@ def test_after_the_guided_share_the_richest_stream_runs_alone(s_y, s_r, share, n
 
 
 def test_each_run_starts_afresh():
-    guidance = GuidancePlan(reference_every=3)
+    guidance = GuidanceOptions(reference_every=3)
     streams = Streams()
     first = run(streams, guidance)
     calls, streams.calls = streams.calls, []
@@ -251,23 +263,16 @@ def test_the_positive_stream_is_the_one_that_sees_the_most():
 
 def test_the_exact_preset_is_the_default_and_presets_are_fields_of_a_shot():
     plain = Shot(num_frames=9, height=64, width=64)
-    assert PRESETS["exact"] is EXACT
-    for preset in PRESETS.values():
-        shot = Shot(num_frames=9, height=64, width=64, **asdict(preset))
-        assert (shot == plain) is (preset is EXACT)
-    guidance = plain.guidance()
-    assert guidance == GuidancePlan(start_sigma=1.0)
+    for name, preset in PRESETS.items():
+        assert (plain.guided(**preset) == plain) is (name == "exact")
+    assert plain.guidance == EXACT
 
 
 def test_a_preset_fills_what_was_left_at_its_default():
-    fast = PRESETS["fast"]
-    left = {"reference_every": 1, "guided_share": 1.0}
-    assert fast.filling(**left) == {
-        "reference_every": fast.reference_every,
-        "guided_share": fast.guided_share,
-    }
-    assert fast.filling(**left | {"reference_every": 7})["reference_every"] == 7
-    assert EXACT.filling(**left) == left
+    left = {"reference_every": 1, "guided_share": 1.0, "text_scale": 2.0}
+    assert with_preset("fast", left) == {**PRESETS["fast"], "text_scale": 2.0}
+    assert with_preset("fast", left | {"reference_every": 7})["reference_every"] == 7
+    assert with_preset("exact", left) == left
 
 
 def test_the_window_is_in_parts_of_sampling_as_comfyui_counts_them():
@@ -282,22 +287,22 @@ def test_the_window_is_in_parts_of_sampling_as_comfyui_counts_them():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("rescale", -0.1),
-        ("rescale", 1.5),
-        ("rescale", math.nan),
+        ("guidance_rescale", -0.1),
+        ("guidance_rescale", 1.5),
+        ("guidance_rescale", math.nan),
         ("reference_every", 0),
         ("guided_share", 1.1),
         ("guided_share", math.nan),
-        ("text", math.nan),
-        ("reference", math.inf),
+        ("text_scale", math.nan),
+        ("reference_scale", math.inf),
     ],
 )
 def test_a_number_out_of_its_range_is_refused_by_name_and_value(field: str, value: float):
     with pytest.raises(ValueError, match=rf"{field}.* was {value}; .*needs"):
-        GuidancePlan(**{field: value})
+        GuidanceOptions(**{field: value})
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.6, 0.4), (-0.1, 1), (0, 1.1), (math.nan, 1)])
 def test_a_window_that_is_none_is_refused(start: float, end: float):
     with pytest.raises(ValueError, match=rf"^start_percent was {start} and end_percent {end}; "):
-        Shot(num_frames=9, height=64, width=64, start_percent=start, end_percent=end)
+        GuidanceOptions(start_percent=start, end_percent=end)

@@ -1,4 +1,4 @@
-"""Eq. 3-4: the boxes of video and reference tokens against SPEC section 3 and against diffusers."""
+"""Eq. 3-4: boxes of video and reference tokens against docs/method.md section 3 and diffusers."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from train import mini_run
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
-from stdrc_core.ltx.lora import lora_facts, merge_lora
+from stdrc_core.ltx.lora import merge_lora, read_metadata
+from stdrc_core.ltx.trained_for import from_metadata
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.export import export
 from stdrc_core.train.trainable import trained_parameters
@@ -53,7 +54,7 @@ def test_the_merged_weights_compute_what_pefts_adapter_does(adapted, mini_checkp
     ours = load_backbone(mini_checkpoint, dtype=torch.float32)
     plain = velocity(ours)
     merge_lora(ours, adapted[1])
-    facts = lora_facts(adapted[1])
+    facts = from_metadata(read_metadata(adapted[1]))
     expected = velocity(adapted[0])
     assert (velocity(ours) - expected).norm() < 1e-5 * expected.norm()
     assert (plain - expected).norm() > 0.05 * expected.norm()
@@ -82,7 +83,7 @@ def test_other_trainers_names_are_the_same_lora(adapted, mini_checkpoint: Path, 
     one, other = (load_backbone(mini_checkpoint, dtype=torch.float32) for _ in range(2))
     merge_lora(one, adapted[1])
     merge_lora(other, tmp_path / "other.safetensors")
-    assert lora_facts(tmp_path / "other.safetensors") is None
+    assert read_metadata(tmp_path / "other.safetensors") == {}
     assert torch.equal(velocity(one), velocity(other))
 
 

@@ -36,7 +36,7 @@ CONNECTORS = (
     f"{TRANSFORMER}video_embeddings_connector.",
     f"{TRANSFORMER}audio_embeddings_connector.",
 )
-# What diffusers 0.42 still leaves as the file has it (HOST.md).
+# What diffusers 0.42 still leaves as the file has it (docs/method.md section 13).
 LEFT_BY_DIFFUSERS = {
     "prompt_adaln_single.": "prompt_adaln.",
     "audio_prompt_adaln_single.": "audio_prompt_adaln.",
@@ -227,7 +227,7 @@ def test_the_config_describes_the_vaes_tensors(
 
 
 def test_the_config_names_the_switches_of_ltx_2_3(metadata: dict[str, dict]):
-    """HOST.md: the attention layers and positions of LTX-2.3."""
+    """docs/method.md section 13: the attention layers and positions of LTX-2.3."""
     config = metadata["transformer"]
     for switch in (
         "apply_gated_attention",

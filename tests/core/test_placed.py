@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from stdrc_core.method.guidance_options import GuidanceOptions
 from stdrc_core.method.multi_reference import (
     PlacedReference,
     in_order,
@@ -78,9 +79,10 @@ def test_the_order_of_references_does_not_matter(scales: list[float], seed: int)
 @given(scale_lists, st.floats(0, 10))
 def test_what_each_reference_is_guided_by_stays_the_same(scales: list[float], s_r: float):
     references = placed(scales)
-    common, others = with_common_scale(s_r, references)
-    assert [common * each.scale for each in others] == [s_r * scale for scale in scales]
-    if len(set(scales)) == 1:
+    options, others = with_common_scale(GuidanceOptions(reference_scale=s_r), references)
+    guided_by = [options.reference_scale * each.scale for each in others]
+    assert guided_by == [s_r * scale for scale in scales]
+    if len(set(scales) - {0.0}) <= 1:
         assert len(layers(others)) == 1
 
 

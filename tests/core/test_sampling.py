@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stdrc_core.method.guidance_plan import GuidancePlan
+from stdrc_core.method.guidance_options import GuidanceOptions
 from stdrc_core.method.sampling import sample, schedule_from, sigma_schedule
 
 SHAPE = (2, 3, 2, 4, 4)
@@ -28,7 +28,7 @@ class Streams:
         return (latent - self.targets[name]) / t.view(-1, 1, 1, 1, 1)
 
 
-def run(streams: Streams, guidance: GuidancePlan, num_steps: int = 4, **options) -> Tensor:
+def run(streams: Streams, guidance: GuidanceOptions, num_steps: int = 4, **options) -> Tensor:
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
     return sample(
         streams,
@@ -46,7 +46,7 @@ def run(streams: Streams, guidance: GuidancePlan, num_steps: int = 4, **options)
 def test_straight_streams_are_integrated_exactly_to_the_guided_target(s_y: float, s_r: float):
     """Each stream flows straight to its clip, so Eq. 13 leads to the same mix of the clips."""
     streams = Streams()
-    result = run(streams, GuidancePlan(text=s_y, reference=s_r))
+    result = run(streams, GuidanceOptions(text_scale=s_y, reference_scale=s_r))
     empty, text, both = (streams.targets[name] for name in ("empty", "text", "both"))
     expected = empty + s_y * (text - empty) + s_r * (both - text)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
@@ -64,14 +64,14 @@ def test_straight_streams_are_integrated_exactly_to_the_guided_target(s_y: float
 )
 def test_streams_of_weight_zero_do_not_run(s_y: float, s_r: float, running: set[str]):
     streams = Streams()
-    run(streams, GuidancePlan(text=s_y, reference=s_r), num_steps=3)
+    run(streams, GuidanceOptions(text_scale=s_y, reference_scale=s_r), num_steps=3)
     assert set(streams.calls) == running
     assert len(streams.calls) == 3 * len(running)
 
 
 def test_each_step_shows_its_estimate_of_the_clean_latent():
     streams, seen = Streams(), []
-    result = run(streams, GuidancePlan(), on_step=lambda i, denoised: seen.append((i, denoised)))
+    result = run(streams, GuidanceOptions(), on_step=lambda i, denoised: seen.append((i, denoised)))
     assert [i for i, _ in seen] == [0, 1, 2, 3]
     for _, denoised in seen:
         torch.testing.assert_close(denoised, result, rtol=1e-3, atol=1e-3)
@@ -85,8 +85,8 @@ def test_a_missing_reference_is_refused_unless_its_scale_is_zero():
     }
     noise, sigmas = torch.zeros(1, 1, 1, 1, 1), sigma_schedule(1)
     with pytest.raises(ValueError, match=r"^reference is missing and reference_scale was 7\.5"):
-        sample(lambda *_: noise, noise, sigmas, guidance=GuidancePlan(), **options)
-    guidance = GuidancePlan(reference=0.0)
+        sample(lambda *_: noise, noise, sigmas, guidance=GuidanceOptions(), **options)
+    guidance = GuidanceOptions(reference_scale=0.0)
     assert torch.equal(sample(lambda *_: noise, noise, sigmas, guidance=guidance, **options), noise)
 
 
@@ -110,7 +110,7 @@ def test_impossible_schedules_are_refused(num_steps: int, terminal: float):
 def test_a_known_first_frame_stays_clean_in_every_step_and_the_rest_flows_on():
     streams, first = Streams(), torch.full((2, 3, 1, 4, 4), 0.25)
     seen: list[Tensor] = []
-    guidance = GuidancePlan(text=1.0, reference=1.0)
+    guidance = GuidanceOptions(text_scale=1.0, reference_scale=1.0)
 
     def velocity(latent: Tensor, *rest: Tensor) -> Tensor:
         assert torch.equal(latent[:, :, :1], first)

@@ -167,7 +167,7 @@ def test_the_reports_tell_the_same(world: World, evaluated: Path):
     assert sum(values) / len(values) == pytest.approx(mean)
     markdown = (evaluated / "metrics.md").read_text()
     assert f"**{mean:.3f} ± " in markdown
-    # A row of SPEC section 6, and the columns in its order.
+    # A row of docs/method.md section 6, and the columns in its order.
     assert "| ST-DRC (paper) | 0.631 | 0.671 | 33.04 | 0.576 | 0.682 | 0.992 | 0.93 |" in markdown
     assert markdown.startswith("|  | FaceSim-Arc | FaceSim-Cur | CLIP | AQ | IQ | MS | DD | TIC |")
     page = (evaluated / "report.html").read_text()

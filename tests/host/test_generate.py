@@ -13,6 +13,7 @@ from stdrc_core.generate.pipeline import Pipeline, Shot
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.method.guidance_curve import read_scale
+from stdrc_core.method.guidance_options import EXACT
 from stdrc_core.mini.text import MiniatureText
 
 pytestmark = pytest.mark.host
@@ -36,18 +37,17 @@ def test_psnr_is_over_40_db(
 ):
     photo = torch.rand(1, 80, 60, 3, generator=torch.Generator().manual_seed(1))
     asked = {"num_steps": 6, "seed": seed, "num_frames": 17}
-    asked |= {"text_scale": text_scale, "reference_scale": reference_scale}
-    theirs = host("generate.clip", photo=photo, prompt=PROMPT, side_px=128, **asked)
+    scales = {"text_scale": text_scale, "reference_scale": reference_scale}
+    theirs = host("generate.clip", photo=photo, prompt=PROMPT, side_px=128, **asked, **scales)
     text = MiniatureText()
     pipeline = open_pipeline(mini_checkpoint)
-    ours = pipeline(photo, text.encode(PROMPT), Shot(height=128, width=128, **asked))
+    shot = Shot(height=128, width=128, **asked).guided(**scales)
+    ours = pipeline(photo, text.encode(PROMPT), shot)
     assert ours.shape == theirs.shape == (17, 128, 128, 3)
     error = (ours - theirs).square().mean()
     assert 10 * torch.log10(1 / error) > 40
     # Not because both are flat: another seed is another clip.
-    other = pipeline(
-        photo, text.encode(PROMPT), Shot(height=128, width=128, **asked | {"seed": seed + 1})
-    )
+    other = pipeline(photo, text.encode(PROMPT), replace(shot, seed=seed + 1))
     assert 10 * torch.log10(1 / (ours - other).square().mean()) < 30
 
 
@@ -62,12 +62,11 @@ def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
         for side in (80, 128)
     )
     asked = {"num_steps": 6, "seed": 4, "num_frames": 17}
-    asked |= {"text_scale": 3.0, "reference_scale": 4.0} | over_time
-    theirs = host(
-        "generate.clip", photo=photo, prompt=PROMPT, side_px=128, first_frame=frame, **asked
-    )
+    guidance = {"text_scale": 3.0, "reference_scale": 4.0} | over_time
+    inputs = {"photo": photo, "prompt": PROMPT, "side_px": 128, "first_frame": frame}
+    theirs = host("generate.clip", **inputs, **asked, **guidance)
     pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)[None]
-    shot = Shot(height=128, width=128, **asked)
+    shot = Shot(height=128, width=128, **asked).guided(**guidance)
     ours = pipeline.many([photo], context, shot, [4], first_frames=frame)[0]
     assert ours.shape == theirs.shape == (17, 128, 128, 3)
     assert 10 * torch.log10(1 / (ours - theirs).square().mean()) > 40
@@ -77,7 +76,7 @@ def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
 
 def test_guidance_over_time_is_that_of_the_nodes(host: Worker, mini_checkpoint: Path):
     photo = torch.rand(1, 80, 60, 3, generator=torch.Generator().manual_seed(1))
-    asked = {"num_steps": 8, "seed": 5, "num_frames": 17, "reference_scale": 7.5}
+    asked = {"num_steps": 8, "seed": 5, "num_frames": 17}
     over_time = {"start_percent": 0.2, "end_percent": 0.95, "guidance_rescale": 0.7}
     over_time |= {"reference_every": 2}
     curve = {"start": 5.0, "end": 1.0, "shape": "cosine", "start_sigma": 0.95, "end_sigma": 0.5}
@@ -88,19 +87,15 @@ def test_guidance_over_time_is_that_of_the_nodes(host: Worker, mini_checkpoint: 
         side_px=128,
         text_scale=5.0,
         text_curve=curve,
+        reference_scale=7.5,
         **asked,
         **over_time,
     )
     pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)
-    shot = Shot(
-        height=128, width=128, text_scale=read_scale("5:1:cosine:0.95:0.5"), **asked, **over_time
-    )
+    guidance = {"text_scale": read_scale("5:1:cosine:0.95:0.5"), **over_time}
+    shot = Shot(height=128, width=128, **asked).guided(**guidance)
     ours = pipeline(photo, context, shot)
     assert 10 * torch.log10(1 / (ours - theirs).square().mean()) > 40
     for name in over_time:
-        other = pipeline(photo, context, replace(shot, **{name: getattr(plain_shot(), name)}))
+        other = pipeline(photo, context, shot.guided(**{name: getattr(EXACT, name)}))
         assert not torch.allclose(other, ours, atol=1e-3), name
-
-
-def plain_shot() -> Shot:
-    return Shot(num_frames=17, height=128, width=128)

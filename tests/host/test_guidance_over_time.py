@@ -11,7 +11,7 @@ import torch
 from comfyui import Worker
 from torch import Tensor
 
-from stdrc_core.method.guidance_plan import PRESETS
+from stdrc_core.method.guidance_options import PRESETS
 from stdrc_core.method.sampling import percent_to_sigma
 
 pytestmark = pytest.mark.host
@@ -162,8 +162,7 @@ def test_after_the_guided_share_vyr_runs_alone(host: Worker, share: float, guide
 
 
 def test_the_fast_preset_is_its_numbers_where_none_are_given(host: Worker) -> None:
-    fast = PRESETS["fast"]
-    numbers = {"reference_every": fast.reference_every, "guided_share": fast.guided_share}
+    numbers = dict(PRESETS["fast"])
     by_preset = host("guidance.over_time", steps=STEPS, preset="fast")
     assert torch.equal(
         by_preset["output"], host("guidance.over_time", steps=STEPS, **numbers)["output"]

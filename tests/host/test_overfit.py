@@ -16,7 +16,7 @@ from train.overfit import (
     Overfit,
 )
 
-from stdrc_core.method.guidance_plan import GuidancePlan
+from stdrc_core.method.guidance_options import GuidanceOptions
 from stdrc_core.method.sampling import sample
 from stdrc_core.mini.text import MiniatureText
 
@@ -71,7 +71,7 @@ def test_the_host_samples_what_the_trainer_samples(
             text=text.encode(CAPTION)[None],
             empty=text.encode("")[None],
             reference=overfit.reference(person),
-            guidance=GuidancePlan(text=TEXT_SCALE, reference=REFERENCE_SCALE),
+            guidance=GuidanceOptions(text_scale=TEXT_SCALE, reference_scale=REFERENCE_SCALE),
         )
         theirs = sampled[person]["latent"]
         assert (ours - theirs).norm() / theirs.norm() < 1e-4

@@ -12,7 +12,7 @@ from stdrc_core.experiments.__main__ import main
 from stdrc_core.experiments.guidance_costs import Times, compare
 from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import Score
-from stdrc_core.method.guidance_plan import PRESETS
+from stdrc_core.method.guidance_options import PRESETS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -59,7 +59,7 @@ def test_the_prompt_decides_the_scene_and_nothing_leaks_from_the_photos():
     cases = draw_cases(10, seed=77)
     reader = train_reader(num_clips=600, num_steps=250)
     pipeline = open_pipeline(CHECKPOINT)
-    assert pipeline.placement is Placement.TASS
+    assert pipeline.layout.placement is Placement.TASS
     clips = sample_cases(pipeline, cases, replace(SHOT, num_steps=10), seed=0)
     scores = score_clips(clips, cases, open_face_pack(FACES), reader)
     assert np.mean([each.caption for each in scores]) > 0.6

@@ -118,7 +118,7 @@ def face(name: str, part: dict[str, Any], fidx: int) -> dict[str, Any]:
 
 
 def vip_record() -> dict[str, Any]:
-    """As SPEC section 6: frame indices count within `clip`, a part of a source video."""
+    """As docs/method.md section 6: frame indices count within `clip`, a part of a source video."""
     here, elsewhere = clip(1000, 1400), clip(50, 90)
     return {
         "faces": [

@@ -1,4 +1,4 @@
-"""FaceSim's protocol (SPEC section 7), detail by detail, against InsightFace's own API.
+"""FaceSim's protocol (docs/method.md section 7), detail by detail, against InsightFace's own API.
 
 What it should be is computed here in NumPy and OpenCV from `FaceAnalysis.get`.
 """

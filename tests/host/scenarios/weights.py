@@ -100,5 +100,7 @@ def lora_files(graph: dict[str, Any], node_id: str) -> list[str]:
 
 def decide(chain: list[list[Any]], lora_files: list[str]) -> str:
     """What `auto` says of a model, and of these names of LoRA files in the workflow."""
-    choice = world.pack("nodes.host.weights").LayoutChoice(lora_files=tuple(lora_files))
-    return choice.decide(_chained(chain)).sentence
+    choice = world.pack("stdrc_core.ltx.reference_layout").LayoutChoice(
+        lora_files=tuple(lora_files)
+    )
+    return world.pack("nodes.host.weights").decide_layout(choice, _chained(chain)).sentence

@@ -67,7 +67,7 @@ def with_lora(model: ModelPatcher, path: str, strength: float = 1.0) -> ModelPat
 def reference_arguments(model: ModelPatcher, reference: Tensor) -> dict[str, Any]:
     """The arguments that a patched transformer gets for a reference, as OUTER_SAMPLE makes them."""
     (attach,) = model.get_wrappers("outer_sample", "stdrc")
-    layout = attach.keywords["choice"].decide(model).layout
+    layout = pack("nodes.host.weights").decide_layout(attach.keywords["choice"], model).layout
     return {"stdrc_reference": reference, "stdrc_layout": layout}
 
 

@@ -1,0 +1,198 @@
+"""The inputs that the guider, the sampler and the inspection share, and what is made of them."""
+
+from __future__ import annotations
+
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..stdrc_core.method.guidance_curve import GuidanceCurve
+from ..stdrc_core.method.guidance_options import (
+    EXACT,
+    PRESETS,
+    GuidanceOptions,
+    with_preset,
+)
+from ..stdrc_core.method.multi_reference import with_common_scale
+from .guidance_curve import Curve
+from .host.checks import check_reference
+from .host.three_streams import ThreeStreamGuider
+from .host.wrapper import is_patched
+from .reference_list import placed_references
+
+
+def chosen_options(
+    *,
+    text_scale: float,
+    reference_scale: float,
+    start_percent: float,
+    end_percent: float,
+    guidance_rescale: float,
+    reference_every: int,
+    guided_share: float,
+    preset: str,
+    text_curve: GuidanceCurve | None,
+    reference_curve: GuidanceCurve | None,
+) -> GuidanceOptions:
+    """The nodes' widgets as options: a curve takes the place of its scale, and the preset that of
+    what is at its default. Raises ValueError for numbers out of their ranges."""
+    chosen = {
+        "text_scale": text_scale if text_curve is None else text_curve,
+        "reference_scale": reference_scale if reference_curve is None else reference_curve,
+        "start_percent": start_percent,
+        "end_percent": end_percent,
+        "guidance_rescale": guidance_rescale,
+        "reference_every": reference_every,
+        "guided_share": guided_share,
+    }
+    return GuidanceOptions(**with_preset(preset, chosen))
+
+
+def make_guider(
+    model: ModelPatcher,
+    positive: list,
+    negative: list,
+    reference: dict[str, Tensor],
+    options: GuidanceOptions,
+) -> ThreeStreamGuider:
+    """Checks the inputs of both nodes and builds the guider; raises ValueError for a bad one."""
+    if not is_patched(model):
+        raise ValueError(
+            "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
+            "loader and this node."
+        )
+    for name, conditioning in (("positive", positive), ("negative", negative)):
+        if not conditioning:
+            raise ValueError(
+                f"{name} is an empty conditioning; needs an encoded prompt: connect a text encoder "
+                "(an empty text is fine)."
+            )
+    samples = reference["samples"]
+    check_reference(samples, "reference", model.model.latent_format.latent_channels)
+    options, placed = with_common_scale(options, placed_references(reference))
+    guider = ThreeStreamGuider(model, options)
+    guider.set_streams(positive, negative, samples, placed)
+    return guider
+
+
+def stream_inputs() -> list[io.Input]:
+    return [
+        io.Model.Input("model", tooltip="An LTX model from Apply TASS-RoPE Patch."),
+        io.Conditioning.Input("positive", tooltip="The prompt."),
+        io.Conditioning.Input(
+            "negative", tooltip="What the guidance moves away from; the paper uses an empty prompt."
+        ),
+        io.Latent.Input(
+            "reference",
+            tooltip=(
+                "From Encode Reference Latent, at this size: one photo, a batch, or a Reference "
+                "List of several."
+            ),
+        ),
+    ]
+
+
+def _scale_input(name: str, default: float, tooltip: str) -> io.Input:
+    return io.Float.Input(
+        name, default=default, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tooltip
+    )
+
+
+def scale_inputs() -> list[io.Input]:
+    return [
+        _scale_input(
+            "text_scale",
+            EXACT.text_scale,
+            "s_y: how strongly the prompt is followed. At 1 the empty stream does not run.",
+        ),
+        _scale_input(
+            "reference_scale",
+            EXACT.reference_scale,
+            "s_r: how strongly the face is kept. Equal to text_scale, one stream of the three "
+            "does not run; at 0 the reference is not used (within start and end percent).",
+        ),
+    ]
+
+
+def window_inputs() -> list[io.Input]:
+    return [
+        io.Float.Input(
+            name,
+            optional=True,
+            default=default,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            advanced=True,
+            tooltip=(
+                f"Text and reference are guided separately {word} this part of sampling; outside, "
+                "together (reference_scale = text_scale), which saves a stream."
+            ),
+        )
+        for name, default, word in (
+            ("start_percent", EXACT.start_percent, "from"),
+            ("end_percent", EXACT.end_percent, "until"),
+        )
+    ]
+
+
+def over_time_inputs() -> list[io.Input]:
+    """Last, as workflows save widgets by their position."""
+    return [
+        io.Float.Input(
+            "guidance_rescale",
+            optional=True,
+            default=EXACT.guidance_rescale,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip=(
+                "Brings the contrast of the guided result back to that of the prediction with text "
+                "and reference (Lin et al. 2024): 1 fully, 0 is off. LTX-2's own pipeline has 0.7."
+            ),
+        ),
+        io.Int.Input(
+            "reference_every",
+            optional=True,
+            default=EXACT.reference_every,
+            min=1,
+            max=64,
+            advanced=True,
+            tooltip=(
+                "The reference's direction is computed every so many steps and used again between, "
+                "which saves the reference's stream there. 1 is exact."
+            ),
+        ),
+        io.Float.Input(
+            "guided_share",
+            optional=True,
+            default=EXACT.guided_share,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip=(
+                "Share of the steps, from the first, that are guided; after them the stream with "
+                "text and reference runs alone, one of three. 1 is exact."
+            ),
+        ),
+        io.Combo.Input(
+            "preset",
+            optional=True,
+            options=list(PRESETS),
+            default="exact",
+            tooltip=(
+                f"fast takes {PRESETS['fast']['reference_every']} for reference_every and "
+                f"{PRESETS['fast']['guided_share']} for guided_share, where these are at 1."
+            ),
+        ),
+        *(
+            Curve.Input(
+                f"{name}_curve",
+                optional=True,
+                tooltip=f"From Guidance Curve; takes the place of {name}_scale.",
+            )
+            for name in ("text", "reference")
+        ),
+    ]

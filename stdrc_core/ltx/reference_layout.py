@@ -1,0 +1,176 @@
+"""Where the references stand: what the weights were trained for, against what the user chose.
+
+ST-DRC's own weights say it in their metadata. Of other trainers' LoRAs, the metadata or the file's
+name may tell which adapter it is. The nodes and the command line decide alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..method.layout import Placement
+from ..method.reference import ReferenceTimestep
+from ..method.source_phase import DEFAULT_PHASE, SourcePhase
+from .adapters import Adapter, known_by_file
+from .adapters import from_metadata as from_others_metadata
+from .trained_for import TrainedFor, from_metadata, from_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceLayout:
+    """Where the reference's tokens stand, and which timestep they have."""
+
+    placement: Placement = Placement.TASS
+    reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+    source_phase: SourcePhase = DEFAULT_PHASE
+    """For the placements that turn angles."""
+    temporal_offset: int = 0
+    """Latent steps that the reference is moved by in time."""
+
+    def is_as(self, trained: ReferenceLayout) -> bool:
+        """Whether what the weights learned is what they get; an offset is the user's to try."""
+        heeds_phase = self.placement.turns_angles
+        return (
+            self.placement == trained.placement
+            and self.reference_timestep == trained.reference_timestep
+            and (self.source_phase == trained.source_phase or not heeds_phase)
+        )
+
+    def __str__(self) -> str:
+        parts = [self.placement, self.reference_timestep]
+        if self.placement.turns_angles:
+            phase = self.source_phase
+            parts.append(f"source_id {phase.source_id:g}, phase_scale {phase.scale:g}")
+        if self.temporal_offset:
+            parts.append(f"temporal_offset {self.temporal_offset}")
+        return ", ".join(parts)
+
+
+DEFAULT_LAYOUT = ReferenceLayout()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a model is sampled with, and a sentence that tells its user why."""
+
+    layout: ReferenceLayout
+    sentence: str
+    is_doubtful: bool = False
+    """Whether the weights were trained for something else, or say what cannot be read."""
+    is_known: bool = True
+    """Whether the weights, or a known adapter, say what they were trained for."""
+    text_scale: float | None = None
+    """The s_y to begin with; None where nothing says it."""
+    reference_scale: float | None = None
+    """The s_r to begin with; None where nothing says it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutChoice:
+    """What the user chose; None stands for `auto`, what the weights were trained for."""
+
+    placement: Placement | None = None
+    reference_timestep: ReferenceTimestep | None = None
+    source_phase: SourcePhase = DEFAULT_PHASE
+    temporal_offset: int = 0
+    adapter: Adapter | None = None
+    """The public adapter that the weights are, where the user named it."""
+    lora_files: tuple[str, ...] = ()
+    """File names of the LoRAs on the model, the nearest first."""
+
+    @property
+    def needs_weights(self) -> bool:
+        return self.adapter is None and None in (self.placement, self.reference_timestep)
+
+    def decide(
+        self, lora_metadata: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
+    ) -> Decision:
+        """What a model is sampled with.
+
+        `lora_metadata` are the safetensors metadata of the LoRAs on it, the last one first;
+        `settings` are those that its transformer was built with, where full weights say theirs.
+
+        Heeded are, in this order: the adapter that was named, what the last ST-DRC LoRA says, the
+        file name of a known adapter, what ST-DRC's full weights say, and other LoRAs' metadata:
+        these tell of any IC-LoRA, which need not be there for the reference at all. Raises
+        ValueError where `auto` needs what the weights say and that cannot be read.
+        """
+        if self.adapter is not None:
+            return self._for_adapter(self.adapter, "chosen by name")
+        try:
+            if of_lora := next(filter(None, map(from_metadata, lora_metadata)), None):
+                return self._for_weights(of_lora)
+            for file_name in self.lora_files:
+                if adapter := known_by_file(file_name):
+                    return self._for_adapter(adapter, f"by its file name, {file_name}")
+            if of_full_weights := from_settings(settings):
+                return self._for_weights(of_full_weights)
+        except ValueError as error:
+            return self._without(error)
+        for each in lora_metadata:
+            if adapter := from_others_metadata(each):
+                return self._for_adapter(adapter, "a LoRA on the model")
+        layout = self._over(DEFAULT_LAYOUT)
+        reason = "the weights do not say what they were trained for"
+        sentence = f"Reference layout {layout}: {reason}."
+        return Decision(layout=layout, sentence=sentence, is_known=False)
+
+    def _for_weights(self, weights: TrainedFor) -> Decision:
+        trained = ReferenceLayout(
+            placement=weights.placement, reference_timestep=weights.reference_timestep
+        )
+        layout = self._over(trained)
+        scales = (
+            f"with text_scale {weights.text_scale} and reference_scale {weights.reference_scale}"
+        )
+        follows = layout.is_as(trained)
+        sentence = f"Reference layout {layout}, which the weights were trained for, {scales}."
+        if not follows:
+            sentence = (
+                f"Reference layout {layout}, but the weights were trained for {trained}, {scales}: "
+                "choose auto to follow them."
+            )
+        return Decision(
+            layout=layout,
+            sentence=sentence,
+            is_doubtful=not follows,
+            text_scale=weights.text_scale,
+            reference_scale=weights.reference_scale,
+        )
+
+    def _for_adapter(self, adapter: Adapter, how: str) -> Decision:
+        trained = ReferenceLayout(placement=adapter.placement, source_phase=adapter.source_phase)
+        layout = self._over(trained)
+        follows = layout.is_as(trained)
+        sentence = f"Reference layout {layout}, "
+        sentence += "which" if follows else f"but {trained} is what"
+        sentence += f" {adapter.name} ({how}) was trained for"
+        sentence += "." if follows else ": choose auto to follow it."
+        return Decision(
+            layout=layout,
+            sentence=" ".join(filter(None, [sentence, adapter.advice])),
+            is_doubtful=not (follows and adapter.is_carried),
+            text_scale=adapter.text_scale,
+            reference_scale=adapter.reference_scale,
+        )
+
+    def _over(self, trained: ReferenceLayout) -> ReferenceLayout:
+        has_phase = self.source_phase != DEFAULT_PHASE
+        return ReferenceLayout(
+            placement=self.placement or trained.placement,
+            reference_timestep=self.reference_timestep or trained.reference_timestep,
+            source_phase=self.source_phase if has_phase else trained.source_phase,
+            temporal_offset=self.temporal_offset,
+        )
+
+    def _without(self, error: ValueError) -> Decision:
+        if self.needs_weights:
+            raise ValueError(
+                f"{str(error).removesuffix('.')}, or choose placement and reference_timestep "
+                "instead of auto."
+            ) from error
+        layout = self._over(DEFAULT_LAYOUT)
+        sentence = f"Reference layout {layout}, as chosen: {error}"
+        return Decision(layout=layout, sentence=sentence, is_doubtful=True)
