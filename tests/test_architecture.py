@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 ROOMS = ("nodes", "stdrc_core")
 MAX_LINES = 400
 
@@ -145,9 +145,9 @@ def test_file_keeps_the_doors(path: PurePosixPath):
 def test_every_file_is_short_enough_to_hold_one_idea():
     lengths = {
         str(path): len((PROJECT / path).read_text(encoding="utf-8").splitlines())
-        for path in files_of(*ROOMS, "tests")
+        for path in files_of(*ROOMS)
     }
-    assert "tests/core/test_architecture.py" in lengths
+    assert "nodes/__init__.py" in lengths
     assert {name: length for name, length in lengths.items() if length >= MAX_LINES} == {}
 
 

@@ -11,15 +11,14 @@ import platform
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from helpers import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "install.py"
+SCRIPT = PROJECT / "install.py"
 
 spec = importlib.util.spec_from_file_location("stdrc_install", SCRIPT)
 install = importlib.util.module_from_spec(spec)
@@ -362,7 +361,7 @@ root = pathlib.Path({str(tmp_path)!r})
 
 
 def requirements():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (PROJECT / "requirements.txt").read_text().splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 

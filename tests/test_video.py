@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 import torch
+from helpers import drawn_faces
 from PIL import Image
 from torch import Tensor
-from train import drawn
 
 from stdrc_core.video import contact_sheet, probe, read_clip, read_frames, write_clip
 
@@ -37,7 +37,7 @@ def psnr(one: Tensor, other: Tensor) -> float:
 
 
 def encode(path: Path, frames: Tensor, fps: Fraction, *, rotation: int = 0, gop: int = 12) -> Path:
-    return drawn.encode(path, frames, fps, rotation, crf="8", g=str(gop))
+    return drawn_faces.encode(path, frames, fps, rotation, crf="8", g=str(gop))
 
 
 def test_a_clip_comes_back_as_it_was_drawn(tmp_path: Path):

@@ -93,7 +93,7 @@ def evaluated(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in the published formats."""
-    from evaluate.published import write_weights
+    from helpers.evaluation_weights import write_weights
 
     return write_weights(tmp_path_factory.mktemp("weights"))
 

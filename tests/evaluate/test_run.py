@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from helpers import PROJECT
 
 from stdrc_core.evaluate.__main__ import main
 from stdrc_core.evaluate.frame_batches import FrameBatches
@@ -20,8 +21,6 @@ from stdrc_core.video import count_frames, stream_frames
 
 from .conftest import Evaluate, World
 from .test_facesim import bgr_frames
-
-PROJECT = Path(__file__).parents[2]
 
 
 def stamps(out: Path) -> dict[str, int]:

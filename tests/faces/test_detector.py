@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from core.faces.packs import (
+from helpers.tiny_face_networks import (
     RandomDetector,
     SquareDetector,
     export,

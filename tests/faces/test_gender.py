@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from core.faces.packs import GenderByRed, export, export_genderage
+from helpers.tiny_face_networks import GenderByRed, export, export_genderage
 from insightface.app import FaceAnalysis
 from torch import nn
 

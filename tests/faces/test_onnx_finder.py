@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from core.faces.packs import (
+from helpers.tiny_face_networks import (
     RandomDetector,
     export_detector,
     export_recognizer,

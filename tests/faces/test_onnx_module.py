@@ -8,7 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from core.faces.packs import export, ir_net, mobile_face_net, onnxruntime_output, randomize
+from helpers.tiny_face_networks import (
+    export,
+    ir_net,
+    mobile_face_net,
+    onnxruntime_output,
+    randomize,
+)
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 

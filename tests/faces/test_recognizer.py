@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from core.faces.packs import (
+from helpers.tiny_face_networks import (
     RandomDetector,
     SquareDetector,
     export,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from core.faces.packs import (
+from helpers.tiny_face_networks import (
     SquareDetector,
     export_detector,
     export_recognizer,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from core.faces.packs import GenderByRed, export_genderage
 from core.test_generate import SIZE, frames_of, words
+from helpers.tiny_face_networks import GenderByRed, export_genderage
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

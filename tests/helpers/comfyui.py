@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-PROJECT = Path(__file__).parents[1]
+from helpers import PROJECT
+
 PACK_NAME = "ComfyUI-STDRC"
 _VENV_PYTHONS = (".venv/bin/python", "venv/bin/python")
 HOW_TO_GET_IT = (
@@ -95,7 +96,7 @@ class Worker:
         self._process = subprocess.Popen(
             [
                 comfyui.python,
-                Path(__file__).parent / "host" / "worker.py",
+                PROJECT / "tests" / "host" / "worker.py",
                 *("--comfyui", comfyui.path, "--pack", PROJECT, "--base-directory", base),
                 *("--connection", str(theirs.fileno())),
                 *(["--cpu"] if cpu else []),

@@ -13,7 +13,8 @@ from typing import Any
 
 import requests
 import websocket
-from comfyui import ComfyUI
+
+from helpers.comfyui import ComfyUI
 
 START_TIMEOUT_S = 180
 RUN_TIMEOUT_S = 180

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from helpers import PROJECT
 
 
 def command(*arguments: str | Path | int) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import av
 import torch
-from core.faces.packs import SquareDetector, export_detector, export_recognizer
 from PIL import Image
 from torch import Tensor, nn
+
+from helpers.tiny_face_networks import SquareDetector, export_detector, export_recognizer
 
 SIDE = 96
 # Persons are colours; a face is a patch of the person's colour around a white square.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from comfyui import HostError, Worker
+
+from helpers.comfyui import HostError, Worker
 
 
 def assert_one_clear_sentence(

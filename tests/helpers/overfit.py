@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 import yaml
 from torch import Tensor
-from train.commands import command
-from train.drawn import BLUE, RED, SIDE, caption, draw, encode, photo, write_pack
 
+from helpers.commands import command
+from helpers.drawn_faces import BLUE, RED, SIDE, caption, draw, encode, photo, write_pack
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.photo_file import load_photo

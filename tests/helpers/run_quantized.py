@@ -10,8 +10,8 @@ import torch
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from accelerate import Accelerator  # noqa: E402
-from train import mini_run  # noqa: E402
 
+from helpers import mini_run  # noqa: E402
 from stdrc_core.train.assemble import assemble  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
 from stdrc_core.train.loop import Parts, Result, train  # noqa: E402

@@ -25,9 +25,9 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.distributed.fsdp import FSDPModule  # noqa: E402
 from torch.distributed.tensor import DTensor  # noqa: E402
-from train import drawn, mini_run  # noqa: E402
 
 import stdrc_core.train  # noqa: E402
+from helpers import drawn_faces, mini_run  # noqa: E402
 from stdrc_core.train import loop, run  # noqa: E402
 from stdrc_core.train.assemble import assemble  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
@@ -166,7 +166,7 @@ def bfloat16(out: Path, *files: Path) -> None:
 def validated(out: Path, *files: Path, accelerator: Accelerator) -> None:
     """The command as users give it, which validates the averages after each of two steps."""
     photo = out / f"photo_{accelerator.process_index}.png"
-    drawn.photo(photo, drawn.RED)
+    drawn_faces.photo(photo, drawn_faces.RED)
     items = [{"prompt": f"a man {does}", "photo": photo} for does in ("walks", "runs")]
     section = {"every": 1, "items": items, "text_encoder": "miniature", "num_steps": 2}
     settings = config(out / "validated", *files, validation=section, run={"num_steps": 2})

@@ -1,4 +1,4 @@
-"""`python run_world.py OUT [section.key=value ...]`: a short run in a process of its own.
+"""`python run_stand_in.py OUT [section.key=value ...]`: a short run in a process of its own.
 
 KILL_AFTER_STEP=n in the environment ends it with SIGKILL in the middle of step n.
 """
@@ -15,8 +15,7 @@ from accelerate import Accelerator
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from train import world  # noqa: E402
-
+from helpers import stand_in_run  # noqa: E402
 from stdrc_core.train import loop  # noqa: E402
 from stdrc_core.train.objective import Objective  # noqa: E402
 
@@ -28,8 +27,8 @@ def main() -> None:
         key, value = change.split("=")
         section, name = key.split(".")
         sections.setdefault(section, {})[name] = yaml.safe_load(value)
-    config = world.config(Path(out), **sections)
-    parts = world.parts(config)
+    config = stand_in_run.config(Path(out), **sections)
+    parts = stand_in_run.parts(config)
     kill_after = int(os.environ.get("KILL_AFTER_STEP", "-1"))
     if kill_after >= 0:
         parts = loop.Parts(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tiny_ltx
 import torch
 from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 from torch import Tensor
 
+from helpers import tiny_ltx
 from stdrc_core.ltx.checkpoint import connector_key, write_checkpoint
 
 GEMMA_WIDTH, GEMMA_LAYERS = 48, 6

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comfyui import PROJECT, Worker
-from comfyui_server import Server
+from helpers import PROJECT
+from helpers.comfyui import Worker
+from helpers.comfyui_server import Server
 from host.test_server import read_video
 from PIL import Image
 from safetensors.torch import save_file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
 from safetensors.torch import load_file
 from skimage import data
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comfyui import PROJECT
-from comfyui_server import Server
-from host.face_workflow import workflow
+from helpers import PROJECT
+from helpers.comfyui_server import Server
+from helpers.face_workflow import workflow
 from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import PROJECT
-from comfyui_server import Server
-from host.placeholders import make_placeholders
+from helpers import PROJECT
+from helpers.comfyui_server import Server
+from helpers.workflow_placeholders import make_placeholders
 from safetensors.torch import save_file
 
 from stdrc_core.mini.config import VIDEO_DIM

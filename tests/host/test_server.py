@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import requests
 import torch
-from comfyui import PACK_NAME, PROJECT
-from comfyui_server import Server
-from host.placeholders import make_placeholders, models_of
+from helpers import PROJECT
+from helpers.comfyui import PACK_NAME
+from helpers.comfyui_server import Server
+from helpers.workflow_placeholders import make_placeholders, models_of
 from PIL import Image
 from safetensors.torch import save_file
 from skimage import data

@@ -9,8 +9,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from comfyui import PROJECT
-from comfyui_server import Server
+from helpers import PROJECT
+from helpers.comfyui_server import Server
 from PIL import Image
 
 pytestmark = pytest.mark.host

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stdrc_core.ltx.adapters import KNOWN, Adapter, from_metadata, known_by_file, known_by_name
 from stdrc_core.method.layout import Placement
 
-PROJECT = Path(__file__).parents[2]
 WORKFLOWS = PROJECT / "workflows" / "api"
 FACE = "Best-Face-ID v1.0"
 SHEET = "Best-Face-ID character sheet v1.0"

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import LTX2VideoTransformer3DModel
-from tiny_ltx import LTX_2_0, LTX_2_3, LTX_2_5, VERSIONS, build_tiny, random_inputs, write_tiny
+from helpers.tiny_ltx import (
+    LTX_2_0,
+    LTX_2_3,
+    LTX_2_5,
+    VERSIONS,
+    build_tiny,
+    random_inputs,
+    write_tiny,
+)
 from torch import Tensor, nn
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone

@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_ltx import (
+    LTX_2_0,
+    LTX_2_3,
+    LTX_2_5,
+    VERSIONS,
+    build_tiny,
+    file_tensors,
+    write_tiny,
+)
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tiny_ltx import LTX_2_0, LTX_2_3, LTX_2_5, VERSIONS, build_tiny, file_tensors, write_tiny
 from torch import Tensor
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone

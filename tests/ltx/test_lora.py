@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import mini_run
 from safetensors.torch import load_file, save_file
-from train import mini_run
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.lora import lora_facts, merge_lora

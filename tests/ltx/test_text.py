@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import tiny_text
 import torch
 from diffusers import LTX2Pipeline
 from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+from helpers import tiny_text_encoders
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,12 +23,12 @@ from stdrc_core.mini.text import MiniatureText
 pytest.importorskip("transformers", reason="reads Gemma with transformers: pip install it")
 
 CPU = torch.device("cpu")
-LONG = " ".join(tiny_text.WORDS[i % 5] for i in range(NUM_TOKENS + 50))
+LONG = " ".join(tiny_text_encoders.WORDS[i % 5] for i in range(NUM_TOKENS + 50))
 
 
 @pytest.fixture(scope="module")
 def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_text.write_gemma(tmp_path_factory.mktemp("gemma"))
+    return tiny_text_encoders.write_gemma(tmp_path_factory.mktemp("gemma"))
 
 
 @pytest.fixture(scope="module", params=["2.0", "2.3"])
@@ -36,9 +36,9 @@ def ltx(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, LTX2TextConnectors]:
     """A single file of each version, and diffusers' connectors with the same weights."""
-    connectors = tiny_text.build_connectors(request.param)
+    connectors = tiny_text_encoders.build_connectors(request.param)
     path = tmp_path_factory.mktemp("ltx") / "ltx.safetensors"
-    return tiny_text.write_connectors(path, request.param, connectors), connectors
+    return tiny_text_encoders.write_connectors(path, request.param, connectors), connectors
 
 
 def by_diffusers(gemma: Path, connectors: LTX2TextConnectors, caption: str) -> tuple[Tensor, ...]:
@@ -126,7 +126,7 @@ def test_a_checkpoint_with_a_damaged_connector_is_refused(
 ):
     tensors, path = load_file(ltx[0]), tmp_path / "ltx.safetensors"
     registers = "model.diffusion_model.video_embeddings_connector.learnable_registers"
-    settings = {"transformer": tiny_text.SETTINGS["2.0"]}
+    settings = {"transformer": tiny_text_encoders.SETTINGS["2.0"]}
     write_checkpoint(path, tensors | {registers: torch.zeros(64, 12)}, settings)
     with pytest.raises(ValueError, match=r"learnable_registers of shape \[64, 12\]; its own"):
         load_connector(path)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLLTX2Video
 from diffusers.loaders.single_file_utils import convert_ltx2_vae_to_diffusers
-from published_vae import LTX_2_0, LTX_2_3
+from helpers.published_vae import LTX_2_0, LTX_2_3
 from safetensors.torch import load_file, save_file
 
 from stdrc_core.ltx.checkpoint import vae_key, write_checkpoint

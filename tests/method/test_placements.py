@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 import torch
+from helpers.tiny_ltx import LTX_2_3, build_attentive, random_inputs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiny_ltx import LTX_2_3, build_attentive, random_inputs
 from torch import Tensor
 
 from stdrc_core.ltx.backbone import VideoBackbone

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_ltx import LTX_2_0, LTX_2_3, build_attentive, build_tiny, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_ltx import LTX_2_0, LTX_2_3, build_attentive, build_tiny, random_inputs
 from torch import Tensor
 
 from stdrc_core.ltx.backbone import VideoBackbone

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PROJECT
 from PIL import Image
 
 from stdrc_core.mini.__main__ import COMMANDS, main
 from stdrc_core.mini.photo import unseen_photo
-
-PROJECT = Path(__file__).parents[2]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

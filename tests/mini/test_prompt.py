@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import PROJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
 from stdrc_core.mini.prompt import encode_prompt
-
-PROJECT = Path(__file__).parents[2]
 
 words = st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=8)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from train.drawn import write_pack
-from train.mini_run import write_cache
+from helpers.drawn_faces import write_pack
+from helpers.mini_run import write_cache
 
 
 @pytest.fixture(scope="session")

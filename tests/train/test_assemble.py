@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from helpers import mini_run
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch._dynamo.utils import counters
-from train import mini_run
 
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM

@@ -17,12 +17,12 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from diffusers.models.transformers.transformer_ltx2 import LTX2VideoTransformerBlock
+from helpers import run_sharded
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
 from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
-from train import run_sharded
 
 from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train import loop

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers.commands import command
+from helpers.drawn_faces import BLUE, GREEN, RED, SIDE, caption, draw, encode, photo, write_pack
 from safetensors.torch import load_file
-from train.commands import command
-from train.drawn import BLUE, GREEN, RED, SIDE, caption, draw, encode, photo, write_pack
 
 NUM_FRAMES = 9
 

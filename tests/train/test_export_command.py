@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import mini_run
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
-from train import mini_run
 
 from stdrc_core.train import export_command, run
 from stdrc_core.train.checkpoints import CheckpointFolder

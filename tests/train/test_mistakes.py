@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny_ltx
 import torch
 import yaml
+from helpers import tiny_ltx
+from helpers.drawn_faces import RED, SIDE, caption, draw, encode, photo
 from safetensors.torch import save_file
-from train.drawn import RED, SIDE, caption, draw, encode, photo
 
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.train.__main__ import main

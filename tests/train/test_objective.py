@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import stand_in_run
 from torch import Tensor
-from train import world
 
 from stdrc_core.train.config import ObjectiveSection, ReferenceSection
 from stdrc_core.train.objective import Group, Losses, Objective, draw
@@ -28,9 +28,9 @@ def make_objective(objective: ObjectiveSection, reference: ReferenceSection) -> 
     return Objective(
         objective,
         reference,
-        encode_references=world.encode_references,
-        empty_context=torch.full(world.CONTEXT, 9.0),
-        face_losses=world.face_losses(num_latent_frames=world.T, num_frames=99),
+        encode_references=stand_in_run.encode_references,
+        empty_context=torch.full(stand_in_run.CONTEXT, 9.0),
+        face_losses=stand_in_run.face_losses(num_latent_frames=stand_in_run.T, num_frames=99),
     )
 
 
@@ -47,10 +47,10 @@ class Recorder:
 
 def test_loss_is_the_equations_term_by_term():
     objective, reference = sections(lambda_id=0.3, lambda_tic=0.2, gamma=2.0)
-    samples = world.random_samples(5)
+    samples = stand_in_run.random_samples(5)
     draws = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
     losses = make_objective(objective, reference)(Recorder(), samples, draws)
-    faces = world.face_losses(num_latent_frames=world.T, num_frames=99)
+    faces = stand_in_run.face_losses(num_latent_frames=stand_in_run.T, num_frames=99)
     flows, totals = [], []
     for sample, choice in zip(samples, draws, strict=True):
         t, clean, noise = choice.t, sample.latent, choice.noise
@@ -72,7 +72,7 @@ def test_loss_is_the_equations_term_by_term():
 
 def test_a_dropped_reference_means_no_tokens_and_a_dropped_text_the_empty_prompt():
     objective, reference = sections()
-    samples = world.random_samples(4)
+    samples = stand_in_run.random_samples(4)
     plain = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
     draws = [
         replace(choice, drops_text=i in (1, 2), drops_reference=i in (2, 3))
@@ -81,11 +81,13 @@ def test_a_dropped_reference_means_no_tokens_and_a_dropped_text_the_empty_prompt
     model = Recorder()
     make_objective(objective, reference)(model, samples, draws)
     (with_reference, without) = model.groups
-    assert with_reference[3].shape == (2, world.C, 1, world.H, world.W)
+    assert with_reference[3].shape == (2, stand_in_run.C, 1, stand_in_run.H, stand_in_run.W)
     for place, i in enumerate((0, 1)):
-        assert torch.equal(with_reference[3][place], world.encode_references([samples[i].photo])[0])
+        assert torch.equal(
+            with_reference[3][place], stand_in_run.encode_references([samples[i].photo])[0]
+        )
     assert without[3] is None
-    empty = torch.full(world.CONTEXT, 9.0)
+    empty = torch.full(stand_in_run.CONTEXT, 9.0)
     assert torch.equal(with_reference[2], torch.stack([samples[0].context, empty]))
     assert torch.equal(without[2], torch.stack([empty, samples[3].context]))
 
@@ -93,7 +95,7 @@ def test_a_dropped_reference_means_no_tokens_and_a_dropped_text_the_empty_prompt
 def test_predictions_return_to_their_own_samples():
     """Samples with and without reference are computed apart; each must meet its own target."""
     objective, reference = sections(lambda_id=0, lambda_tic=0)
-    samples = world.random_samples(6)
+    samples = stand_in_run.random_samples(6)
     draws = [
         replace(draw(s, (0, 0, i), objective, reference), drops_reference=i % 2 == 0)
         for i, s in enumerate(samples)
@@ -116,7 +118,7 @@ def test_predictions_return_to_their_own_samples():
 def test_dropout_rates_are_independent_and_as_configured():
     objective, reference = sections(text_p_drop=0.3)
     reference = reference.model_copy(update={"p_drop": 0.4})
-    (sample,) = world.random_samples(1)
+    (sample,) = stand_in_run.random_samples(1)
     draws = [draw(sample, (0, step, 0), objective, reference) for step in range(2000)]
     text = sum(d.drops_text for d in draws) / 2000
     ref = sum(d.drops_reference for d in draws) / 2000
@@ -128,7 +130,7 @@ def test_dropout_rates_are_independent_and_as_configured():
 
 def test_draws_depend_on_run_step_and_place_alone():
     objective, reference = sections()
-    (sample,) = world.random_samples(1)
+    (sample,) = stand_in_run.random_samples(1)
     first = draw(sample, (1, 2, 3), objective, reference)
     again = draw(sample, (1, 2, 3), objective, reference)
     assert (first.t, first.drops_text) == (again.t, again.drops_text)
@@ -140,7 +142,7 @@ def test_draws_depend_on_run_step_and_place_alone():
 @pytest.mark.parametrize("shift", [-1.0, 0.0, 1.5])
 def test_a_shift_of_its_own_moves_the_timesteps(shift: float):
     objective, reference = sections(timestep_shift=shift)
-    (sample,) = world.random_samples(1)
+    (sample,) = stand_in_run.random_samples(1)
     drawn = [draw(sample, (0, step, 0), objective, reference).t for step in range(2000)]
     low, median, high = (1 / (1 + math.exp(-(shift + q))) for q in (-2.5758, 0, 3.0902))
     # Half of the stretched logit-normal lies beyond its median; a tenth of all is uniform.
@@ -151,7 +153,7 @@ def test_a_shift_of_its_own_moves_the_timesteps(shift: float):
 
 def test_identity_losses_reach_the_predicted_velocity():
     objective, reference = sections()
-    samples = world.random_samples(2)
+    samples = stand_in_run.random_samples(2)
     draws = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
     scale = torch.tensor(0.7, requires_grad=True)
     model = make_objective(objective, reference)
@@ -168,7 +170,7 @@ def test_a_share_of_the_samples_stands_for_all_in_the_identity_losses():
     """Each sample's own terms by a run of it alone; those not shown count nothing, the others
     1 / share."""
     objective, reference = sections(lambda_id=0.3, lambda_tic=0.2, identity_share=0.4)
-    samples = world.random_samples(5)
+    samples = stand_in_run.random_samples(5)
     plain = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
 
     def losses(shown: list[int], share: float) -> Losses:
@@ -192,7 +194,7 @@ def test_a_share_of_the_samples_stands_for_all_in_the_identity_losses():
 
 
 def test_identity_losses_begin_at_their_step_and_change_no_other_draw():
-    (sample,) = world.random_samples(1)
+    (sample,) = stand_in_run.random_samples(1)
     at_once, reference = sections(identity_share=0.5)
     later, _ = sections(identity_share=0.5, identity_from=30)
     for step in range(60):
@@ -209,6 +211,6 @@ def test_identity_losses_without_a_face_model_are_refused():
         Objective(
             objective,
             reference,
-            encode_references=world.encode_references,
-            empty_context=torch.zeros(world.CONTEXT),
+            encode_references=stand_in_run.encode_references,
+            empty_context=torch.zeros(stand_in_run.CONTEXT),
         )

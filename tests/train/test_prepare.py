@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.drawn_faces import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, photo
 from torch import Tensor
-from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, photo
 
 from stdrc_core.faces.detector import FaceDetector
 from stdrc_core.faces.finder import PackFinder

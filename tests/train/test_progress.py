@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from train import world
+from helpers import stand_in_run
 
 from stdrc_core.train import loop, progress
 from stdrc_core.train.progress import Progress, peak_memory_gib, reset_peak_memory
@@ -22,8 +22,8 @@ def entries(out: Path) -> list[dict]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_tokens_are_those_that_the_model_saw(tmp_path: Path):
-    config = world.config(tmp_path, reference={"p_drop": 0.5})
-    parts = world.parts(config)
+    config = stand_in_run.config(tmp_path, reference={"p_drop": 0.5})
+    parts = stand_in_run.parts(config)
     seen: list[int] = []
 
     def count(_: torch.nn.Module, arguments: tuple) -> None:
@@ -42,7 +42,7 @@ def test_time_left_is_the_pace_of_this_run_over_the_steps_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Four steps were done before; each of this run's takes 3 s."""
-    section = world.config(tmp_path, run={"num_steps": 10, "log_every": 2}).run
+    section = stand_in_run.config(tmp_path, run={"num_steps": 10, "log_every": 2}).run
     clock = iter(range(100, 200, 3))
     monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(clock)))
     steps = Progress(section, Accelerator(cpu=True), done=4)
@@ -65,8 +65,8 @@ def test_the_peak_of_a_gpu_is_that_of_training_alone(
 ):
     """A count of the test's own stands for torch's: 9 before the loop, 1 a step, 7 to validate."""
     validation = {"items": [{"prompt": "unused", "photo": "unused"}], "text_encoder": "miniature"}
-    config = world.config(tmp_path, validation=validation | {"every": 2})
-    parts = world.parts(config)
+    config = stand_in_run.config(tmp_path, validation=validation | {"every": 2})
+    parts = stand_in_run.parts(config)
     peak = [9.0]
 
     def reach(memory: float) -> None:

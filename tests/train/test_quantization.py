@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import mini_run, run_quantized
+from helpers.run_quantized import config, run
+from helpers.tiny_ltx import LTX_2_3, build_tiny, random_inputs, write_tiny
 from safetensors.torch import load_file
-from tiny_ltx import LTX_2_3, build_tiny, random_inputs, write_tiny
 from torch import Tensor, nn
-from train import mini_run, run_quantized
-from train.run_quantized import config, run
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.mini.config import NUM_LAYERS

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers import PROJECT
+from helpers.drawn_faces import RED, photo
 from safetensors.torch import load_file
-from train.drawn import RED, photo
 
 import stdrc_core.train
 from stdrc_core.method.layout import Placement
@@ -104,7 +105,7 @@ def test_the_24_gb_recipe_trains_and_validates_the_miniature(
     # A process of its own: accelerate keeps a process's first mixed precision for good.
     done = subprocess.run(
         [sys.executable, "-m", "stdrc_core.train", "run", small, *options],
-        cwd=Path(__file__).parents[2],
+        cwd=PROJECT,
         capture_output=True,
         text=True,
     )

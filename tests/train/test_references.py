@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.drawn_faces import encode
 from PIL import Image
 from torch import Tensor
-from train.drawn import encode
 
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace

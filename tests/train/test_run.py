@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PROJECT, drawn_faces, mini_run
 from PIL import Image
-from train import drawn, mini_run
 
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
@@ -28,7 +28,7 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *launcher, "-m", "stdrc_core.train", *arguments],
-        cwd=Path(__file__).parents[2],
+        cwd=PROJECT,
         env=os.environ | {"ACCELERATE_USE_CPU": "true"},
         capture_output=True,
         text=True,
@@ -60,7 +60,7 @@ def test_a_stopped_run_tells_how_to_go_on_and_to_have_its_weights(recipe: Path, 
     run = tmp_path / "run"
     with subprocess.Popen(
         [sys.executable, "-m", "stdrc_core.train", recipe, "--set", "run.num_steps=100000"],
-        cwd=Path(__file__).parents[2],
+        cwd=PROJECT,
         env=os.environ | {"ACCELERATE_USE_CPU": "true"},
         stderr=subprocess.PIPE,
         text=True,
@@ -96,7 +96,7 @@ def test_processes_wait_for_the_one_that_validates(
     tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
 ):
     """Two processes (DDP) by the command, and one: the clips and their lines are the same."""
-    photo = drawn.photo(tmp_path / "photo.png", drawn.RED)
+    photo = drawn_faces.photo(tmp_path / "photo.png", drawn_faces.RED)
     validation = {
         "every": 1,
         "num_steps": 1,

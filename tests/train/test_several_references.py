@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import mini_run, stand_in_run
+from helpers.drawn_faces import BLUE, RED, draw, encode, photo
 from PIL import Image
-from train import mini_run, world
-from train.drawn import BLUE, RED, draw, encode, photo
 from train.test_cache import SAMPLES, assert_same, make_sample, write
 from train.test_objective import NO_AUGMENTATION, Recorder, make_objective, sections
 from train.test_prepare import CONFIG, models, report  # noqa: F401 (a fixture)
@@ -113,7 +113,7 @@ def with_others(sample: TrainingSample, *others: TrainingSample) -> TrainingSamp
 
 def test_samples_of_each_number_of_references_form_a_group():
     objective, reference = sections(lambda_id=0, lambda_tic=0)
-    a, b, c, d, e = world.random_samples(5)
+    a, b, c, d, e = stand_in_run.random_samples(5)
     samples = [with_others(a, b), c, with_others(d, e), e, with_others(b, a)]
     drops = [False, False, False, True, True]
     draws = [
@@ -127,11 +127,11 @@ def test_samples_of_each_number_of_references_form_a_group():
     model = Recorder()
     losses = make_objective(objective, reference)(model, samples, draws)
     one, two, none = model.groups
-    assert torch.equal(one[3], world.encode_references([c.photo]))
-    assert two[3].shape == (2, world.C, 2, world.H, world.W)
+    assert torch.equal(one[3], stand_in_run.encode_references([c.photo]))
+    assert two[3].shape == (2, stand_in_run.C, 2, stand_in_run.H, stand_in_run.W)
     for place, slots in enumerate(((a, b), (d, e))):
         for slot, sample in enumerate(slots):
-            expected = world.encode_references([sample.photo])[0, :, 0]
+            expected = stand_in_run.encode_references([sample.photo])[0, :, 0]
             assert torch.equal(two[3][place, :, slot], expected)
     # A dropped reference drops all of them.
     assert none[3] is None
@@ -148,7 +148,7 @@ def test_every_photo_is_augmented_by_itself():
     objective, _ = sections(lambda_id=0, lambda_tic=0)
     augmentation = Augmentation(p_flip=0.5, p_rotate=0, p_crop=1, p_color=1)
     reference = ReferenceSection(augmentation=augmentation)
-    first, second = world.random_samples(2)
+    first, second = stand_in_run.random_samples(2)
     sample = with_others(first, replace(second, photo=first.photo))
     choice = replace(draw_choices(sample, (0, 0, 0), objective, reference), drops_reference=False)
     generator = choice.augmentation.clone_state()
@@ -156,14 +156,14 @@ def test_every_photo_is_augmented_by_itself():
     make_objective(objective, reference)(model, [sample], [choice])
     latents = model.groups[0][3][0].movedim(1, 0)
     for latent in latents:
-        expected = world.encode_references([augmentation(first.photo, generator)])
+        expected = stand_in_run.encode_references([augmentation(first.photo, generator)])
         assert torch.equal(latent, expected[0, :, 0])
     assert not torch.equal(*latents)
 
 
 def test_the_identity_losses_look_at_each_person_in_turn():
     objective, reference = sections(lambda_id=0.3, lambda_tic=0.2)
-    first, second = world.random_samples(2)
+    first, second = stand_in_run.random_samples(2)
     several = with_others(first, second)
     plain = draw_choices(first, (0, 0, 0), objective, reference)
     make = make_objective(objective, reference)
@@ -183,12 +183,12 @@ def test_the_identity_losses_look_at_each_person_in_turn():
 def test_a_step_counts_the_tokens_of_all_references(tmp_path: Path):
     from accelerate import Accelerator
 
-    config = world.config(
+    config = stand_in_run.config(
         tmp_path,
         reference={"p_drop": 0, "augmentation": NO_AUGMENTATION},
         run={"out": tmp_path, "batch_size": 4, "micro_batch_size": 4},
     )
-    parts = world.parts(config)
+    parts = stand_in_run.parts(config)
     a, b, *_ = parts.samples
     parts = replace(parts, samples=[with_others(a, b), b, a, b])
     accelerator = Accelerator(cpu=True)
@@ -196,7 +196,7 @@ def test_a_step_counts_the_tokens_of_all_references(tmp_path: Path):
     model, optimizer = accelerator.prepare(parts.model, optimizer)
     before = [p.detach().clone() for p in model.parameters()]
     _, norm, num_tokens = training_step(config, parts, accelerator, model, optimizer, 0)
-    assert num_tokens == (4 * world.T + 3 + 2) * world.H * world.W
+    assert num_tokens == (4 * stand_in_run.T + 3 + 2) * stand_in_run.H * stand_in_run.W
     assert norm > 0
     assert any(not torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import drawn_faces, mini_run
 from PIL import Image, ImageSequence
 from torch import Tensor
-from train import drawn, mini_run
 
 from stdrc_core.train.run import main
 from stdrc_core.video import read_clip
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def make_config(mini_checkpoint: Path, mini_cache: Path, tmp_path: Path):
     """Two items, validated after one step."""
     photos = [
-        drawn.photo(tmp_path / f"{name}.png", color)
-        for name, color in (("red", drawn.RED), ("blue", drawn.BLUE))
+        drawn_faces.photo(tmp_path / f"{name}.png", color)
+        for name, color in (("red", drawn_faces.RED), ("blue", drawn_faces.BLUE))
     ]
 
     def make(out: Path, **sections):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from helpers import drawn_faces, mini_run
 from PIL import Image
 from torch import Tensor
-from train import drawn, mini_run
 
 from stdrc_core.faces.detector import Face, FaceDetector, largest_face
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
@@ -46,9 +46,9 @@ def one_thread():
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    drawn.photo(folder / "red.png", drawn.RED)
-    drawn.photo(folder / "blue.png", drawn.BLUE)
-    drawn.photo(folder / "nobody.png", None)
+    drawn_faces.photo(folder / "red.png", drawn_faces.RED)
+    drawn_faces.photo(folder / "blue.png", drawn_faces.BLUE)
+    drawn_faces.photo(folder / "nobody.png", None)
     return folder
 
 
@@ -246,7 +246,7 @@ def test_face_sim_is_that_of_the_packs_own_models(pack: Path, photos: Path, tmp_
     ).validation
     faces = open_face_pack(pack)
     (case,) = read_cases(section, MINIATURE, faces)
-    red, blue, nobody = (drawn.draw(20, c) for c in (drawn.RED, drawn.BLUE, None))
+    red, blue, nobody = (drawn_faces.draw(20, c) for c in (drawn_faces.RED, drawn_faces.BLUE, None))
     half = torch.cat((red[:10], nobody[:10]))
     mixed = torch.cat((red[:10], blue[:10]))
     scores = [face_sim(clip, case.e_refs[0], faces) for clip in (red, blue, mixed, half, nobody)]
@@ -265,7 +265,7 @@ def test_the_scores_of_a_validation_are_its_clips_and_photos(
     config = make_config(tmp_path)
     parts = assemble(config, CPU)
     validate = make_validator(config, parts, pack)
-    clip = drawn.draw(mini_run.NUM_FRAMES, drawn.RED)
+    clip = drawn_faces.draw(mini_run.NUM_FRAMES, drawn_faces.RED)
     decoded = clip.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
     monkeypatch.setattr(validate.vae, "decode", lambda latents: decoded)
     mean = validate(1)
