@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from core.prompts.drawn import Drawn, jumbles, sentences
+from helpers.drawn_prompts import Drawn, jumbles, sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
