@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.real_photo import astronaut
 from PIL import Image, PngImagePlugin
-from skimage.data import astronaut
 from torch import Tensor
 
 from stdrc_core.photo_file import load_photo

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.clips import decode
+from helpers.drawn_persons import DrawnPersons, Evaluate
 from PIL import Image
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
@@ -14,12 +15,9 @@ from stdrc_core.evaluate.aesthetic_quality import prepared
 from stdrc_core.evaluate.metric_registry import AESTHETIC, CLIP_B32, CLIP_L14
 from stdrc_core.video import write_clip
 
-from .conftest import Evaluate, World
-from .test_facesim import bgr_frames
-
 
 @torch.no_grad()
-def test_clip_score_is_transformers_own(world: World, weights: Path, evaluate: Evaluate):
+def test_clip_score_is_transformers_own(world: DrawnPersons, weights: Path, evaluate: Evaluate):
     long = "a person " + "and another person " * 10
     pairs = [world.pairs[0], {**world.pairs[1], "prompt": long}]
     report = evaluate(pairs, metrics=["clip"], weights=weights, faces=None)
@@ -29,9 +27,9 @@ def test_clip_score_is_transformers_own(world: World, weights: Path, evaluate: E
         kind.from_pretrained(folder) for kind in (CLIPImageProcessorPil, CLIPTokenizer)
     )
     for pair, result in zip(pairs, report["results"], strict=True):
-        frames = bgr_frames(world.folder / pair["video"])
+        frames = decode(world.folder / pair["video"])
         # ConsisID's: int(i n / 16) of n = 17 frames.
-        images = [Image.fromarray(frames[int(i * 17 / 16)][..., ::-1]) for i in range(16)]
+        images = [Image.fromarray(frames[int(i * 17 / 16)]) for i in range(16)]
         tokens = tokenizer(pair["prompt"], truncation=True, max_length=77, return_tensors="pt")
         output = model(**tokens, **processor(images, return_tensors="pt"))
         cosines = output.logits_per_image[:, 0] / model.logit_scale.exp()
@@ -53,7 +51,7 @@ def test_aesthetic_quality_where_nothing_is_resized(
     )
     model = CLIPModel.from_pretrained(weights / CLIP_L14.name)
     head = torch.load(weights / AESTHETIC.name, weights_only=True)
-    frames = np.stack(bgr_frames(tmp_path / "noise.mp4"))[..., ::-1]
+    frames = decode(tmp_path / "noise.mp4")
     processor = CLIPImageProcessorPil(do_resize=False, do_center_crop=False)
     pixels = processor(list(frames), return_tensors="pt")["pixel_values"]
     features = model(input_ids=torch.tensor([[0, 1]]), pixel_values=pixels).image_embeds

@@ -7,18 +7,17 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
+from helpers.clips import decode
+from helpers.drawn_persons import DrawnPersons, Evaluate, read_picture
 from insightface.app import FaceAnalysis
 from PIL import Image
 
 from stdrc_core.evaluate.verification import PersonFaces, area_under_curve, verify
 from stdrc_core.mini.shipped import FACES
 from stdrc_core.video import write_clip
-
-from .conftest import Evaluate, World
 
 GREY = 128
 
@@ -32,11 +31,6 @@ def app() -> FaceAnalysis:
     )
     app.prepare(0)
     return app
-
-
-def bgr_frames(path: Path) -> list[np.ndarray]:
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24")[..., ::-1] for frame in container.decode(video=0)]
 
 
 def embedding(app: FaceAnalysis, bgr: np.ndarray) -> np.ndarray | None:
@@ -54,11 +48,11 @@ def embedding(app: FaceAnalysis, bgr: np.ndarray) -> np.ndarray | None:
 
 
 def photo_embedding(app: FaceAnalysis, path: Path) -> np.ndarray:
-    return embedding(app, np.asarray(Image.open(path).convert("RGB"))[..., ::-1])
+    return embedding(app, read_picture(path)[..., ::-1])
 
 
 def cosines(app: FaceAnalysis, video: Path, photo: Path) -> list[float | None]:
-    frames = bgr_frames(video)
+    frames = decode(video)[..., ::-1]
     e_ref = photo_embedding(app, photo)
     found = [embedding(app, frames[i]) for i in np.linspace(0, len(frames) - 1, 16).astype(int)]
     return [None if each is None else float(each @ e_ref) for each in found]
@@ -70,7 +64,9 @@ def results(out: Path) -> dict[str, dict]:
     }
 
 
-def test_scores_are_those_of_insightface_itself(world: World, evaluated: Path, app: FaceAnalysis):
+def test_scores_are_those_of_insightface_itself(
+    world: DrawnPersons, evaluated: Path, app: FaceAnalysis
+):
     scored = results(evaluated)
     for pair in world.pairs[::3]:
         expected = cosines(app, world.folder / pair["video"], world.folder / pair["reference"])
@@ -80,9 +76,9 @@ def test_scores_are_those_of_insightface_itself(world: World, evaluated: Path, a
         assert ours["frames"] == np.linspace(0, 16, 16).astype(int).tolist()
 
 
-def test_temporal_identity_is_equation_10(world: World, evaluated: Path, app: FaceAnalysis):
+def test_temporal_identity_is_equation_10(world: DrawnPersons, evaluated: Path, app: FaceAnalysis):
     pair = world.pairs[2]
-    frames = bgr_frames(world.folder / pair["video"])
+    frames = decode(world.folder / pair["video"])[..., ::-1]
     indices = np.linspace(0, len(frames) - 1, 16).astype(int)
     faces = np.stack([embedding(app, frames[i]) for i in indices])
     mean = faces.mean(axis=0)
@@ -91,13 +87,13 @@ def test_temporal_identity_is_equation_10(world: World, evaluated: Path, app: Fa
     assert ours == pytest.approx(expected, abs=1e-6)
 
 
-def test_one_person_is_told_from_others(world: World, evaluated: Path, app: FaceAnalysis):
+def test_one_person_is_told_from_others(world: DrawnPersons, evaluated: Path, app: FaceAnalysis):
     """Each clip with each photo, as InsightFace scores them: the report's distributions and AUC."""
     photos = {pair["reference"]: None for pair in world.pairs}
     photos = {name: photo_embedding(app, world.folder / name) for name in photos}
     same, different = [], []
     for pair in world.pairs:
-        frames = bgr_frames(world.folder / pair["video"])
+        frames = decode(world.folder / pair["video"])[..., ::-1]
         chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, 16).astype(int)]
         faces = [face for face in (embedding(app, frame) for frame in chosen) if face is not None]
         for name, e_ref in photos.items():
@@ -114,7 +110,7 @@ def test_one_person_is_told_from_others(world: World, evaluated: Path, app: Face
     assert report["mean_same"] > report["mean_different"] + 0.4
 
 
-def test_two_clips_of_one_person_are_more_alike_than_of_two(world: World, evaluated: Path):
+def test_two_clips_of_one_person_are_more_alike_than_of_two(world: DrawnPersons, evaluated: Path):
     """Clip against clip, by the embeddings that the evaluation keeps."""
     from stdrc_core.evaluate.results import Store
 
@@ -144,10 +140,10 @@ def test_one_person_alone_is_verified_with_nobody():
     assert verify([clip, clip]) is None
 
 
-def composed(world: World, *, faceless: slice, beside: bool = False) -> torch.Tensor:
+def composed(world: DrawnPersons, *, faceless: slice, beside: bool = False) -> torch.Tensor:
     """24 frames 128 x 256: a person at full size, another at half, and frames of nobody."""
-    large = np.stack(bgr_frames(world.folder / world.pairs[0]["video"]))[..., ::-1]
-    small = np.stack(bgr_frames(world.folder / world.pairs[4]["video"]))[..., ::-1]
+    large = decode(world.folder / world.pairs[0]["video"])
+    small = decode(world.folder / world.pairs[4]["video"])
     frames = torch.full((24, 128, 256, 3), 60, dtype=torch.uint8)
     for i in range(24):
         if i not in range(24)[faceless]:
@@ -159,11 +155,11 @@ def composed(world: World, *, faceless: slice, beside: bool = False) -> torch.Te
 
 
 def test_the_largest_face_counts_and_frames_without_one_do_not(
-    world: World, tmp_path: Path, evaluate: Evaluate, app: FaceAnalysis
+    world: DrawnPersons, tmp_path: Path, evaluate: Evaluate, app: FaceAnalysis
 ):
     frames = composed(world, faceless=slice(8, 14), beside=True)
     write_clip(tmp_path / "two.mp4", frames, 24)
-    two = bgr_frames(tmp_path / "two.mp4")
+    two = decode(tmp_path / "two.mp4")[..., ::-1]
     assert len(app.get(np.ascontiguousarray(two[0]))) == 2, "the test shows one face only"
     photo = world.pairs[0]["reference"]
     report = evaluate([{"video": "two.mp4", "reference": photo}], videos=tmp_path)
@@ -183,7 +179,7 @@ def test_the_largest_face_counts_and_frames_without_one_do_not(
 
 def close_cuts(app: FaceAnalysis, path: Path) -> Iterator[np.ndarray]:
     """The first frame's face ever closer, BGR."""
-    frame = np.ascontiguousarray(bgr_frames(path)[0])
+    frame = np.ascontiguousarray(decode(path)[0, ..., ::-1])
     box = app.get(frame)[0].bbox.astype(int)
     for inset in range(0, 30, 2):
         left, top, right, bottom = box + np.array([inset, inset, -inset, -inset])
@@ -192,7 +188,7 @@ def close_cuts(app: FaceAnalysis, path: Path) -> Iterator[np.ndarray]:
 
 
 def test_a_face_that_fills_the_frame_is_found_on_the_padded_frame(
-    world: World, tmp_path: Path, evaluate: Evaluate, app: FaceAnalysis
+    world: DrawnPersons, tmp_path: Path, evaluate: Evaluate, app: FaceAnalysis
 ):
     close = (cut for pair in world.pairs for cut in close_cuts(app, world.folder / pair["video"]))
     cut = next(cut for cut in close if not app.get(cut) and embedding(app, cut) is not None)
@@ -204,7 +200,7 @@ def test_a_face_that_fills_the_frame_is_found_on_the_padded_frame(
     assert result["scores"]["facesim_arc"]["curve"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_no_face_at_all_is_no_likeness(world: World, tmp_path: Path, evaluate: Evaluate):
+def test_no_face_at_all_is_no_likeness(world: DrawnPersons, tmp_path: Path, evaluate: Evaluate):
     write_clip(tmp_path / "nobody.mp4", torch.full((9, 128, 128, 3), 70, dtype=torch.uint8), 24)
     pair = {"video": "nobody.mp4", "reference": world.pairs[0]["reference"]}
     report = evaluate([pair], videos=tmp_path)
@@ -215,7 +211,9 @@ def test_no_face_at_all_is_no_likeness(world: World, tmp_path: Path, evaluate: E
     assert report["metrics"].keys() == {"facesim_arc"}
 
 
-def test_strangers_are_clamped_at_nothing(world: World, evaluate: Evaluate, app: FaceAnalysis):
+def test_strangers_are_clamped_at_nothing(
+    world: DrawnPersons, evaluate: Evaluate, app: FaceAnalysis
+):
     """Among all strangers some cosines are below 0, and count as 0."""
     pairs, expected = [], {}
     for i, pair in enumerate(world.pairs[::2]):
@@ -229,6 +227,6 @@ def test_strangers_are_clamped_at_nothing(world: World, evaluate: Evaluate, app:
         assert result["scores"]["facesim_arc"]["value"] == pytest.approx(value, abs=1e-6)
 
 
-def test_all_frames_when_asked(world: World, evaluate: Evaluate):
+def test_all_frames_when_asked(world: DrawnPersons, evaluate: Evaluate):
     (result,) = evaluate(world.pairs[:1], frames=0)["results"]
     assert result["scores"]["facesim_arc"]["frames"] == list(range(17))

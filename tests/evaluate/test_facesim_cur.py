@@ -8,6 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.clips import decode
+from helpers.drawn_persons import DrawnPersons, Evaluate
+from helpers.evaluation_weights import random_ir101
+from helpers.found_faces import found_face
 from insightface.app import FaceAnalysis
 from insightface.utils import face_align
 from torch import nn
@@ -15,12 +19,7 @@ from torch import nn
 from stdrc_core.evaluate.curricular_face import IR101
 from stdrc_core.evaluate.facesim_cur import aligned_crop
 from stdrc_core.evaluate.metric_registry import CURRICULAR_FACE
-from stdrc_core.faces.detector import Face
 from stdrc_core.mini.shipped import FACES
-
-from .conftest import Evaluate, World
-from .published import random_ir101
-from .test_facesim import bgr_frames
 
 # Of the two published files: names and shapes of a block that widens and of one that does not.
 AUTHORS_BLOCK = {"0": "norm", "1": "conv", "2": "prelu", "3": "conv", "4": "norm"}
@@ -72,18 +71,20 @@ def test_a_block_adds_up():
         torch.testing.assert_close(block(x), expected)
 
 
-def test_the_crop_is_opencvs(world: World):
+def test_the_crop_is_opencvs(world: DrawnPersons):
     """`norm_crop` to 224 pixels and `cv2.resize` to 112, to the last grey level."""
-    frame = np.ascontiguousarray(bgr_frames(world.folder / "0_0.mp4")[0][..., ::-1])
+    frame = decode(world.folder / "0_0.mp4")[0]
     points = np.array([[40, 50], [80, 52], [60, 70], [45, 92], [77, 90]], np.float32)
     crop = face_align.norm_crop(frame, points, 224)
     expected = cv2.resize(crop, (112, 112))
-    face = Face(box=torch.zeros(4), landmarks=torch.from_numpy(points), score=1.0)
+    face = found_face(landmarks=torch.from_numpy(points))
     ours = aligned_crop(torch.from_numpy(frame), face)
     assert (ours.numpy() == expected.transpose(2, 0, 1)).all()
 
 
-def test_scores_are_those_of_the_published_steps(world: World, weights: Path, evaluate: Evaluate):
+def test_scores_are_those_of_the_published_steps(
+    world: DrawnPersons, weights: Path, evaluate: Evaluate
+):
     pair = world.pairs[0]
     (result,) = evaluate([pair], metrics=["facesim_cur"], weights=weights, frames=2)["results"]
     network = IR101().eval()
@@ -102,7 +103,7 @@ def test_scores_are_those_of_the_published_steps(world: World, weights: Path, ev
         pixels = torch.from_numpy(rgb.transpose(2, 0, 1))[None].float()
         return network((pixels / 255 - 0.5) / 0.5)[0].numpy()
 
-    frames = bgr_frames(world.folder / pair["video"])
+    frames = decode(world.folder / pair["video"])[..., ::-1]
     photo = embed(cv2.imread(str(world.folder / pair["reference"])))
     expected = []
     for index in (0, 16):

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.clips import decode
+from helpers.drawn_persons import DrawnPersons, Evaluate
 from PIL import Image
 
 from stdrc_core.video import read_frames, write_clip
-
-from .conftest import Evaluate, World
-from .test_facesim import bgr_frames
 
 # Random weights as AMT publishes its own, and VBench's score of a whole folder of frames.
 WHOLE = """
@@ -44,7 +43,7 @@ def vbench_python() -> str:
 
 
 def test_motion_smoothness_is_vbenchs(
-    world: World, tmp_path: Path, evaluate: Evaluate, vbench_python: str
+    world: DrawnPersons, tmp_path: Path, evaluate: Evaluate, vbench_python: str
 ):
     """Of a clip in one part, and of one of three parts, of an even number of frames."""
     short = world.folder / "0_0.mp4"
@@ -54,8 +53,8 @@ def test_motion_smoothness_is_vbenchs(
     (tmp_path / "short.mp4").symlink_to(short)
     for name in ("long", "short"):
         (tmp_path / "frames" / name).mkdir(parents=True)
-        for i, frame in enumerate(bgr_frames(tmp_path / f"{name}.mp4")):
-            image = Image.fromarray(frame[..., ::-1].copy())
+        for i, frame in enumerate(decode(tmp_path / f"{name}.mp4")):
+            image = Image.fromarray(frame)
             image.save(tmp_path / "frames" / name / f"{i:05d}.png")
     weights, scores = tmp_path / "amt-s.pth", tmp_path / "scores.json"
     script = tmp_path / "whole.py"

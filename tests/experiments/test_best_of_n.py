@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.found_faces import embedded_face
 from torch import Tensor
 
 from stdrc_core.experiments.__main__ import main
@@ -17,7 +18,6 @@ from stdrc_core.experiments.models import SHOT
 from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import Case, draw_cases
 from stdrc_core.experiments.staged import COLUMNS, summarize
-from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.motion import face_motion
 from stdrc_core.faces.similarity import largest_faces
@@ -31,9 +31,7 @@ pytestmark = [
 
 def a_face(x: float, y: float, width: float = 50.0) -> EmbeddedFace:
     landmarks = torch.tensor([[0.0, 0.0], [20, 0], [10, 10], [2, 20], [18, 20]])
-    box = torch.tensor([x, y, x + width, y + 60])
-    face = Face(box=box, landmarks=landmarks + torch.tensor([x, y]), score=1.0)
-    return EmbeddedFace(face=face, embedding=torch.ones(4) / 2)
+    return embedded_face([0.5] * 4, (x, y, x + width, y + 60), landmarks + torch.tensor([x, y]))
 
 
 def test_motion_is_the_landmarks_way_in_face_widths():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.json_lines import read_json_lines
 from PIL import Image
 
 from stdrc_core.experiments.__main__ import main
@@ -102,7 +103,7 @@ def test_a_side_alone_holds_no_pixel_of_the_other():
 
 def test_clips_of_two_go_into_the_trainers_cache(tmp_path: Path):
     manifest = write_dataset(tmp_path / "data", 2, seed=1, in_twos=True)
-    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    lines = read_json_lines(manifest)
     persons = [int(number) for line in lines for number in Path(line["video"]).stem.split("_")]
     assert len(set(persons)) == 4
     assert not any(map(is_unseen, persons))

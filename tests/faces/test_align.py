@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.real_photo import LANDMARKS_PX, astronaut
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from insightface.utils import face_align
-from skimage.data import astronaut
 from skimage.transform import SimilarityTransform
 from torch import Tensor
 
@@ -25,8 +25,6 @@ from stdrc_core.faces.align import (
 
 # OpenCV 5 interpolates exactly, in grey levels; 4.x rounds positions to 1/32 of a pixel.
 GREY_LEVELS = 0.05 if int(cv2.__version__.split(".")[0]) >= 5 else 7.0
-# The astronaut's face: eyes, nose, mouth, by eye.
-ASTRONAUT_LANDMARKS_PX = [(203, 106), (249, 105), (227, 133), (207, 152), (246, 151)]
 
 # InsightFace's own call too; scikit-image is about to rename it.
 pytestmark = pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")
@@ -60,11 +58,11 @@ def random_points(seed: int, *shape: int) -> Tensor:
 
 
 def photo(dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.from_numpy(astronaut().copy()).permute(2, 0, 1)[None].to(dtype)
+    return torch.from_numpy(astronaut()).permute(2, 0, 1)[None].to(dtype)
 
 
 def landmarks(dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.tensor([ASTRONAUT_LANDMARKS_PX], dtype=dtype)
+    return torch.tensor([LANDMARKS_PX], dtype=dtype)
 
 
 @settings(deadline=None, max_examples=80)

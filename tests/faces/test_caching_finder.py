@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.found_faces import embedded_face
 from torch import Tensor
 
 from stdrc_core.faces.caching_finder import RememberingFinder
-from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
 
 
@@ -24,8 +24,7 @@ class CountingFinder:
         for frame in frames:
             level = int(frame[0, 0, 0])
             self.looks.append(level)
-            face = Face(box=torch.full((4,), float(level)), landmarks=torch.zeros(5, 2), score=1.0)
-            found.append((EmbeddedFace(face=face, embedding=torch.ones(3)),))
+            found.append((embedded_face([1, 1, 1], [level] * 4),))
         return found
 
 

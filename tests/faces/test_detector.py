@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from helpers.found_faces import found_face
+from helpers.real_photo import astronaut
 from helpers.tiny_face_networks import (
     RandomDetector,
     SquareDetector,
@@ -19,7 +21,6 @@ from helpers.tiny_face_networks import (
     randomize,
 )
 from insightface.app import FaceAnalysis
-from skimage.data import astronaut
 from torch import Tensor, nn
 
 from stdrc_core.faces.detector import Face, FaceDetector, largest_face
@@ -161,18 +162,14 @@ def test_frames_may_overshoot_a_little_and_need_no_gradient_and_stay_unchanged(p
     assert torch.equal(frames, before)
 
 
-def face(left: float, top: float, right: float, bottom: float, score: float = 0.9) -> Face:
-    box = torch.tensor([left, top, right, bottom])
-    return Face(box=box, landmarks=torch.zeros(5, 2), score=score)
-
-
 def test_the_largest_face_is_that_of_the_largest_box():
-    small, wide, tall = face(0, 0, 9, 9), face(5, 5, 25, 15), face(-10, -10, 1, 10)
+    small = found_face((0, 0, 9, 9), score=0.9)
+    wide, tall = map(found_face, ((5, 5, 25, 15), (-10, -10, 1, 10)))
     assert largest_face([small, wide, tall]) is tall
     assert tall.area_px == 220
-    assert largest_face([small, face(0, 0, 9, 9, score=1.0)]) is small
+    assert largest_face([small, found_face((0, 0, 9, 9))]) is small
     assert largest_face([]) is None
-    assert face(9, 9, 0, 0).area_px == 0
+    assert found_face((9, 9, 0, 0)).area_px == 0
     with pytest.raises(FrozenInstanceError):
         small.score = 1.0
 

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.found_faces import embedded_face
 from torch import Tensor
 
-from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.likeness import Likeness, measure_likeness, ranking
 from stdrc_core.faces.similarity import scored_indices
@@ -31,10 +31,8 @@ class LevelFinder:
         # On grey, a frame without a face still has none.
         if NO_FACE in (level, corner) or corner == 128:
             return ()
-        face = Face(box=torch.tensor([1.0, 2.0, 5.0, 7.0]), landmarks=torch.zeros(5, 2), score=0.75)
         cosine = level / 100
-        embedding = torch.tensor([cosine, math.sqrt(1 - cosine**2)])
-        return (EmbeddedFace(face=face, embedding=embedding),)
+        return (embedded_face([cosine, math.sqrt(1 - cosine**2)], (1, 2, 5, 7), score=0.75),)
 
 
 def clip_of(*levels: int) -> Tensor:

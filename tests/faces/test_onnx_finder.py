@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.real_photo import astronaut
 from helpers.tiny_face_networks import (
     RandomDetector,
     export_detector,
@@ -17,7 +18,6 @@ from helpers.tiny_face_networks import (
 )
 from insightface.app import FaceAnalysis
 from onnxruntime import SessionOptions
-from skimage.data import astronaut
 from torch import Tensor
 
 from stdrc_core.experiments.scores import draw_cases

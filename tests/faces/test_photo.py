@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.found_faces import found_face
+from helpers.real_photo import LANDMARKS_PX, astronaut
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
-from skimage.data import astronaut
 from torch import Tensor
 
 from stdrc_core.faces.align import arcface_template
@@ -26,7 +27,6 @@ from stdrc_core.faces.photo import (
     sharpness,
 )
 
-ASTRONAUT_LANDMARKS_PX = [(203.0, 106), (249, 105), (227, 133), (207, 152), (246, 151)]
 # The five points on a head, in mm from the nose's tip: x to the right, y down, z to the camera.
 HEAD_MM = np.array([[-32, -35, -25], [32, -35, -25], [0, 0, 0], [-27, 28, -18], [27, 28, -18]])
 
@@ -35,7 +35,7 @@ def face_at(left: float, top: float, right: float, bottom: float, points: Tensor
     box = torch.tensor([left, top, right, bottom])
     if points is None:
         points = arcface_template().float() / 112 * (box[2:] - box[:2]) + box[:2]
-    return Face(box=box, landmarks=points.float(), score=0.9)
+    return found_face(box.tolist(), points, score=0.9)
 
 
 def turned(*, yaw: float = 0, pitch: float = 0, roll: float = 0) -> Tensor:
@@ -148,7 +148,7 @@ def advise_points(points: Tensor) -> list[str]:
 def astronaut_face() -> tuple[Image.Image, Face]:
     """Of the real photo, twice its size: a face wider than 112 pixels."""
     image = Image.fromarray(astronaut()).resize((1024, 1024), Image.Resampling.LANCZOS)
-    points = torch.tensor(ASTRONAUT_LANDMARKS_PX) * 2
+    points = torch.tensor(LANDMARKS_PX) * 2
     return image, face_at(360, 140, 544, 360, points)
 
 
@@ -185,7 +185,7 @@ def test_a_small_face_other_faces_and_an_edge_are_told():
     image, face = astronaut_face()
     photo = torch.from_numpy(np.array(image))
     small = Image.fromarray(astronaut()).resize((256, 256), Image.Resampling.BOX)
-    points = torch.tensor(ASTRONAUT_LANDMARKS_PX) / 2
+    points = torch.tensor(LANDMARKS_PX) / 2
     (told,) = advise(torch.from_numpy(np.array(small)), face_at(90, 35, 136, 90, points), [])
     assert "small, 46 x 55 pixels" in told
     (told,) = advise(photo, face, [face_at(600, 140, 784, 360), face_at(0, 0, 20, 20)])

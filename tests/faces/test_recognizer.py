@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.real_photo import LANDMARKS_PX, astronaut
 from helpers.tiny_face_networks import (
     RandomDetector,
     SquareDetector,
@@ -26,7 +27,6 @@ from insightface.app import FaceAnalysis
 from insightface.app.common import Face as InsightFace
 from insightface.utils.face_align import norm_crop
 from onnx import TensorProto, helper, numpy_helper
-from skimage.data import astronaut
 from torch import Tensor, nn
 
 from stdrc_core.faces.align import arcface_template
@@ -35,7 +35,6 @@ from stdrc_core.faces.pack import FaceTask, read_pack
 from stdrc_core.faces.recognizer import Recognizer
 
 NETWORKS = {"ir": ir_net, "mobile": mobile_face_net}
-ASTRONAUT_LANDMARKS_PX = [(203, 106), (249, 105), (227, 133), (207, 152), (246, 151)]
 # Of embeddings of length 1. InsightFace rounds its crops to grey levels, which these networks of
 # random weights feel; on the same crop without rounding nothing but interpolation is left, which
 # OpenCV 4 does at positions rounded to 1/32 of a pixel.
@@ -94,7 +93,7 @@ def test_a_face_in_a_photo_is_aligned_and_embedded_as_insightface_does(
     packs: dict[str, Path], name: str
 ):
     recognizer, theirs = Recognizer.from_pack(packs[name]), insightface_recognizer(packs[name])
-    points = np.array(ASTRONAUT_LANDMARKS_PX, dtype=np.float32)
+    points = np.array(LANDMARKS_PX, dtype=np.float32)
     embedding = recognizer.embed_faces(
         as_images(astronaut()[None]), torch.from_numpy(points)[None]
     )[0].numpy()
@@ -130,10 +129,10 @@ def test_crops_of_128_pixels_are_aligned_as_insightface_does(tmp_path: Path):
     export_recognizer(network, tmp_path / "w600k.onnx", size_px=128)
     recognizer = Recognizer.from_pack(tmp_path)
     assert recognizer.size_px == 128
-    face = InsightFace(kps=np.array(ASTRONAUT_LANDMARKS_PX, dtype=np.float32))
+    face = InsightFace(kps=np.array(LANDMARKS_PX, dtype=np.float32))
     insightface_recognizer(tmp_path).get(bgr(astronaut()), face)
     embedding = recognizer.embed_faces(
-        as_images(astronaut()[None]), torch.tensor([ASTRONAUT_LANDMARKS_PX]).float()
+        as_images(astronaut()[None]), torch.tensor([LANDMARKS_PX]).float()
     )
     np.testing.assert_allclose(embedding[0].numpy(), face.normed_embedding, rtol=0, atol=SAME_FACE)
 

@@ -6,10 +6,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 import torch
+from helpers.clips import decode, frame_rate
+from helpers.drawn_persons import read_picture
+from helpers.generate_command import words
+from helpers.json_lines import write_json_lines
 from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack
@@ -19,33 +21,10 @@ from stdrc_core.generate.jobs import read_jobs
 from stdrc_core.method.guidance import REFERENCE_SCALE
 from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
 from stdrc_core.method.guidance_plan import PRESETS
-from stdrc_core.mini.character import identity
-from stdrc_core.mini.drawing import draw_photo
-from stdrc_core.mini.scene import ATTRIBUTES, Scene
 from stdrc_core.mini.shipped import FACES
 
 # The same seed is the same clip bit for bit at one number of threads.
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-SIZE = ["--frames", "9", "--height", "64", "--width", "96", "--steps", "2"]
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("photos") / "person.png"
-    scene = Scene(**{name: values[0] for name, values in ATTRIBUTES.items()})
-    Image.fromarray(draw_photo(identity(5), scene)).save(path)
-    return path
-
-
-def words(checkpoint: Path, out: Path, *more: str | Path) -> list[str]:
-    given = ["--checkpoint", checkpoint, "--text-encoder", "miniature", "--faces", FACES]
-    return [str(word) for word in (*given, "--out", out, *SIZE, *more)]
-
-
-def frames_of(path: Path) -> np.ndarray:
-    with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def test_a_clip_its_sheet_its_curve_and_what_was_asked(
@@ -56,23 +35,21 @@ def test_a_clip_its_sheet_its_curve_and_what_was_asked(
     assert {path.name for path in tmp_path.iterdir()} == {
         f"person_3.{end}" for end in ("mp4", "sheet.png", "similarity.png", "json")
     }
-    clip = frames_of(tmp_path / "person_3.mp4")
+    clip = decode(tmp_path / "person_3.mp4")
     assert clip.shape == (9, 64, 96, 3)
-    with av.open(str(tmp_path / "person_3.mp4")) as container:
-        assert container.streams.video[0].average_rate == 12
+    assert frame_rate(tmp_path / "person_3.mp4") == 12
     result = json.loads((tmp_path / "person_3.json").read_text())
     assert result["asked"]["seed"] == 3
     assert len(result["similarity"]) == 9
     # The first tile is the photo in the clip's frame: padded at the sides, unlike a clip of noise.
-    with Image.open(tmp_path / "person_3.sheet.png") as sheet:
-        tile = np.asarray(sheet.convert("RGB"))[-160:, :240].astype(float)
+    tile = read_picture(tmp_path / "person_3.sheet.png")[-160:, :240].astype(float)
     assert tile[:, :35].max() == 0
     assert tile[:, 120].std() > 20
 
 
 def test_likeness_is_measured_on_the_clip_and_the_photo_itself_is_like_itself(photo: Path):
     faces = open_face_pack(FACES)
-    pixels = torch.from_numpy(np.asarray(Image.open(photo)).copy())[None]
+    pixels = torch.from_numpy(read_picture(photo).copy())[None]
     (embedding,) = largest_embeddings(pixels, faces)
     assert float(embedding @ embedding) == pytest.approx(1, abs=1e-5)
     assert largest_embeddings(torch.zeros_like(pixels), faces) == [None]
@@ -85,15 +62,14 @@ def test_a_batch_goes_on_and_makes_again_what_was_asked_otherwise(
         {"reference": photo.name, "prompt": "a person", "name": "one"},
         {"reference": photo.name, "prompt": "a person", "seed": 7, "num_frames": 17},
     ]
-    batch = photo.parent / "jobs.jsonl"
+    batch = write_json_lines(photo.parent / "jobs.jsonl", lines[:1])
     command = words(mini_checkpoint, tmp_path, "--batch", batch)
-    batch.write_text(json.dumps(lines[0]) + "\n")
     main(command)
     first = (tmp_path / "one.json").stat().st_mtime_ns
     batch.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
     main(command)
     assert (tmp_path / "one.json").stat().st_mtime_ns == first
-    assert len(frames_of(tmp_path / "person_7.mp4")) == 17
+    assert len(decode(tmp_path / "person_7.mp4")) == 17
     main([*command, "--reference-scale", "2"])
     assert (tmp_path / "one.json").stat().st_mtime_ns > first
     asked = json.loads((tmp_path / "one.json").read_text())["asked"]
@@ -112,7 +88,7 @@ def test_a_seed_is_a_clip_and_the_photo_counts(tmp_path: Path, mini_checkpoint: 
     ):
         asked = ["--reference", reference, "--prompt", "a", "--seed", str(seed), "--name", name]
         (path,) = run(make_parser().parse_args(words(mini_checkpoint, tmp_path / "out", *asked)))
-        clips[name] = frames_of(path)
+        clips[name] = decode(path)
     assert (clips["first"] == clips["again"]).all()
     assert (clips["first"] != clips["seed"]).mean() > 0.1
     assert (clips["first"] != clips["photo"]).mean() > 0.01

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from core.test_generate import words
-from PIL import Image
+from helpers.drawn_persons import read_picture, write_picture
+from helpers.found_faces import embedded_face
+from helpers.generate_command import words
+from helpers.json_lines import write_json_lines
 
 from stdrc_core.experiments.models import open_pipeline
 from stdrc_core.experiments.scores import draw_cases
-from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.similarity import best_cosines
 from stdrc_core.generate.__main__ import main, make_parser, run
@@ -26,10 +26,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("photos")
-    paths = [folder / "ann.png", folder / "bob.png"]
-    for path, case in zip(paths, draw_cases(2, seed=5), strict=True):
-        Image.fromarray((case.photo[0] * 255).round().byte().numpy()).save(path)
-    return paths
+    ann, bob = draw_cases(2, seed=5)
+    return [
+        write_picture(folder / f"{name}.png", case.photo[0])
+        for name, case in (("ann", ann), ("bob", bob))
+    ]
 
 
 class TwoFaces:
@@ -42,14 +43,7 @@ class TwoFaces:
 
     @staticmethod
     def faces() -> tuple[EmbeddedFace, ...]:
-        points = torch.zeros(5, 2)
-        return tuple(
-            EmbeddedFace(
-                face=Face(box=torch.tensor([0.0, 0, side, side]), landmarks=points, score=1.0),
-                embedding=torch.eye(3)[axis],
-            )
-            for axis, side in enumerate((50, 5))
-        )
+        return embedded_face([1, 0, 0], (0, 0, 50, 50)), embedded_face([0, 1, 0], (0, 0, 5, 5))
 
 
 def test_likeness_to_each_photo_is_the_best_faces_whatever_its_size():
@@ -96,8 +90,7 @@ def test_several_photos_on_the_command_line(
     assert result["asked"]["further"] == [str(photos[1])]
     assert len(result["face_sim"]) == len(result["similarity"]) == 2
     assert all(len(each) == 9 for each in result["similarity"])
-    with Image.open(tmp_path / "ann_3.sheet.png") as sheet:
-        tiles = np.asarray(sheet.convert("RGB"))[-160:].reshape(160, 7, -1, 3)
+    tiles = read_picture(tmp_path / "ann_3.sheet.png")[-160:].reshape(160, 7, -1, 3)
     # Both photos come first, padded at their sides.
     assert all(tiles[:, i, :20].max() == 0 and tiles[:, i].std() > 20 for i in (0, 1))
 
@@ -112,8 +105,7 @@ def test_slots_are_the_photos_order_and_a_batch_has_lists(
         {"reference": names[:1], "prompt": "a", "name": "one"},
         {"reference": names[0], "prompt": "a", "name": "alone"},
     ]
-    batch = photos[0].parent / "jobs.jsonl"
-    batch.write_text("\n".join(map(json.dumps, lines)))
+    batch = write_json_lines(photos[0].parent / "jobs.jsonl", lines)
     args = make_parser().parse_args(words(mini_checkpoint, tmp_path, "--batch", batch))
     jobs = {job.name: job for job in read_jobs(args, None)}
     assert jobs["both"].references == tuple(photos)

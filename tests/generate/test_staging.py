@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from core.test_generate import SIZE, frames_of, words
+from helpers.clips import decode
+from helpers.drawn_persons import SCENE, read_picture, write_picture
+from helpers.found_faces import found_face
+from helpers.generate_command import words
 from helpers.tiny_face_networks import GenderByRed, export_genderage
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor
 
 from stdrc_core.experiments.scores import draw_cases
-from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings, largest_faces
 from stdrc_core.generate.__main__ import main, make_parser
@@ -35,15 +36,6 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning"),
 ]
-
-SCENE = Scene(**{name: values[-1] for name, values in ATTRIBUTES.items()})
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("photos") / "person.png"
-    Image.fromarray(draw_photo(identity(5), SCENE)).save(path)
-    return path
 
 
 def test_a_staged_clip_begins_with_its_first_frame_and_tells_how_it_was_made(
@@ -64,8 +56,8 @@ def test_a_staged_clip_begins_with_its_first_frame_and_tells_how_it_was_made(
     assert len(staged["similarities"]) == 3
     assert (staged["spatial"], staged["temporal"]) == split_caption(SCENE.caption)
     assert any("caption of the miniature" in message for message in caplog.messages)
-    kept = np.asarray(Image.open(tmp_path / "one.first.png")).astype(float)
-    clip = frames_of(tmp_path / "one.mp4").astype(float)
+    kept = read_picture(tmp_path / "one.first.png").astype(float)
+    clip = decode(tmp_path / "one.mp4").astype(float)
     alike = [np.corrcoef(kept.ravel(), frame.ravel())[0, 1] for frame in clip]
     assert alike[0] > 0.7
     assert alike[0] > alike[-1]
@@ -131,7 +123,7 @@ def test_the_candidate_most_like_the_person_is_kept(tmp_path: Path) -> None:
     assert first.facts["kept"] == 1
     assert first.facts["similarities"][2] is None
     assert torch.equal(first.frame, frames[8])
-    written = np.asarray(Image.open(tmp_path / "job.first.png"))
+    written = read_picture(tmp_path / "job.first.png")
     assert np.abs(written / 255 - frames[8].numpy()).max() < 1 / 255
     # Nothing to measure by: the first one, which is said.
     assert make_first_frame(*arguments, None, None).facts["kept"] == 0
@@ -186,8 +178,7 @@ def test_the_detail_region_has_the_frames_proportions_and_holds_the_face(
     left: float, top: float, width: float, height: float
 ) -> None:
     frame_height, frame_width = 64, 128
-    box = torch.tensor([left, top, left + width, top + height])
-    face = Face(box=box, landmarks=torch.zeros(5, 2), score=1.0)
+    face = found_face((left, top, left + width, top + height))
     x0, y0, x1, y1 = detail_region(face, frame_height, frame_width)
     assert 0 <= x0 < x1 <= frame_width and 0 <= y0 < y1 <= frame_height
     assert (x1 - x0) / frame_width == pytest.approx((y1 - y0) / frame_height, abs=1 / 64)
@@ -294,7 +285,7 @@ def test_bad_photos_are_one_sentence_before_anything_is_sampled(
         "two": torch.cat(persons, dim=1),
     }
     for name, picture in pictures.items():
-        Image.fromarray(picture.numpy()).save(tmp_path / f"{name}.png")
+        write_picture(tmp_path / f"{name}.png", picture)
 
     def said(name: str, *more: str) -> str:
         asked = ["--reference", tmp_path / f"{name}.png", "--prompt", "A chef waves.", "--staged"]
@@ -322,4 +313,4 @@ def test_no_candidates_are_refused(
     with pytest.raises(SystemExit):
         main(words(mini_checkpoint, tmp_path / "out", *asked))
     assert f"candidates was {count}; needs 1 or more" in caplog.messages[-1]
-    assert SIZE and not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists()

@@ -105,6 +105,12 @@ class Server:
         history = requests.get(f"{self.url}/history/{prompt_id}", timeout=60).json()
         return history[prompt_id], messages
 
+    def complete(self, prompt: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """As `run`, of a workflow that ends well."""
+        history, messages = self.run(prompt)
+        assert history["status"]["status_str"] == "success", history["status"]
+        return history, messages
+
     def interrupt(self) -> None:
         """Stops the job that runs."""
         requests.post(f"{self.url}/interrupt", timeout=60).raise_for_status()

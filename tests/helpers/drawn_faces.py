@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -33,27 +31,7 @@ def draw(
     return frames
 
 
-def encode(
-    path: Path,
-    frames: Tensor,
-    fps: Fraction = Fraction(24),
-    rotation: int = 0,
-    **options: str,
-) -> Path:
-    """A clip written by PyAV alone; `options` are x264's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"} | options)
-        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for pixels in frames.numpy():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
-def photo(path: Path, color: tuple[int, int, int] | None) -> Path:
+def write_photo(path: Path, color: tuple[int, int, int] | None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(1, color, shade=90)[0].numpy()).save(path)
     return path

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.prompt import encode_prompt
+from stdrc_core.train import loop
+from stdrc_core.train.assemble import assemble
 from stdrc_core.train.cache import CacheWriter, Manifest, Sample, fingerprint
 from stdrc_core.train.config import TrainConfig
+from stdrc_core.train.loop import Parts, Result
 
 NUM_FRAMES, SIZE_PX, FPS = 9, 96, 24.0
 
@@ -85,3 +89,9 @@ def config(out: Path, checkpoint: Path, cache: Path, **sections: dict[str, Any])
     for name, changes in sections.items():
         values[name] = values.get(name, {}) | changes
     return TrainConfig.model_validate(values)
+
+
+def train(config: TrainConfig, validate: loop.Validate | None = None) -> tuple[Parts, Result]:
+    """The whole run in this process, on the CPU."""
+    parts = assemble(config, torch.device("cpu"))
+    return parts, loop.train(config, parts, Accelerator(cpu=True), validate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -21,3 +21,20 @@ def assert_one_clear_sentence(
         assert part in error.message, error.message
     assert error.message.endswith(".")
     assert "\n" not in error.message
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str],
+    main: Callable[[list[str]], object],
+    words: Iterable[object],
+    command: str,
+) -> str:
+    """The one sentence that a command's `main` ends with, behind the command's name; status 2."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    prefix = f"{command}: "
+    assert last.startswith(prefix), last
+    assert last.endswith("."), last
+    return last.removeprefix(prefix)

@@ -10,8 +10,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from helpers.commands import command
-from helpers.drawn_faces import BLUE, RED, SIDE, caption, draw, encode, photo, write_pack
+from helpers import commands
+from helpers.clips import encode
+from helpers.drawn_faces import BLUE, RED, SIDE, caption, draw, write_pack, write_photo
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.photo_file import load_photo
@@ -69,10 +70,10 @@ def make_overfit(folder: Path, checkpoint: Path) -> Overfit:
     clips, cache = folder / "clips", folder / "cache"
     for name, color in PERSONS.items():
         caption(encode(clips / f"{name}.mp4", draw(NUM_FRAMES, color)), CAPTION)
-        photo(clips / f"{name}.ref.png", color)
+        write_photo(clips / f"{name}.ref.png", color)
     caption(clips / "broken.mp4").write_text("not a video")
     pack = write_pack(folder / "pack")
-    command(
+    commands.train(
         *("prepare", "--data", clips, "--out", cache, "--checkpoint", checkpoint),
         *("--faces", pack, "--text-encoder", "miniature", "--num-frames", NUM_FRAMES),
         *("--height", SIDE, "--width", SIDE, "--fps", FPS, "--device", "cpu"),
@@ -108,5 +109,5 @@ def make_overfit(folder: Path, checkpoint: Path) -> Overfit:
         },
     }
     recipe.write_text(yaml.safe_dump(values))
-    command(recipe)
+    commands.train(recipe)
     return made

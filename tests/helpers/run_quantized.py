@@ -9,14 +9,9 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from accelerate import Accelerator  # noqa: E402
 
 from helpers import mini_run  # noqa: E402
-from stdrc_core.train.assemble import assemble  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
-from stdrc_core.train.loop import Parts, Result, train  # noqa: E402
-
-CPU = torch.device("cpu")
 
 
 def config(out: Path, checkpoint: Path, cache: Path, **model: object) -> TrainConfig:
@@ -32,12 +27,8 @@ def config(out: Path, checkpoint: Path, cache: Path, **model: object) -> TrainCo
     )
 
 
-def run(config: TrainConfig) -> tuple[Parts, Result]:
-    parts = assemble(config, CPU)
-    return parts, train(config, parts, Accelerator(cpu=True))
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    settings = config(*map(Path, sys.argv[1:]))
-    run(settings.model_copy(update={"run": settings.run.model_copy(update={"num_steps": 3})}))
+    whole = config(*map(Path, sys.argv[1:]))
+    short = whole.run.model_copy(update={"num_steps": 3})
+    mini_run.train(whole.model_copy(update={"run": short}))

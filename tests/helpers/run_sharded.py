@@ -166,7 +166,7 @@ def bfloat16(out: Path, *files: Path) -> None:
 def validated(out: Path, *files: Path, accelerator: Accelerator) -> None:
     """The command as users give it, which validates the averages after each of two steps."""
     photo = out / f"photo_{accelerator.process_index}.png"
-    drawn_faces.photo(photo, drawn_faces.RED)
+    drawn_faces.write_photo(photo, drawn_faces.RED)
     items = [{"prompt": f"a man {does}", "photo": photo} for does in ("walks", "runs")]
     section = {"every": 1, "items": items, "text_encoder": "miniature", "num_steps": 2}
     settings = config(out / "validated", *files, validation=section, run={"num_steps": 2})

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from stdrc_core.method.reference import append_reference, strip_reference
-from stdrc_core.train.config import TrainConfig
+from stdrc_core.train.config import ObjectiveSection, ReferenceSection, TrainConfig
 from stdrc_core.train.face_losses import FaceLosses
 from stdrc_core.train.loop import GroupedVelocity, Parts
-from stdrc_core.train.objective import Objective, TrainingSample
+from stdrc_core.train.objective import Group, Objective, TrainingSample
 
 C, T, H, W = 4, 3, 2, 2
 CONTEXT = (5, 6)
@@ -127,3 +127,34 @@ def parts(config: TrainConfig, num_samples: int = 7) -> Parts:
         objective=objective,
         samples=random_samples(num_samples),
     )
+
+
+NO_AUGMENTATION = {"p_flip": 0, "p_rotate": 0, "p_crop": 0, "p_color": 0}
+
+
+def objective_sections(**objective: float) -> tuple[ObjectiveSection, ReferenceSection]:
+    return (
+        ObjectiveSection(face_pack=Path("unused"), **objective),
+        ReferenceSection(augmentation=NO_AUGMENTATION),
+    )
+
+
+def make_objective(objective: ObjectiveSection, reference: ReferenceSection) -> Objective:
+    return Objective(
+        objective,
+        reference,
+        encode_references=encode_references,
+        empty_context=torch.full(CONTEXT, 9.0),
+        face_losses=face_losses(num_latent_frames=T, num_frames=99),
+    )
+
+
+class Recorder:
+    """A velocity model that answers 0.7 times its input, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+
+    def __call__(self, groups: list[Group]) -> list[Tensor]:
+        self.groups += groups
+        return [0.7 * video for video, *_ in groups]

@@ -7,8 +7,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
+from helpers.real_photo import astronaut
 from PIL import Image, ImageEnhance
-from skimage.data import astronaut
 from torch import Tensor
 
 from stdrc_core.method.augmentation import Augmentation, crop, jitter_color, rotate

@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from helpers.real_photo import astronaut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from skimage.data import astronaut
 from torch import Tensor
 
 from stdrc_core.method.reference import (

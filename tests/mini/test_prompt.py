@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import PROJECT
+from helpers import commands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -73,13 +70,7 @@ def test_a_prompt_is_the_same_in_another_process(tmp_path: Path):
         "import sys, torch; from stdrc_core.mini.prompt import encode_prompt;"
         "torch.save(encode_prompt('a red car'), sys.argv[1])"
     )
-    subprocess.run(
-        [sys.executable, "-c", code, str(path)],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONHASHSEED": "1"},
-        timeout=120,
-        check=True,
-    )
+    commands.run("-c", code, path, environment={"PYTHONHASHSEED": "1"})
     assert torch.equal(torch.load(path), encode_prompt("a red car"))
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from helpers import PROJECT, stand_in_run
+from helpers import PROJECT, commands, stand_in_run
+from helpers.json_lines import read_json_lines
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -32,31 +30,20 @@ RUN_STAND_IN = PROJECT / "tests" / "helpers" / "run_stand_in.py"
 VALIDATION = {"items": [{"prompt": "unused", "photo": "unused"}], "text_encoder": "miniature"}
 
 
-def run(out: Path, *changes: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, RUN_STAND_IN, out, *changes],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
-
-
 def weights(out: Path, step: int) -> dict[str, Tensor]:
     return load_file(out / "checkpoints" / f"step_{step:08d}" / "model.safetensors")
 
 
 def log(out: Path) -> dict[int, dict[str, float]]:
     """The last entry of each step."""
-    entries = map(json.loads, (out / "log.jsonl").read_text().splitlines())
-    return {entry["step"]: entry for entry in entries}
+    return {entry["step"]: entry for entry in read_json_lines(out / "log.jsonl")}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six steps that nothing disturbed."""
     out = tmp_path_factory.mktemp("whole")
-    done = run(out)
-    assert done.returncode == 0, done.stderr
+    commands.run(RUN_STAND_IN, out)
     return out
 
 
@@ -64,11 +51,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_run_goes_on_to_the_weights_of_one_never_stopped(
     whole: Path, tmp_path: Path, steps: int
 ):
-    killed = run(tmp_path, KILL_AFTER_STEP=str(steps))
-    assert killed.returncode == -signal.SIGKILL
+    dies = {"KILL_AFTER_STEP": str(steps)}
+    commands.run(RUN_STAND_IN, tmp_path, environment=dies, status=-signal.SIGKILL)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir())[-1] < "step_00000006"
-    resumed = run(tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
+    commands.run(RUN_STAND_IN, tmp_path)
     expected = weights(whole, 6)
     for name, value in weights(tmp_path, 6).items():
         assert torch.equal(value, expected[name]), name
@@ -77,8 +63,9 @@ def test_a_killed_run_goes_on_to_the_weights_of_one_never_stopped(
 
 
 def test_the_average_of_the_weights_is_resumed_as_well(whole: Path, tmp_path: Path):
-    run(tmp_path, KILL_AFTER_STEP="3")
-    run(tmp_path)
+    dies = {"KILL_AFTER_STEP": "3"}
+    commands.run(RUN_STAND_IN, tmp_path, environment=dies, status=-signal.SIGKILL)
+    commands.run(RUN_STAND_IN, tmp_path)
     averages = [
         torch.load(out / "checkpoints" / "step_00000006" / "custom_checkpoint_0.pkl")
         for out in (whole, tmp_path)
@@ -91,22 +78,13 @@ def test_the_average_of_the_weights_is_resumed_as_well(whole: Path, tmp_path: Pa
 def test_two_processes_are_one_process_at_the_same_global_batch(
     whole: Path, tmp_path: Path, micro_batch_size: int
 ):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-            *("--master_port", str(29_600 + micro_batch_size), RUN_STAND_IN, tmp_path),
-            f"run.micro_batch_size={micro_batch_size}",
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    change = f"run.micro_batch_size={micro_batch_size}"
+    commands.run(RUN_STAND_IN, tmp_path, change, num_processes=2)
     for step, entry in log(whole).items():
         for name in ("total", "flow", "identity", "consistency"):
             assert log(tmp_path)[step][name] == pytest.approx(entry[name], abs=1e-4)
     assert weights(tmp_path, 6).keys() == weights(whole, 6).keys()
-    alone = run(tmp_path, "run.num_steps=7")
-    assert alone.returncode == 0, alone.stderr
+    commands.run(RUN_STAND_IN, tmp_path, "run.num_steps=7")
     assert max(log(tmp_path)) == 6
 
 
@@ -218,14 +196,13 @@ def test_the_best_of_all_validations_is_kept_whatever_is_due_when(
 
 
 def test_sigterm_ends_a_run_after_a_whole_step_with_a_checkpoint(tmp_path: Path):
-    with subprocess.Popen(
-        [sys.executable, RUN_STAND_IN, tmp_path, "run.num_steps=100000"], stderr=subprocess.DEVNULL
-    ) as process:
+    with commands.start(RUN_STAND_IN, tmp_path, "run.num_steps=100000") as process:
         give_up_at = time.monotonic() + 60
         while not (tmp_path / "log.jsonl").exists() and time.monotonic() < give_up_at:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
     done = max(log(tmp_path)) + 1
     newest = CheckpointFolder(path=tmp_path / "checkpoints", keep=3).newest()
     assert newest is not None

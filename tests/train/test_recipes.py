@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
-from helpers import PROJECT
-from helpers.drawn_faces import RED, photo
+from helpers import commands
+from helpers.drawn_faces import RED, write_photo
 from safetensors.torch import load_file
 
 import stdrc_core.train
@@ -99,17 +97,11 @@ def test_the_24_gb_recipe_trains_and_validates_the_miniature(
         "validation.every": 1,
         "validation.num_steps": 2,
         "validation.text_encoder": "miniature",
-        "validation.items": f"[{{prompt: a man, photo: {photo(tmp_path / 'red.png', RED)}}}]",
+        "validation.items": f"[{{prompt: a man, photo: {write_photo(tmp_path / 'red.png', RED)}}}]",
     }
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     # A process of its own: accelerate keeps a process's first mixed precision for good.
-    done = subprocess.run(
-        [sys.executable, "-m", "stdrc_core.train", "run", small, *options],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    commands.train("run", small, *options)
     exported = load_file(tmp_path / "stdrc_lora.safetensors")
     moved = [value for name, value in exported.items() if "lora_B" in name]
     assert len(moved) == NUM_LAYERS * 10

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pytest
 from helpers import stand_in_run
+from helpers.recipes import train_here
 
 from stdrc_core.train.checkpoints import CheckpointFolder
 from stdrc_core.train.resume import require_same_run
-from stdrc_core.train.run import main
 
 
 @pytest.fixture
@@ -71,7 +70,6 @@ def test_without_a_checkpoint_there_is_nothing_to_differ_from(tmp_path: Path):
 
 def test_the_command_refuses_before_it_loads_anything(begun: Path, tmp_path: Path):
     """Neither the model nor the cache of this recipe exists, and that is not what is said."""
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(stand_in_run.config(begun, trainable={"rank": 8}).to_yaml())
+    config = stand_in_run.config(begun, trainable={"rank": 8})
     with pytest.raises(ValueError, match=r"trainable\.rank \(was 64, is 8\)"):
-        main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
+        train_here(config, tmp_path / "recipe.yaml")
