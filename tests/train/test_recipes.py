@@ -15,7 +15,7 @@ import stdrc_core.train
 from stdrc_core.method.layout import Placement
 from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train.batches import own_share
-from stdrc_core.train.config import load_config
+from stdrc_core.train.config import TrainConfig, load_config
 from stdrc_core.train.estimate import estimate
 from stdrc_core.train.resume import flat
 
@@ -109,10 +109,25 @@ def test_the_24_gb_recipe_trains_and_validates_the_miniature(
     assert (tmp_path / "validation" / "step_00000001" / "00.mp4").stat().st_size > 0
 
 
-def test_the_papers_recipe_has_every_number_of_its_section_4():
-    (paper,) = (path for path in RECIPES if path.stem == "paper")
-    config = load_config(paper)
-    assert config.trainable.method == "full"
+PAPER = load_config(next(path for path in RECIPES if path.stem == "paper"))
+REQUIRED = {
+    "model": {"checkpoint": "ltx.safetensors"},
+    "data": {"cache": "cache"},
+    "run": {"out": "out"},
+    "objective": {"face_pack": "pack"},
+}
+
+
+def test_the_papers_recipe_trains_all_of_the_video_branch():
+    assert PAPER.trainable.method == "full"
+
+
+@pytest.mark.parametrize(
+    "config", [PAPER, TrainConfig.model_validate(REQUIRED)], ids=["recipe", "defaults"]
+)
+def test_the_papers_recipe_and_the_defaults_have_every_number_of_its_section_4(
+    config: TrainConfig,
+):
     assert (config.run.num_steps, config.run.batch_size) == (20_000, 32)
     assert (config.optimizer.name, config.optimizer.lr) == ("adamw", 5e-5)
     objective = config.objective
