@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from borrowed import borrow
-from comfyui import ComfyUI, find_comfyui
+from helpers.borrowed_packages import borrow
+from helpers.comfyui import ComfyUI, find_comfyui
 
 if TYPE_CHECKING:
-    from train.overfit import Overfit
+    from helpers.overfit import Overfit
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def overfit(mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Overfit:
     """The miniature trained on two clips of one caption, by the trainer's commands."""
-    from train.overfit import make_overfit
+    from helpers.overfit import make_overfit
 
     return make_overfit(tmp_path_factory.mktemp("overfit"), mini_checkpoint)
 

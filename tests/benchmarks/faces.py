@@ -24,7 +24,7 @@ from torch import Tensor, nn
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from benchmarks.identity import arcface_r50  # noqa: E402
-from core.faces.packs import (  # noqa: E402
+from helpers.tiny_face_networks import (  # noqa: E402
     NUM_ANCHORS,
     STRIDES,
     SquareDetector,

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from comfyui import Worker, find_comfyui  # noqa: E402
+from helpers.comfyui import Worker, find_comfyui  # noqa: E402
 
 SCANS = {"num_references": [1, 2, 3, 4], "num_frames": [25, 49, 97, 145, 193, 241]}
 PRESETS = {

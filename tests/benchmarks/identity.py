@@ -25,10 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-import published_vae  # noqa: E402
-import tiny_ltx  # noqa: E402
-from core.faces.packs import IRBlock, ir_net  # noqa: E402
 from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel  # noqa: E402
+from helpers import published_vae, tiny_ltx  # noqa: E402
+from helpers.tiny_face_networks import IRBlock, ir_net  # noqa: E402
 
 from stdrc_core.faces.align import arcface_template, warp_face  # noqa: E402
 from stdrc_core.ltx.backbone import VideoBackbone  # noqa: E402

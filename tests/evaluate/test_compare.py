@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.drawn_persons import DrawnPersons, Evaluate
 from scipy import stats
 
 from stdrc_core.evaluate.__main__ import main
 from stdrc_core.evaluate.compare import compare
 from stdrc_core.evaluate.comparison import paired_difference
-
-from .conftest import Evaluate, World
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -64,7 +63,7 @@ def test_the_same_seed_gives_the_same_interval_and_a_constant_gives_a_point():
 
 
 @pytest.fixture(scope="module")
-def strangers(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def strangers(world: DrawnPersons, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same names, prompts and photos with the next person's clips: a system that forgets."""
     folder = tmp_path_factory.mktemp("strangers")
     for i, pair in enumerate(world.pairs[:-2]):
@@ -86,7 +85,7 @@ def edited(folder: Path, out: Path, change: Any) -> Path:
 
 
 def test_two_evaluations_side_by_side(
-    world: World, evaluated: Path, strangers: Path, tmp_path: Path
+    world: DrawnPersons, evaluated: Path, strangers: Path, tmp_path: Path
 ):
     # Photos are named by their whole path here, so that both files name the same persons.
     whole = tmp_path / "remembers"

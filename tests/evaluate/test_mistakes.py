@@ -8,21 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.drawn_persons import DrawnPersons
+from helpers.one_sentence import refused
 
 from stdrc_core.evaluate.__main__ import main
 from stdrc_core.evaluate.metric_registry import COLUMNS
 
-from .conftest import World
 
-
-def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
-    *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith("python -m stdrc_core.evaluate: ")
-    assert last.endswith(".")
-    return last
+def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    return refused(capsys, main, arguments, "python -m stdrc_core.evaluate")
 
 
 LINES = {
@@ -43,14 +37,14 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_that_cannot_be_used(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
+    world: DrawnPersons, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
 ):
     good = {"video": "0_0.mp4", "reference": str(world.folder / "0.png")}
     line = line.replace('"0.png"', json.dumps(good["reference"]))
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(json.dumps(good) + "\n" + line + "\n")
     out = tmp_path / "out"
-    sentence = refused(capsys, world.arguments(out, pairs=pairs))
+    sentence = refusal(capsys, world.arguments(out, pairs=pairs))
     parts = next(parts for key, parts in LINES.items() if key.split('"reference"')[0] in line)
     parts = LINES.get(line.replace(json.dumps(good["reference"]), '"0.png"'), parts)
     for part in parts:
@@ -81,7 +75,7 @@ def test_a_line_that_cannot_be_used(
     ids=str,
 )
 def test_options_that_cannot_be_used(
-    world: World,
+    world: DrawnPersons,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     changes: dict[str, Any],
@@ -93,7 +87,7 @@ def test_options_that_cannot_be_used(
         for name, value in changes.items()
     }
     out = tmp_path / "out"
-    sentence = refused(capsys, world.arguments(out, **changes))
+    sentence = refusal(capsys, world.arguments(out, **changes))
     for part in parts:
         assert part.replace("'-1'", "-1") in sentence
     assert not out.exists()
@@ -101,20 +95,20 @@ def test_options_that_cannot_be_used(
 
 @pytest.mark.parametrize("name", ["iq", "dd"])
 def test_a_library_that_is_not_there_is_named(
-    world: World,
+    world: DrawnPersons,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    sentence = refused(capsys, world.arguments(tmp_path / "out", metrics=[name]))
+    sentence = refusal(capsys, world.arguments(tmp_path / "out", metrics=[name]))
     assert f"metric {name} needs the library" in sentence
     assert "pip install" in sentence
 
 
 def test_weights_that_would_run_code_are_not_read(
-    world: World, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+    world: DrawnPersons, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ):
     class Harm:
         def __reduce__(self):
@@ -125,46 +119,46 @@ def test_weights_that_would_run_code_are_not_read(
     name = COLUMNS["facesim_cur"].weights[0].name
     torch.save({"a": Harm()}, own / name)
     arguments = {"metrics": ["facesim_cur"], "weights": own}
-    sentence = refused(capsys, world.arguments(tmp_path / "out", **arguments))
+    sentence = refusal(capsys, world.arguments(tmp_path / "out", **arguments))
     assert f"{name} could not be read" in sentence
     assert not (tmp_path / "harm").exists()
     torch.save({"a": torch.zeros(2)}, own / name)
-    sentence = refused(capsys, world.arguments(tmp_path / "out", **arguments))
+    sentence = refusal(capsys, world.arguments(tmp_path / "out", **arguments))
     assert f"{name} are of another network" in sentence
 
 
 def test_vbench_that_is_not_there_is_named(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: DrawnPersons, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     torch.save({"state_dict": {}}, tmp_path / "amt-s.pth")
     arguments = {"metrics": ["ms"], "weights": tmp_path}
-    sentence = refused(capsys, world.arguments(tmp_path / "out", **arguments))
+    sentence = refusal(capsys, world.arguments(tmp_path / "out", **arguments))
     assert "--vbench-python is not given" in sentence
     assert "pip install vbench" in sentence
     # A Python without VBench.
     import sys
 
     arguments["vbench_python"] = sys.executable
-    sentence = refused(capsys, world.arguments(tmp_path / "out", **arguments))
+    sentence = refusal(capsys, world.arguments(tmp_path / "out", **arguments))
     assert "VBench could not be run (ModuleNotFoundError" in sentence
 
 
 def test_other_settings_do_not_go_on_with_a_folder(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: DrawnPersons, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "out"
     pairs = world.write_pairs(tmp_path / "one.jsonl", world.pairs[:1])
     main(world.arguments(out, pairs=pairs))
     pairs = world.write_pairs(tmp_path / "two.jsonl", world.pairs[:2])
-    sentence = refused(capsys, world.arguments(out, pairs=pairs, frames=8))
+    sentence = refusal(capsys, world.arguments(out, pairs=pairs, frames=8))
     assert "holds scores of facesim_arc made with other frames" in sentence
     assert "choose another --out" in sentence
     # Also where all is scored.
     pairs = world.write_pairs(tmp_path / "one.jsonl", world.pairs[:1])
-    assert "other frames" in refused(capsys, world.arguments(out, pairs=pairs, frames=8))
+    assert "other frames" in refusal(capsys, world.arguments(out, pairs=pairs, frames=8))
 
 
-def test_a_photo_without_a_face_is_told_and_the_rest_is_scored(world: World, tmp_path: Path):
+def test_a_photo_without_a_face_is_told_and_the_rest_is_scored(world: DrawnPersons, tmp_path: Path):
     from PIL import Image
 
     Image.new("RGB", (128, 128), (90, 90, 90)).save(tmp_path / "wall.png")
@@ -179,7 +173,7 @@ def test_a_photo_without_a_face_is_told_and_the_rest_is_scored(world: World, tmp
 def test_comparing_what_is_no_evaluation(
     evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    sentence = refused(
+    sentence = refusal(
         capsys, ["--compare", str(evaluated), str(tmp_path), "--out", str(tmp_path / "out")]
     )
     assert "holds no metrics.json" in sentence

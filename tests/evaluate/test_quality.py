@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.clips import decode
+from helpers.drawn_persons import Evaluate
 
 from stdrc_core.evaluate.dynamic_degree import DynamicDegree, flow_length, moves
 from stdrc_core.evaluate.imaging_quality import prepared
@@ -16,9 +18,6 @@ from stdrc_core.evaluate.metric import Clip
 from stdrc_core.evaluate.metric_registry import MUSIQ, RAFT
 from stdrc_core.evaluate.resources import Resources
 from stdrc_core.video import write_clip
-
-from .conftest import Evaluate
-from .test_facesim import bgr_frames
 
 _EXTRA = "an extra of the evaluation (requirements-evaluate.txt)"
 
@@ -54,8 +53,8 @@ def test_imaging_quality_is_pyiqas(drift: Path, tmp_path: Path, evaluate: Evalua
         "musiq-spaq", pretrained_model_path=str(tmp_path / "plain.pth"), device="cpu"
     )
     pixels = [
-        torch.from_numpy(frame[..., ::-1].copy()).movedim(-1, 0)[None].float() / 255
-        for frame in bgr_frames(drift / "drift.mp4")
+        torch.from_numpy(frame).movedim(-1, 0)[None].float() / 255
+        for frame in decode(drift / "drift.mp4")
     ]
     expected = np.mean([float(metric(image)) for image in pixels]) / 100
     (result,) = report["results"]
@@ -80,8 +79,8 @@ def test_dynamic_degree_is_by_torchvisions_raft(drift: Path, tmp_path: Path, eva
     network = flow.raft_large(weights=None).eval()
     torch.save(network.state_dict(), tmp_path / RAFT.name)
     frames = [
-        torch.from_numpy(frame[..., ::-1].copy()).movedim(-1, 0)[None].float() / 255 * 2 - 1
-        for frame in bgr_frames(drift / "drift.mp4")
+        torch.from_numpy(frame).movedim(-1, 0)[None].float() / 255 * 2 - 1
+        for frame in decode(drift / "drift.mp4")
     ]
     # 24 frames/s: every third; 130 x 150 grows to 136 x 152, evenly, by its edges.
     frames = [F.pad(frame, (1, 1, 3, 3), mode="replicate") for frame in frames[::3]]
@@ -102,9 +101,9 @@ def test_dynamic_degree_is_by_torchvisions_raft(drift: Path, tmp_path: Path, eva
     facts = {"num_frames": 10, "fps": 24.0, "height": 130, "width": 150}
     clip = Clip(name="d", path=drift, prompt=None, reference=None, **facts)
     watch = metric.watch(clip)
-    for index, frame in enumerate(bgr_frames(drift / "drift.mp4")):
+    for index, frame in enumerate(decode(drift / "drift.mp4")):
         if index in watch.wanted:
-            watch.see(index, torch.from_numpy(frame[..., ::-1].copy()))
+            watch.see(index, torch.from_numpy(frame))
     metric.flush()
     ours = [float(length) for length in watch._lengths]
     assert ours == pytest.approx(longest, rel=1e-4)

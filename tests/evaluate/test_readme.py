@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from helpers import PROJECT
 
 from stdrc_core.evaluate.__main__ import make_parser, read_options
 from stdrc_core.evaluate.metric_registry import COLUMNS
 
-PROJECT = Path(__file__).parents[2]
 SECTION = (PROJECT / "README.md").read_text().split("## Measure\n")[1].split("\n## ")[0]
 
 

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from helpers import commands
+from helpers.clips import decode
+from helpers.drawn_persons import DrawnPersons, Evaluate
+from helpers.one_sentence import refused
 
 from stdrc_core.evaluate.__main__ import main
 from stdrc_core.evaluate.frame_batches import FrameBatches
 from stdrc_core.video import count_frames, stream_frames
-
-from .conftest import Evaluate, World
-from .test_facesim import bgr_frames
-
-PROJECT = Path(__file__).parents[2]
 
 
 def stamps(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "clips").glob("*.json")}
 
 
-def test_what_is_scored_stays_scored(world: World, tmp_path: Path, evaluate: Evaluate):
+def test_what_is_scored_stays_scored(world: DrawnPersons, tmp_path: Path, evaluate: Evaluate):
     first = evaluate(world.pairs[:2])
     before = stamps(tmp_path / "out")
     second = evaluate(world.pairs[:4])
@@ -40,7 +36,7 @@ def test_what_is_scored_stays_scored(world: World, tmp_path: Path, evaluate: Eva
     assert evaluate(world.pairs[:4], faces=None) == second
 
 
-def test_who_is_who_may_be_told_later(world: World, tmp_path: Path, evaluate: Evaluate):
+def test_who_is_who_may_be_told_later(world: DrawnPersons, tmp_path: Path, evaluate: Evaluate):
     """The clips of two photos, then of one person: nobody is left to be told apart."""
     pairs = [world.pairs[0], world.pairs[2]]
     assert evaluate(pairs)["verification"]["num_different"] == 2
@@ -51,7 +47,7 @@ def test_who_is_who_may_be_told_later(world: World, tmp_path: Path, evaluate: Ev
 
 
 def test_a_metric_is_added_to_those_that_are_there(
-    world: World, tmp_path: Path, weights: Path, evaluate: Evaluate
+    world: DrawnPersons, tmp_path: Path, weights: Path, evaluate: Evaluate
 ):
     first = evaluate(world.pairs[:2], metrics=["tic"])
     both = evaluate(world.pairs[:2], metrics=["clip"], weights=weights, faces=None)
@@ -59,7 +55,9 @@ def test_a_metric_is_added_to_those_that_are_there(
     assert both["metrics"]["tic"] == first["metrics"]["tic"]
 
 
-def test_a_clip_that_was_replaced_is_scored_anew(world: World, tmp_path: Path, evaluate: Evaluate):
+def test_a_clip_that_was_replaced_is_scored_anew(
+    world: DrawnPersons, tmp_path: Path, evaluate: Evaluate
+):
     videos = tmp_path / "videos"
     videos.mkdir()
     (videos / "a.mp4").write_bytes((world.folder / "0_0.mp4").read_bytes())
@@ -70,7 +68,9 @@ def test_a_clip_that_was_replaced_is_scored_anew(world: World, tmp_path: Path, e
     assert after < before - 0.3
 
 
-def test_one_broken_clip_does_not_end_a_run(world: World, tmp_path: Path, evaluate: Evaluate):
+def test_one_broken_clip_does_not_end_a_run(
+    world: DrawnPersons, tmp_path: Path, evaluate: Evaluate
+):
     videos = tmp_path / "videos"
     videos.mkdir()
     for pair in world.pairs[:2]:
@@ -104,7 +104,9 @@ def test_one_broken_clip_does_not_end_a_run(world: World, tmp_path: Path, evalua
     assert changed == {"letter.mp4.json"}
 
 
-def test_a_clip_that_changes_its_size_is_told(world: World, tmp_path: Path, evaluate: Evaluate):
+def test_a_clip_that_changes_its_size_is_told(
+    world: DrawnPersons, tmp_path: Path, evaluate: Evaluate
+):
     parts = []
     for side in (128, 96):
         part = tmp_path / f"{side}.h264"
@@ -126,38 +128,27 @@ def test_a_clip_that_changes_its_size_is_told(world: World, tmp_path: Path, eval
 
 
 def test_when_nothing_could_be_scored_that_is_an_error(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: DrawnPersons, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "letter.mp4").write_text("Dear reader")
     pairs = world.write_pairs(tmp_path / "p", [{"video": "letter.mp4", "reference": "0.png"}])
-    with pytest.raises(SystemExit) as ended:
-        main(world.arguments(tmp_path / "out", videos=tmp_path, pairs=pairs))
-    assert ended.value.code == 2
-    assert "none of the 1 clips could be scored" in capsys.readouterr().err
+    arguments = world.arguments(tmp_path / "out", videos=tmp_path, pairs=pairs)
+    said = refused(capsys, main, arguments, "python -m stdrc_core.evaluate")
+    assert "none of the 1 clips could be scored" in said
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-def test_two_processes_share_the_clips(world: World, evaluated: Path, tmp_path: Path):
+def test_two_processes_share_the_clips(world: DrawnPersons, evaluated: Path, tmp_path: Path):
     out = tmp_path / "out"
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", "-m", "stdrc_core.evaluate", *world.arguments(out)),
-            *("--clips-at-once", "2"),
-        ],
-        cwd=PROJECT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
+    words = (*world.arguments(out), "--clips-at-once", 2)
+    ended = commands.run("-m", "stdrc_core.evaluate", *words, num_processes=2)
     ours, expected = (json.loads((each / "metrics.json").read_text()) for each in (out, evaluated))
     assert ours == expected
     # Each opened its own detector and recogniser: two processes had work.
     assert ended.stderr.count("ONNX Runtime runs on") == 4
 
 
-def test_the_reports_tell_the_same(world: World, evaluated: Path):
+def test_the_reports_tell_the_same(world: DrawnPersons, evaluated: Path):
     metrics = json.loads((evaluated / "metrics.json").read_text())
     with (evaluated / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -175,18 +166,18 @@ def test_the_reports_tell_the_same(world: World, evaluated: Path):
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_frames_come_one_by_one_in_order(world: World):
+def test_frames_come_one_by_one_in_order(world: DrawnPersons):
     path = world.folder / "0_0.mp4"
-    expected = bgr_frames(path)
+    expected = decode(path)
     assert count_frames(path) == len(expected) == 17
     shown = list(stream_frames(path, {0, 5, 16}))
     assert [i for i, frame in enumerate(shown) if frame is not None] == [0, 5, 16]
     for index in (0, 5, 16):
-        assert (shown[index].numpy()[..., ::-1] == expected[index]).all()
+        assert (shown[index].numpy() == expected[index]).all()
 
 
 def test_a_wrong_index_in_the_file_is_found_out(
-    world: World, tmp_path: Path, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
+    world: DrawnPersons, tmp_path: Path, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
 ):
     """As when the last packets of a file are damaged: what can be decoded counts."""
     import stdrc_core.evaluate.scoring as scoring
@@ -206,7 +197,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def test_a_long_clip_holds_memory_level(world: World, weights: Path, tmp_path: Path):
+def test_a_long_clip_holds_memory_level(world: DrawnPersons, weights: Path, tmp_path: Path):
     """Every frame is looked at; of the long clip they are 270 MB."""
 
     def peak_mb(num_frames: int) -> float:
@@ -224,15 +215,7 @@ def test_a_long_clip_holds_memory_level(world: World, weights: Path, tmp_path: P
             **{"videos": tmp_path, "pairs": pairs, "weights": weights, "faces": None},
             metrics=["aq"],
         )
-        ended = subprocess.run(
-            [sys.executable, "-c", PEAK, *arguments],
-            cwd=PROJECT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return int(ended.stdout) / 1024
+        return int(commands.run("-c", PEAK, *arguments).stdout) / 1024
 
     short, long = peak_mb(60), peak_mb(1800)
     assert long < short + 50

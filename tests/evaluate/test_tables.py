@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.drawn_persons import DrawnPersons, Evaluate
 from scipy import stats
 
 from stdrc_core.evaluate.tables import markdown_table, mean_over_persons, plus_minus
-
-from .conftest import Evaluate, World
 
 
 def test_clips_of_persons_of_their_own_have_the_usual_error():
@@ -67,7 +66,7 @@ def test_an_evaluation_has_errors_over_persons(evaluated: Path):
 
 
 def test_an_identity_joins_photos_and_clips_without_a_photo_stand_alone(
-    world: World, evaluate: Evaluate, tmp_path: Path
+    world: DrawnPersons, evaluate: Evaluate, tmp_path: Path
 ):
     pairs = [{**pair, "identity": str(i % 2)} for i, pair in enumerate(world.pairs[:6])]
     found = evaluate(pairs, metrics=["tic"])["metrics"]["tic"]

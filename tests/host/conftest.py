@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from comfyui import ComfyUI, Worker
-from comfyui_server import Server
+from helpers.comfyui import ComfyUI, Worker
+from helpers.comfyui_server import Server
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import ComfyUI, Worker
+from helpers.comfyui import ComfyUI, Worker
 from torch import Tensor
 
 pytestmark = pytest.mark.host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
 
 pytestmark = pytest.mark.host
 

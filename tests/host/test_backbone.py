@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import HostError, Worker
+from helpers.comfyui import HostError, Worker
+from helpers.tiny_ltx import LTX_2_0, LTX_2_3, VERSIONS, random_inputs, write_tiny
 from safetensors.torch import load_file
-from tiny_ltx import LTX_2_0, LTX_2_3, VERSIONS, random_inputs, write_tiny
 from torch import Tensor
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone

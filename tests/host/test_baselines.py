@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comfyui import PROJECT, Worker
-from comfyui_server import Server
-from host.test_server import read_video
-from PIL import Image
-from safetensors.torch import save_file
+from helpers.clips import decode, frame_rate
+from helpers.comfyui import Worker
+from helpers.comfyui_server import Server
+from helpers.drawn_persons import write_picture
+from helpers.json_lines import write_json_lines
+from helpers.shipped_workflows import API, titled
+from helpers.tiny_lora import write_tiny_lora
 
 from stdrc_core.evaluate.__main__ import main as evaluate
-from stdrc_core.mini.config import CONTEXT_DIM, VIDEO_DIM
+from stdrc_core.mini.config import CONTEXT_DIM
 from stdrc_core.mini.photo import unseen_photo
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
 
@@ -58,19 +60,14 @@ def small_models(host: Worker, server: Server) -> Path:
     ltx = models / "checkpoints" / "ltx-2.3-22b-dev-fp8.safetensors"
     ltx.unlink(missing_ok=True)
     shutil.copy(CHECKPOINT, ltx)
-    lora = models / "loras" / "ltx-2.3-22b-distilled-lora-384.safetensors"
-    lora.parent.mkdir(exist_ok=True)
-    key = "diffusion_model.transformer_blocks.0.attn1.to_q"
-    halves = {"lora_A": torch.ones(4, VIDEO_DIM), "lora_B": torch.ones(VIDEO_DIM, 4)}
-    save_file({f"{key}.{half}.weight": 0.01 * each for half, each in halves.items()}, lora)
+    write_tiny_lora(models / "loras" / "ltx-2.3-22b-distilled-lora-384.safetensors")
     return models
 
 
 def small(name: str) -> dict[str, Any]:
     """A workflow at a size for small networks, which the titles still fit."""
-    folder = PROJECT / "workflows" / "api"
-    (path,) = (each for each in (folder, folder / "baselines") if (each / f"{name}.json").is_file())
-    prompt = json.loads((path / f"{name}.json").read_text())
+    (path,) = API.rglob(f"{name}.json")
+    prompt = json.loads(path.read_text())
     without_text = {key: n for key, n in prompt.items() if n["class_type"] not in TEXT_NODES}
     for node in without_text.values():
         inputs = node["inputs"]
@@ -93,25 +90,22 @@ def _is_widget(value: object) -> bool:
     return value is not None and not isinstance(value, list)
 
 
-def titled(prompt: dict[str, Any], title: str) -> dict[str, Any]:
-    (inputs,) = (node["inputs"] for node in prompt.values() if node["_meta"]["title"] == title)
-    return inputs
-
-
 def make(server: Server, name: str, person: str, folder: Path) -> Path:
     """A person's clip of a system: by the four inputs that the README names."""
     prompt = small(name)
-    photo = folder / f"{person}.png"
-    Image.fromarray(unseen_photo(PERSONS[person])).save(photo)
+    photo = write_picture(folder / f"{person}.png", torch.from_numpy(unseen_photo(PERSONS[person])))
+
+    def inputs(title: str) -> dict[str, Any]:
+        return prompt[titled(prompt, title)]["inputs"]
+
     if name != "ltx23_text_only":
-        titled(prompt, "Reference photo")["image"] = server.upload(photo)
+        inputs("Reference photo")["image"] = server.upload(photo)
     if name in NUM_FRAMES and "staged" not in name:
-        titled(prompt, "Positive prompt")["text"] = "A person waves."
-        titled(prompt, "Seed")["noise_seed"] = 7
-    titled(prompt, "Save Video")["filename_prefix"] = f"baselines/{name}/{person}"
+        inputs("Positive prompt")["text"] = "A person waves."
+        inputs("Seed")["noise_seed"] = 7
+    inputs("Save Video")["filename_prefix"] = f"baselines/{name}/{person}"
     already = len(server.log())
-    history, _ = server.run(prompt)
-    assert history["status"]["status_str"] == "success", history["status"]
+    server.complete(prompt)
     said = server.log()[already:]
     # The host says so where it finds less in a file, or more, than its network has.
     assert not any(word in said for word in ("ERROR", "missing", "left over", "unexpected")), said
@@ -120,16 +114,16 @@ def make(server: Server, name: str, person: str, folder: Path) -> Path:
 
 @pytest.mark.usefixtures("small_models")
 def test_text_alone_goes_through_both_stages(server: Server, tmp_path: Path) -> None:
-    frames, fps = read_video(make(server, "ltx23_text_only", "anna", tmp_path))
-    assert frames.shape == (NUM_FRAMES["ltx23_text_only"], 2 * SIZE, 2 * SIZE, 3)
-    assert fps == 24
+    path = make(server, "ltx23_text_only", "anna", tmp_path)
+    assert decode(path).shape == (NUM_FRAMES["ltx23_text_only"], 2 * SIZE, 2 * SIZE, 3)
+    assert frame_rate(path) == 24
 
 
 @pytest.mark.usefixtures("small_models")
 def test_a_first_frame_of_ours_is_animated_by_vace(server: Server, tmp_path: Path) -> None:
-    frames, fps = read_video(make(server, "stdrc_wan_vace_staged", "anna", tmp_path))
-    assert frames.shape == (NUM_FRAMES["stdrc_wan_vace_staged"], SIZE, SIZE, 3)
-    assert fps == 16
+    path = make(server, "stdrc_wan_vace_staged", "anna", tmp_path)
+    assert decode(path).shape == (NUM_FRAMES["stdrc_wan_vace_staged"], SIZE, SIZE, 3)
+    assert frame_rate(path) == 16
 
 
 @pytest.mark.usefixtures("small_models")
@@ -137,23 +131,23 @@ def test_two_systems_are_set_side_by_side_on_ones_own_pairs(server: Server, tmp_
     systems = {"wan_vace": 16, "wan_phantom": 24}
     server.forget()
     already = len(server.log())
-    for name, frame_rate in systems.items():
+    for name, expected_rate in systems.items():
         clips = []
         for person in PERSONS:
-            frames, fps = read_video(make(server, name, person, tmp_path))
+            path = make(server, name, person, tmp_path)
+            frames = decode(path)
             assert frames.shape == (NUM_FRAMES[name], SIZE, SIZE, 3)
-            assert fps == frame_rate
+            assert frame_rate(path) == expected_rate
             clips.append(frames.astype(int))
         # Alike but for the photo, which the clip heeds.
         assert np.abs(clips[0] - clips[1]).max() > 8
     loaded = server.log()[already:]
     assert all(f"load {network}\n" in loaded for network in ("WAN21_Vace", "WAN21"))
-    pairs = tmp_path / "pairs.jsonl"
     lines = [
         {"video": f"{each}_00001_.mp4", "prompt": "A person waves.", "reference": f"{each}.png"}
         for each in PERSONS
     ]
-    pairs.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    pairs = write_json_lines(tmp_path / "pairs.jsonl", lines)
     for name in systems:
         videos = server.base / "output" / "baselines" / name
         words = {"videos": videos, "pairs": pairs, "faces": FACES, "out": tmp_path / name}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comfyui import ComfyUI, Worker
+from helpers.comfyui import ComfyUI, Worker
 
 pytestmark = pytest.mark.host
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import ComfyUI, HostError, Worker
+from helpers.comfyui import ComfyUI, HostError, Worker
 
 pytestmark = pytest.mark.host
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comfyui import PROJECT
-from comfyui_server import Server
-from host.face_workflow import workflow as face_workflow
-from host.placeholders import make_placeholders
+from helpers import PROJECT
+from helpers.comfyui_server import Server
+from helpers.face_workflow import workflow as face_workflow
+from helpers.shipped_workflows import make_placeholders
 from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack
@@ -191,8 +191,7 @@ def test_the_face_detail_group_makes_the_face_anew_and_nothing_else(
     # As far as the frame goes: the clip from it is the staged workflow's own test.
     for key in [key for key, n in prompt.items() if n["class_type"] == "SaveVideo"]:
         del prompt[key]
-    history, _ = server.run(prompt)
-    assert history["status"]["status_str"] == "success", history["status"]
+    history, _ = server.complete(prompt)
     pictures = []
     for node in ("before", after):
         (file,) = history["outputs"][node]["images"]

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
+from helpers.real_photo import astronaut
 from safetensors.torch import load_file
-from skimage import data
 
 pytestmark = pytest.mark.host
 
 
 @pytest.fixture(scope="module")
-def astronaut() -> torch.Tensor:
-    """A real photo, `[1, 512, 512, 3]` in [0, 1]."""
-    return torch.from_numpy(data.astronaut()).float()[None] / 255
+def photo() -> torch.Tensor:
+    """`[1, 512, 512, 3]` in [0, 1]."""
+    return torch.from_numpy(astronaut()).float()[None] / 255
 
 
 def test_preview_is_what_was_encoded_and_the_latent_what_diffusers_makes_of_it(
-    host: Worker, mini_checkpoint: Path, astronaut: torch.Tensor
+    host: Worker, mini_checkpoint: Path, photo: torch.Tensor
 ) -> None:
-    got = host("encode.photo", image=astronaut, height=4, width=6)
+    got = host("encode.photo", image=photo, height=4, width=6)
     assert got["reference"].shape == (1, 128, 1, 4, 6)
     assert got["preview"].shape == (1, 128, 192, 3)
     assert torch.equal(got["reference"], got["preview_encoded"])
@@ -45,8 +45,8 @@ def diffusers_encode(checkpoint: Path, pixels: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("fit", ["pad", "crop"])
-def test_a_square_photo_in_a_wide_frame(host: Worker, astronaut: torch.Tensor, fit: str) -> None:
-    got = host("encode.photo", image=astronaut, height=4, width=6, fit=fit, pad_color="#ff0000")
+def test_a_square_photo_in_a_wide_frame(host: Worker, photo: torch.Tensor, fit: str) -> None:
+    got = host("encode.photo", image=photo, height=4, width=6, fit=fit, pad_color="#ff0000")
     red = torch.tensor([1.0, 0.0, 0.0])
     left, right = got["preview"][0, :, :32], got["preview"][0, :, -32:]
     padded = bool(torch.all(left == red)) and bool(torch.all(right == red))

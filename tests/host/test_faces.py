@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from comfyui import Worker
-from host.sentences import assert_one_clear_sentence
+from helpers.comfyui import Worker
+from helpers.one_sentence import assert_one_clear_sentence
 from torch import Tensor
 
 from stdrc_core.experiments.scores import Case, draw_cases

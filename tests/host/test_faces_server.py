@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comfyui import PROJECT
-from comfyui_server import Server
-from host.face_workflow import workflow
-from PIL import Image
+from helpers.comfyui_server import Server
+from helpers.drawn_persons import read_picture
+from helpers.face_workflow import workflow
+from helpers.shipped_workflows import api_workflow
 
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import clip_facesim, largest_embeddings
@@ -23,14 +23,13 @@ pytestmark = pytest.mark.host
 
 def image_of(server: Server, file: dict[str, str]) -> np.ndarray:
     folder = server.base / file["type"] / file["subfolder"]
-    return np.array(Image.open(folder / file["filename"]).convert("RGB"))
+    return read_picture(folder / file["filename"])
 
 
 def test_the_clip_of_the_person_is_kept(server: Server) -> None:
     server.forget()
     # The last one's clip is of the first one's person, and longer.
-    history, messages = server.run(workflow(3, 4, 3))
-    assert history["status"]["status_str"] == "success", history["status"]
+    history, messages = server.complete(workflow(3, 4, 3))
     outputs = history["outputs"]
     reports = [json.loads(text) for text in outputs["show_report"]["text"]]
     assert [report["num_frames"] for report in reports] == [3, 4, 5]
@@ -51,16 +50,12 @@ def test_the_clip_of_the_person_is_kept(server: Server) -> None:
 
 
 def test_the_seeds_workflow_keeps_the_clip_that_is_the_person_most(server: Server) -> None:
-    many, one = (
-        json.loads((PROJECT / "workflows" / "api" / f"{name}.json").read_text())
-        for name in ("stdrc_mini_similarity", "stdrc_mini")
-    )
+    many, one = api_workflow("stdrc_mini_similarity"), api_workflow("stdrc_mini")
     (best,) = (key for key, node in many.items() if node["class_type"] == "STDRCKeepBestIdentity")
     many["kept"] = save_images([best, 0])
     for name, output in (("index", 1), ("ranking", 2)):
         many[name] = {"class_type": "PreviewAny", "inputs": {"source": [best, output]}}
-    history, _ = server.run(many)
-    assert history["status"]["status_str"] == "success", history["status"]
+    history, _ = server.complete(many)
     outputs = history["outputs"]
     kept = np.stack([image_of(server, file) for file in outputs["kept"]["images"]])
     ranking = json.loads(outputs["ranking"]["text"][0])
@@ -105,8 +100,7 @@ def test_a_missing_pack_ends_the_job_with_its_sentence(server: Server) -> None:
 def test_freeing_models_closes_the_sessions_and_the_next_job_opens_them(server: Server) -> None:
     for _ in range(2):
         server.forget()
-        history, _ = server.run(workflow(5))
-        assert history["status"]["status_str"] == "success", history["status"]
+        server.complete(workflow(5))
     # Each time the detector and the recogniser.
     log = Path(server.base / "server.log").read_text(errors="replace")
     assert log.count("Requested to load InsightFacePack") >= 2

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from comfyui import PROJECT
-from comfyui_server import Server
-from host.placeholders import make_placeholders
-from safetensors.torch import save_file
-
-from stdrc_core.mini.config import VIDEO_DIM
+from helpers.comfyui_server import Server
+from helpers.shipped_workflows import api_workflow, make_placeholders, page_workflow
+from helpers.tiny_lora import write_tiny_lora
 
 pytestmark = pytest.mark.host
 
-WORKFLOWS = PROJECT / "workflows"
 # Each workflow, and where the log has to say that its references stand.
 TURNED = "clean, source_id 2, phase_scale 1"
 LAYOUTS = {
@@ -56,29 +49,19 @@ def first_sampler(workflow: dict[str, Any]) -> str:
     return min(samplers, key=int)
 
 
-def make_lora(path: Path) -> None:
-    """One layer of the miniature's size, under a public adapter's name."""
-    key = "diffusion_model.transformer_blocks.0.attn1.to_q"
-    halves = {"lora_A": torch.zeros(4, VIDEO_DIM), "lora_B": torch.zeros(VIDEO_DIM, 4)}
-    save_file({f"{key}.{half}.weight": tensor for half, tensor in halves.items()}, path)
-
-
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_its_first_stage_makes_a_clip_with_its_references_where_they_belong(
     server: Server, name: str
 ) -> None:
-    file_name = f"stdrc_ltx23_{name}.json"
-    make_placeholders(json.loads((WORKFLOWS / file_name).read_text()), server.base)
-    workflow = json.loads((WORKFLOWS / "api" / file_name).read_text())
-    used = on_the_miniature(workflow)
+    make_placeholders(page_workflow(f"stdrc_ltx23_{name}"), server.base)
+    used = on_the_miniature(api_workflow(f"stdrc_ltx23_{name}"))
     patch = next(v["inputs"] for v in used.values() if v["class_type"] == "STDRCApplyTASSRoPE")
     lora = used[patch["model"][0]]["inputs"].get("lora_name")
     if lora is not None:
-        make_lora(server.base / "models" / "loras" / lora)
+        write_tiny_lora(server.base / "models" / "loras" / lora, 0)
 
     earlier = len(server.log())
-    history, _ = server.run(used)
-    assert history["status"]["status_str"] == "success", history["status"]
+    history, _ = server.complete(used)
     (save,) = (k for k, v in used.items() if v["class_type"] == "SaveVideo")
     (clip,) = history["outputs"][save]["images"]
     assert clip["filename"].startswith(f"stdrc_ltx23_{name}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
 
 from stdrc_core.generate.pipeline import Pipeline, Shot
 from stdrc_core.ltx.backbone import load_backbone

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
 from torch import Tensor
 
 from stdrc_core.method.guidance_options import PRESETS

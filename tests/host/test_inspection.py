@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
 
 pytestmark = pytest.mark.host
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from comfyui import Worker
-from host.sentences import assert_one_clear_sentence
+from helpers.comfyui import Worker
+from helpers.one_sentence import assert_one_clear_sentence
 
 pytestmark = pytest.mark.host
 

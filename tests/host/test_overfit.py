@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comfyui import Worker
-from torch import Tensor
-from train.overfit import (
+from helpers.comfyui import Worker
+from helpers.overfit import (
     CAPTION,
     FPS,
     NUM_SAMPLING_STEPS,
@@ -15,6 +14,7 @@ from train.overfit import (
     TEXT_SCALE,
     Overfit,
 )
+from torch import Tensor
 
 from stdrc_core.method.guidance_options import GuidanceOptions
 from stdrc_core.method.sampling import sample

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
 from torch import Tensor
 
 pytestmark = pytest.mark.host

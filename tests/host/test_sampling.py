@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from comfyui import Worker
+from helpers.comfyui import Worker
 
 from stdrc_core.method.sampling import sigma_schedule
 

@@ -10,31 +10,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 import requests
-import torch
-from comfyui import PACK_NAME, PROJECT
-from comfyui_server import Server
-from host.placeholders import make_placeholders, models_of
-from PIL import Image
-from safetensors.torch import save_file
-from skimage import data
-
-from stdrc_core.mini.config import VIDEO_DIM
+from helpers.clips import decode, frame_rate
+from helpers.comfyui import PACK_NAME
+from helpers.comfyui_server import Server
+from helpers.real_photo import write_astronaut
+from helpers.shipped_workflows import (
+    API,
+    WORKFLOWS,
+    api_workflow,
+    make_placeholders,
+    models_of,
+    page_workflow,
+)
+from helpers.tiny_lora import write_tiny_lora
 
 pytestmark = pytest.mark.host
 
-WORKFLOWS = PROJECT / "workflows"
 NUM_FRAMES, SIZE, FRAME_RATE = 17, 128, 24
 SCALES = ("text_scale", "reference_scale")
 
 
 def astronaut(folder: Path) -> Path:
-    path = folder / "astronaut.png"
-    Image.fromarray(data.astronaut()).save(path)
-    return path
+    return write_astronaut(folder / "astronaut.png")
 
 
 def t1(folder: Path) -> Path:
@@ -49,7 +49,7 @@ PHOTOS = {"astronaut": astronaut, "t1": t1}
 
 def mini_workflow(**changes: dict[str, Any]) -> dict[str, Any]:
     """workflows/api/stdrc_mini.json, with inputs changed by node class."""
-    workflow = json.loads((WORKFLOWS / "api" / "stdrc_mini.json").read_text())
+    workflow = api_workflow("stdrc_mini")
     for class_type, inputs in changes.items():
         nodes = [node for node in workflow.values() if node["class_type"] == class_type]
         assert nodes, class_type
@@ -76,18 +76,10 @@ def saved_videos(history: dict[str, Any], base: Path) -> list[Path]:
     return [base / "output" / file["subfolder"] / file["filename"] for file in files]
 
 
-def read_video(path: Path) -> tuple[np.ndarray, float]:
-    """All frames `[N, H, W, 3]` and the frame rate of a file."""
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-        return np.stack(frames), float(stream.average_rate)
-
-
 def check_video(path: Path) -> np.ndarray:
-    frames, frame_rate = read_video(path)
+    frames = decode(path)
     assert frames.shape == (NUM_FRAMES, SIZE, SIZE, 3)
-    assert frame_rate == FRAME_RATE
+    assert frame_rate(path) == FRAME_RATE
     assert frames.std() > 5
     return frames
 
@@ -97,8 +89,9 @@ def test_a_real_photo_goes_through_the_queue_to_an_mp4(
     server: Server, tmp_path: Path, photo: str
 ) -> None:
     name = server.upload(PHOTOS[photo](tmp_path))
-    history, messages = server.run(photo_workflow(name, STDRCThreeStreamSampler={"noise_seed": 11}))
-    assert history["status"]["status_str"] == "success", history["status"]
+    history, messages = server.complete(
+        photo_workflow(name, STDRCThreeStreamSampler={"noise_seed": 11})
+    )
     (video,) = saved_videos(history, server.base)
     check_video(video)
 
@@ -124,13 +117,7 @@ def test_a_real_photo_goes_through_the_queue_to_an_mp4(
 def test_two_people_with_a_public_adapter_go_through_the_queue(server: Server) -> None:
     """auto knows the adapter by the file's name, and Inspect References tells it all beforehand."""
     name = "Best_FaceID_v1.0_LoRA.safetensors"
-    loras = server.base / "models" / "loras" / "faces"
-    loras.mkdir(parents=True)
-    key = "diffusion_model.transformer_blocks.0.attn1.to_q"
-    halves = {"lora_A": torch.randn(4, VIDEO_DIM), "lora_B": torch.randn(VIDEO_DIM, 4)}
-    save_file(
-        {f"{key}.{half}.weight": 0.01 * tensor for half, tensor in halves.items()}, loras / name
-    )
+    write_tiny_lora(server.base / "models" / "loras" / "faces" / name)
 
     workflow = mini_workflow()
     ids = {node["class_type"]: each for each, node in workflow.items()}
@@ -163,8 +150,7 @@ def test_two_people_with_a_public_adapter_go_through_the_queue(server: Server) -
     shared = ("model", "positive", "negative", "reference", "latent_image", *SCALES)
     add("inspect", "STDRCInspect", **{each: sampler[each] for each in shared})
 
-    history, _ = server.run(workflow)
-    assert history["status"]["status_str"] == "success", history["status"]
+    history, _ = server.complete(workflow)
     (video,) = saved_videos(history, server.base)
     check_video(video)
     (report,) = history["outputs"]["inspect"]["text"]
@@ -239,9 +225,7 @@ def test_a_mistake_ends_the_queued_job_with_its_sentence(server: Server, tmp_pat
         assert part in error["exception_message"]
 
 
-@pytest.mark.parametrize(
-    "workflow", sorted((WORKFLOWS / "api").rglob("*.json")), ids=lambda p: p.name
-)
+@pytest.mark.parametrize("workflow", sorted(API.rglob("*.json")), ids=lambda p: p.name)
 def test_workflows_use_core_nodes_and_ours_with_valid_inputs(
     server: Server, workflow: Path
 ) -> None:
@@ -268,9 +252,9 @@ def test_the_queue_accepts_the_workflow_and_only_lacks_its_models(
     server: Server, name: str
 ) -> None:
     """Choices, ranges and types of links are right: what stops the job is an empty model file."""
-    page_form = json.loads((WORKFLOWS / f"{name}.json").read_text())
+    page_form = page_workflow(name)
     make_placeholders(page_form, server.base)
-    _, messages = server.run(json.loads((WORKFLOWS / "api" / f"{name}.json").read_text()))
+    _, messages = server.run(api_workflow(name))
     (error,) = [m["data"] for m in messages if m["type"] == "execution_error"]
     assert error["node_type"] in {node_type for node_type, _ in models_of(page_form)}
 
@@ -286,8 +270,7 @@ def test_a_guidance_curve_goes_through_the_queue(server: Server) -> None:
         "guidance_rescale": 0.7,
         "reference_every": 3,
     }
-    history, _ = server.run(workflow)
-    assert history["status"]["status_str"] == "success", history["status"]
+    history, _ = server.complete(workflow)
     (video,) = saved_videos(history, server.base)
     check_video(video)
 

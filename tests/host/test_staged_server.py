@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
-from comfyui import PROJECT
-from comfyui_server import Server
-from PIL import Image
+from helpers.clips import decode
+from helpers.comfyui_server import Server
+from helpers.drawn_persons import read_picture
+from helpers.shipped_workflows import api_workflow, titled
 
 pytestmark = pytest.mark.host
 
@@ -20,12 +19,7 @@ NUM_CANDIDATES = 4
 
 @pytest.fixture
 def prompt() -> dict[str, Any]:
-    return json.loads((PROJECT / "workflows" / "api" / "stdrc_mini_staged.json").read_text())
-
-
-def titled(prompt: dict[str, Any], title: str) -> str:
-    (key,) = (key for key, node in prompt.items() if node["_meta"]["title"] == title)
-    return key
+    return api_workflow("stdrc_mini_staged")
 
 
 def saved(history: dict[str, Any], server: Server, node: str) -> Path:
@@ -37,11 +31,9 @@ def test_the_clip_begins_with_the_frame_that_was_kept(
     server: Server, prompt: dict[str, Any]
 ) -> None:
     server.forget()
-    history, messages = server.run(prompt)
-    assert history["status"]["status_str"] == "success", history["status"]
-    first = np.array(Image.open(saved(history, server, titled(prompt, "The first frame"))))
-    with av.open(saved(history, server, titled(prompt, "Save Video"))) as container:
-        clip = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    history, messages = server.complete(prompt)
+    first = read_picture(saved(history, server, titled(prompt, "The first frame")))
+    clip = decode(saved(history, server, titled(prompt, "Save Video")))
     assert clip.shape == (17, *first.shape) == (17, 128, 128, 3)
     apart = np.abs(clip.astype(float) - first).mean(axis=(1, 2, 3))
     assert apart.argmin() == 0

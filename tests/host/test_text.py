@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tiny_text
 import torch
-from comfyui import Worker
+from helpers import tiny_text_encoders
+from helpers.comfyui import Worker
 
 from stdrc_core.ltx.connector import load_connector
 
@@ -19,12 +19,14 @@ pytestmark = pytest.mark.host
 def test_hidden_states_become_the_hosts_context(
     host: Worker, tmp_path: Path, version: str, num_words: int
 ) -> None:
-    path = tiny_text.write_connectors(
-        tmp_path / "ltx.safetensors", version, tiny_text.build_connectors(version)
+    path = tiny_text_encoders.write_connectors(
+        tmp_path / "ltx.safetensors", version, tiny_text_encoders.build_connectors(version)
     )
-    length, width = 1024, tiny_text.GEMMA_WIDTH
+    length, width = 1024, tiny_text_encoders.GEMMA_WIDTH
     generator = torch.Generator().manual_seed(num_words)
-    hidden = torch.randn(1, length, width, tiny_text.NUM_STATES, generator=generator) * 3 + 1
+    hidden = (
+        torch.randn(1, length, width, tiny_text_encoders.NUM_STATES, generator=generator) * 3 + 1
+    )
     mask = (torch.arange(length) >= length - num_words).long()[None]
     connector = load_connector(path)
     with torch.no_grad():

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from comfyui import Worker
-from train import mini_run
+from helpers import mini_run
+from helpers.comfyui import Worker
 
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.export import export

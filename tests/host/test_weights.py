@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from comfyui import HostError, Worker
+from helpers import mini_run
+from helpers.comfyui import HostError, Worker
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from train import mini_run
 
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.export import export

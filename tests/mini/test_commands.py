@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import commands
 from PIL import Image
 
 from stdrc_core.mini.__main__ import COMMANDS, main
 from stdrc_core.mini.photo import unseen_photo
 
-PROJECT = Path(__file__).parents[2]
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stdrc_core.mini", *words],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
 
 def test_draw_writes_the_seeds_person(tmp_path: Path):
-    done = run("draw", "--out", str(tmp_path / "new" / "person.png"), "--seed", "3")
-    assert done.returncode == 0, done.stderr
+    words = ("draw", "--out", tmp_path / "new" / "person.png", "--seed", 3)
+    done = commands.run("-m", "stdrc_core.mini", *words)
     assert "person.png" in done.stderr
     with Image.open(tmp_path / "new" / "person.png") as photo:
         assert (np.asarray(photo) == unseen_photo(3)).all()
@@ -36,8 +23,8 @@ def test_draw_writes_the_seeds_person(tmp_path: Path):
 
 def test_what_cannot_be_written_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
-    done = run("draw", "--out", str(tmp_path / "file" / "person.png"))
-    assert done.returncode == 2
+    words = ("draw", "--out", tmp_path / "file" / "person.png")
+    done = commands.run("-m", "stdrc_core.mini", *words, status=2)
     assert len(done.stderr.splitlines()) == 1
     assert "file" in done.stderr
 

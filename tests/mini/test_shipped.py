@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from skimage import data
+from helpers.real_photo import write_astronaut
 
 from stdrc_core.experiments.models import SHOT, open_pipeline
 from stdrc_core.experiments.reader import train_reader
@@ -48,8 +47,7 @@ def test_a_real_photo_runs_and_is_told_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("INFO")
-    photo = tmp_path / "astronaut.png"
-    Image.fromarray(data.astronaut()).save(photo)
+    photo = write_astronaut(tmp_path / "astronaut.png")
     main(["--reference", str(photo), "--prompt", PROMPT, "--out", str(tmp_path), "--steps", "2"])
     assert (tmp_path / "astronaut_0.mp4").stat().st_size > 0
     assert sum("no real person" in line for line in caplog.messages) == 1

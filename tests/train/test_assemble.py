@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
+from helpers import mini_run
+from helpers.json_lines import read_json_lines
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch._dynamo.utils import counters
-from train import mini_run
 
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.mini_build.random_weights import write_miniature
 from stdrc_core.train.assemble import assemble
+from stdrc_core.train.config import TrainConfig
 from stdrc_core.train.export import export
-from stdrc_core.train.loop import train
+from stdrc_core.train.loop import Parts, Result
 
 CPU = torch.device("cpu")
 
 
-def run(out: Path, checkpoint: Path, cache: Path, **sections):
-    config = mini_run.config(out, checkpoint, cache, **sections)
-    parts = assemble(config, CPU)
-    return config, parts, train(config, parts, Accelerator(cpu=True))
+def run(out: Path, *files: Path, **sections) -> tuple[TrainConfig, Parts, Result]:
+    config = mini_run.config(out, *files, **sections)
+    return config, *mini_run.train(config)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_training_changes_the_weights_and_lowers_the_loss_on_its_own_clips(
         optimizer={"lr": 2e-3},
     )
     assert result.num_steps == 40
-    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    entries = read_json_lines(tmp_path / "log.jsonl")
     flows = [entry["flow"] for entry in entries]
     assert sum(flows[-10:]) < 0.8 * sum(flows[:10])
 
@@ -100,8 +100,7 @@ def test_a_compiled_run_takes_the_same_steps(
             trainable={"method": "full"},
         )
         assert (counters["stats"]["unique_graphs"] > 0) is compiles
-        lines = (out / "log.jsonl").read_text().splitlines()
-        flows.append([json.loads(line)["flow"] for line in lines])
+        flows.append([step["flow"] for step in read_json_lines(out / "log.jsonl")])
     torch.compiler.reset()
     # The second step starts from what the first one learned.
     assert len(flows[0]) == 2

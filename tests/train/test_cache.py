@@ -4,72 +4,21 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.cached_samples import EMPTY, MANIFEST, SAMPLES, assert_same, write_samples
 from safetensors.torch import load_file
-from torch import Tensor
 
 from stdrc_core.train import cache_writer
-from stdrc_core.train.cache import Cache, Manifest, Sample
+from stdrc_core.train.cache import Cache
 from stdrc_core.train.cache_writer import CacheWriter
-
-MANIFEST = Manifest(
-    num_frames=9,
-    height=64,
-    width=96,
-    fps=24.0,
-    latent_channels=128,
-    context_shape=(4, 6),
-    checkpoint="mini.safetensors",
-    checkpoint_fingerprint="abc",
-    text_encoder="miniature",
-    face_pack="tiny",
-)
-EMPTY = torch.arange(24.0).view(4, 6)
-
-
-def make_sample(name: str, seed: int = 0) -> Sample:
-    generator = torch.Generator().manual_seed(seed)
-    return Sample(
-        id=name,
-        video=f"clips/{name}",
-        caption="a grüne Wiese,\u2028緑\n",
-        identity=None if seed % 2 else f"person {seed}",
-        reference_source="photo",
-        latent=torch.randn(128, 2, 2, 3, generator=generator).bfloat16(),
-        context=torch.randn(4, 6, generator=generator).bfloat16(),
-        reference=torch.randint(0, 256, (5, 7, 3), generator=generator, dtype=torch.uint8),
-        boxes=torch.rand(9, 4, generator=generator),
-        landmarks=torch.rand(9, 5, 2, generator=generator),
-        has_face=torch.rand(9, generator=generator) > 0.5,
-        e_ref=torch.rand(16, generator=generator),
-    )
-
-
-def write(folder: Path, samples: list[Sample], **options) -> None:
-    with CacheWriter(folder, MANIFEST, EMPTY, **options) as writer:
-        for sample in samples:
-            writer.add(sample)
-
-
-def assert_same(one: Sample, other: Sample) -> None:
-    for field in fields(Sample):
-        a, b = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(a, Tensor):
-            assert a.dtype == b.dtype, field.name
-            assert torch.equal(a, b), field.name
-        else:
-            assert a == b, field.name
-
-
-SAMPLES = [make_sample(f"folder/{name}.mp4", seed) for seed, name in enumerate("dacbe")]
 
 
 def test_samples_come_back_bit_for_bit_in_the_order_of_their_ids(tmp_path: Path):
-    write(tmp_path, SAMPLES, shard_size=2)
+    write_samples(tmp_path, SAMPLES, shard_size=2)
     cache = Cache(tmp_path)
     assert len(cache) == 5
     assert cache.ids == [f"folder/{name}.mp4" for name in "abcde"]
@@ -80,7 +29,7 @@ def test_samples_come_back_bit_for_bit_in_the_order_of_their_ids(tmp_path: Path)
 
 
 def test_the_layout_on_disk_is_the_documented_one(tmp_path: Path):
-    write(tmp_path, SAMPLES, shard_size=2, rank=3)
+    write_samples(tmp_path, SAMPLES, shard_size=2, rank=3)
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     shards = [f"shards/003-{i:05d}.safetensors" for i in range(3)]
     assert files == ["common.safetensors", "manifest.json", "samples.jsonl", *shards]
@@ -133,15 +82,15 @@ def test_killed_while_writing_a_shard(tmp_path: Path, monkeypatch: pytest.Monkey
             Path(args[0]).write_bytes(b"half")
         raise Killed
 
-    write(tmp_path, SAMPLES[:2], shard_size=2)
+    write_samples(tmp_path, SAMPLES[:2], shard_size=2)
     with monkeypatch.context() as patch:
         patch.setattr(cache_writer, moment, die)
         # A killed process does not clean up either.
         patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
         with pytest.raises(Killed):
-            write(tmp_path, SAMPLES[2:4], shard_size=2)
+            write_samples(tmp_path, SAMPLES[2:4], shard_size=2)
     assert len(Cache(tmp_path)) == 2
-    write(tmp_path, SAMPLES[2:], shard_size=2)
+    write_samples(tmp_path, SAMPLES[2:], shard_size=2)
     assert Cache(tmp_path).ids == [f"folder/{name}.mp4" for name in "abcde"]
     assert not list(tmp_path.rglob("*.partial"))
     assert len(list((tmp_path / "shards").iterdir())) == 3
@@ -154,30 +103,30 @@ def test_a_full_disk_is_told_and_costs_only_the_shard(
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    write(tmp_path, SAMPLES[:2], shard_size=2)
+    write_samples(tmp_path, SAMPLES[:2], shard_size=2)
     with monkeypatch.context() as patch:
         patch.setattr(cache_writer, "save_file", full)
         with pytest.raises(
             OSError, match=r"000-00001\.safetensors could not be written .*No space"
         ):
-            write(tmp_path, SAMPLES[2:4], shard_size=2)
+            write_samples(tmp_path, SAMPLES[2:4], shard_size=2)
     assert not list(tmp_path.rglob("*.partial"))
     assert Cache(tmp_path).ids == ["folder/a.mp4", "folder/d.mp4"]
-    write(tmp_path, SAMPLES[2:], shard_size=2)
+    write_samples(tmp_path, SAMPLES[2:], shard_size=2)
     assert len(Cache(tmp_path)) == 5
 
 
 def test_a_torn_last_line_costs_its_sample_and_no_other(tmp_path: Path):
-    write(tmp_path, SAMPLES[:2], shard_size=1)
+    write_samples(tmp_path, SAMPLES[:2], shard_size=1)
     path = tmp_path / "samples.jsonl"
     path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     assert Cache(tmp_path).ids == ["folder/d.mp4"]
-    write(tmp_path, SAMPLES[1:3], shard_size=1)
+    write_samples(tmp_path, SAMPLES[1:3], shard_size=1)
     assert Cache(tmp_path).ids == ["folder/a.mp4", "folder/c.mp4", "folder/d.mp4"]
 
 
 def test_a_damaged_shard_is_named_and_can_be_made_again(tmp_path: Path):
-    write(tmp_path, SAMPLES[:2], shard_size=1)
+    write_samples(tmp_path, SAMPLES[:2], shard_size=1)
     shard = tmp_path / "shards" / "000-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-100])
     cache = Cache(tmp_path)
@@ -187,7 +136,7 @@ def test_a_damaged_shard_is_named_and_can_be_made_again(tmp_path: Path):
     shard.unlink()
     with pytest.raises(ValueError, match=r"000-00000\.safetensors is missing or damaged"):
         cache[1]
-    write(tmp_path, SAMPLES[:1])
+    write_samples(tmp_path, SAMPLES[:1])
     assert_same(Cache(tmp_path)[1], SAMPLES[0])
 
 
@@ -196,13 +145,13 @@ def test_a_damaged_shard_is_named_and_can_be_made_again(tmp_path: Path):
     [("num_frames", 17), ("fps", 25.0), ("checkpoint_fingerprint", "x"), ("face_pack", "y")],
 )
 def test_other_settings_do_not_mix(tmp_path: Path, field: str, value: object):
-    write(tmp_path, SAMPLES[:1])
+    write_samples(tmp_path, SAMPLES[:1])
     with pytest.raises(ValueError, match=f"made with {field} "):
         CacheWriter(tmp_path, replace(MANIFEST, **{field: value}), EMPTY)
 
 
 def test_a_cache_for_a_model_of_another_size_says_both_sizes(tmp_path: Path):
-    write(tmp_path, SAMPLES[:1])
+    write_samples(tmp_path, SAMPLES[:1])
     cache = Cache(tmp_path)
     right = {"context_dim": 6, "latent_channels": MANIFEST.latent_channels}
     cache.require(**right)
@@ -228,4 +177,4 @@ def test_what_is_no_cache(tmp_path: Path):
 
 def test_an_id_is_added_once(tmp_path: Path):
     with pytest.raises(ValueError, match=r"folder/d\.mp4 is in the cache already"):
-        write(tmp_path, [SAMPLES[0], SAMPLES[0]])
+        write_samples(tmp_path, [SAMPLES[0], SAMPLES[0]])

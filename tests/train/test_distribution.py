@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
@@ -17,12 +14,13 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from diffusers.models.transformers.transformer_ltx2 import LTX2VideoTransformerBlock
+from helpers import commands, run_sharded
+from helpers.json_lines import read_json_lines
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
 from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
-from train import run_sharded
 
 from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train import loop
@@ -107,29 +105,17 @@ class Runs:
         return tuple(load_file(path / f"{name}.safetensors") for path in self.folders())
 
     def log(self, name: str) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-        return tuple(read_log(path / name) for path in self.folders())
+        return tuple(read_json_lines(path / name / "log.jsonl") for path in self.folders())
 
     def folders(self) -> tuple[Path, Path]:
         return self.sharded, self.single
 
 
-def read_log(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, mini_checkpoint: Path, mini_cache: Path) -> Runs:
     sharded, single = (tmp_path_factory.mktemp(name) for name in ("sharded", "single"))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", run_sharded.__file__),
-            *(sharded, mini_checkpoint, mini_cache),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    words = (run_sharded.__file__, sharded, mini_checkpoint, mini_cache)
+    commands.run(*words, num_processes=2)
     run_sharded.unsharded(single, mini_checkpoint, mini_cache)
     return Runs(sharded, single)
 
@@ -158,7 +144,7 @@ def test_a_sharded_run_goes_on_from_its_checkpoint(runs: Runs):
     whole, resumed = (load_file(runs.sharded / f"{n}.safetensors") for n in ("whole", "resumed"))
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=1e-7, msg=name)
-    entries = read_log(runs.sharded / "resumed")
+    entries = read_json_lines(runs.sharded / "resumed" / "log.jsonl")
     assert [entry["step"] for entry in entries] == [0, 1, 2, 3, 2, 3]
     assert [e["total"] for e in entries[4:]] == pytest.approx([e["total"] for e in entries[2:4]])
 
@@ -180,8 +166,8 @@ def test_validation_of_sharded_weights_is_that_of_whole_ones(runs: Runs):
     assert min((expected["latent_0"] - expected[f"latent_{i}"]).abs().max() for i in (1, 2)) > 1e-2
     for out in runs.folders():
         folder = out / "validated" / "validation"
-        lines = (out / "validated" / "validation.jsonl").read_text().splitlines()
-        assert [json.loads(line)["step"] for line in lines] == [1, 2]
+        lines = read_json_lines(out / "validated" / "validation.jsonl")
+        assert [line["step"] for line in lines] == [1, 2]
         assert sorted(p.name for p in folder.iterdir()) == ["step_00000001", "step_00000002"]
     for ours, expected in zip(*runs.log("validated"), strict=True):
         assert ours["total"] == pytest.approx(expected["total"], abs=1e-5)
@@ -203,6 +189,7 @@ def test_a_sharded_checkpoint_holds_the_weights_that_the_run_ended_with(runs: Ru
 
 def test_bfloat16_is_near_float32(runs: Runs):
     """What each process checks of dtypes stands in run_sharded; here, that the numbers agree."""
-    (ours,), (expected, *_) = read_log(runs.sharded / "bfloat16"), read_log(runs.single / "plain")
+    (ours,) = read_json_lines(runs.sharded / "bfloat16" / "log.jsonl")
+    expected, *_ = read_json_lines(runs.single / "plain" / "log.jsonl")
     assert ours["total"] == pytest.approx(expected["total"], rel=2e-2)
     assert ours["total"] != expected["total"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from helpers import commands
+from helpers.clips import encode
+from helpers.drawn_faces import BLUE, GREEN, RED, SIDE, caption, draw, write_pack, write_photo
+from helpers.json_lines import read_json_lines
 from safetensors.torch import load_file
-from train.commands import command
-from train.drawn import BLUE, GREEN, RED, SIDE, caption, draw, encode, photo, write_pack
 
 NUM_FRAMES = 9
 
@@ -21,7 +22,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     for name, color in (("red", RED), ("green", GREEN), ("blue", BLUE)):
         caption(encode(folder / f"{name}.mp4", draw(NUM_FRAMES + 4, color)))
-        photo(folder / f"{name}.ref.png", color)
+        write_photo(folder / f"{name}.ref.png", color)
     broken = folder / "broken.mp4"
     broken.write_text("not a video")
     caption(broken)
@@ -30,14 +31,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_prepare_train_and_export(dataset: Path, mini_checkpoint: Path, tmp_path: Path):
     pack, cache, out = write_pack(tmp_path / "pack"), tmp_path / "cache", tmp_path / "run"
-    command(
+    commands.train(
         *("prepare", "--data", dataset, "--out", cache, "--checkpoint", mini_checkpoint),
         *("--faces", pack, "--text-encoder", "miniature", "--num-frames", NUM_FRAMES),
         *("--height", SIDE, "--width", SIDE),
     )
     report = (cache / "report.jsonl").read_text()
     assert "broken.mp4" in report
-    samples = [json.loads(line) for line in (cache / "samples.jsonl").read_text().splitlines()]
+    samples = read_json_lines(cache / "samples.jsonl")
     assert len(samples) == 3
 
     recipe = tmp_path / "recipe.yaml"
@@ -54,8 +55,8 @@ def test_prepare_train_and_export(dataset: Path, mini_checkpoint: Path, tmp_path
             }
         )
     )
-    command(recipe)
-    entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    commands.train(recipe)
+    entries = read_json_lines(out / "log.jsonl")
     assert [entry["step"] for entry in entries] == [0, 1, 2]
     assert all(entry["identity"] > 0 for entry in entries)
     assert all(entry["total"] > entry["flow"] for entry in entries)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import published_vae
 import pytest
-import tiny_ltx
 import torch
 from diffusers import AutoencoderKLLTX2Video
+from helpers import mini_run, published_vae, tiny_ltx
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from train import mini_run
 
 from stdrc_core.ltx.backbone import VideoBackbone
 from stdrc_core.ltx.vae import VideoVAE, diffusers_config

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import mini_run
+from helpers.tiny_ltx import LTX_2_3, build_tiny, file_tensors
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_ltx import LTX_2_3, build_tiny, file_tensors
-from train import mini_run
 
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.ltx.checkpoint import TRANSFORMER_PREFIX, write_checkpoint

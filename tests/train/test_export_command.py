@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import mini_run
+from helpers.recipes import train_here
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
-from train import mini_run
 
-from stdrc_core.train import export_command, run
+from stdrc_core.train import export_command
 from stdrc_core.train.checkpoints import CheckpointFolder
 
 
@@ -23,10 +24,7 @@ def export(out: Path, checkpoint: str = "last", path: Path | None = None) -> Non
 
 def train(out: Path, *files: Path, **sections) -> Path:
     sections["run"] = {"num_steps": 2, "checkpoint_every": 1, "trackers": []}
-    recipe = out.with_suffix(".yaml")
-    recipe.write_text(mini_run.config(out, *files, **sections).to_yaml())
-    run.main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
-    return out
+    return train_here(mini_run.config(out, *files, **sections), out.with_suffix(".yaml"))
 
 
 def tensors_and_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

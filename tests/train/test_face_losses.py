@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from core.faces.packs import export_recognizer, ir_net, randomize
+from helpers import mini_run, stand_in_run
+from helpers.tiny_face_networks import export_recognizer, ir_net, randomize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from train import mini_run, world
 
 from stdrc_core.faces.align import arcface_template, warp_face
 from stdrc_core.faces.recognizer import Recognizer
@@ -57,15 +57,15 @@ def clip(seed: int, cells: tuple[int, int], *, channels: int = 4) -> TrainingSam
     """A clip of three latent frames in float64; a face of about 60 px wanders about in it."""
     generator = torch.Generator().manual_seed(seed)
     rows, columns = cells
-    middle = torch.rand(world.FRAMES, 2, generator=generator) * CELL_PX
+    middle = torch.rand(stand_in_run.FRAMES, 2, generator=generator) * CELL_PX
     middle = middle * torch.tensor([columns, rows]) / 2
-    size = 0.3 + 0.3 * torch.rand(world.FRAMES, 1, 1, generator=generator)
+    size = 0.3 + 0.3 * torch.rand(stand_in_run.FRAMES, 1, 1, generator=generator)
     return TrainingSample(
         latent=torch.randn((channels, 3, *cells), generator=generator, dtype=torch.float64),
-        context=torch.zeros(world.CONTEXT),
+        context=torch.zeros(stand_in_run.CONTEXT),
         photo=torch.zeros(1, 8, 8, 3),
         landmarks=arcface_template().float() * size + middle[:, None],
-        has_face=torch.rand(world.FRAMES, generator=generator) < 0.8,
+        has_face=torch.rand(stand_in_run.FRAMES, generator=generator) < 0.8,
         e_ref=torch.randn(16, generator=generator, dtype=torch.float64),
     )
 
@@ -110,7 +110,7 @@ def test_the_real_decoder_loses_less_the_wider_the_margin(vae: VideoVAE):
     """Its layers see beyond the crop; random weights, so what is lost is no figure for users."""
     sample = clip(4, (8, 8), channels=128)
     frame = int(sample.has_face[:9].nonzero()[-1])
-    only = torch.zeros(world.FRAMES, dtype=torch.bool)
+    only = torch.zeros(stand_in_run.FRAMES, dtype=torch.bool)
     only[frame] = True
     landmarks = sample.landmarks + 3 * CELL_PX
     sample = replace(sample, has_face=only, landmarks=landmarks, latent=sample.latent[:, :2])
@@ -178,21 +178,21 @@ def test_nothing_is_decoded_where_no_frame_of_the_window_has_a_face():
     def refuse(latents: Tensor) -> Tensor:
         raise AssertionError("decoded a window without a face")
 
-    sample = replace(clip(7, (3, 3)), has_face=torch.zeros(world.FRAMES, dtype=torch.bool))
+    sample = replace(clip(7, (3, 3)), has_face=torch.zeros(stand_in_run.FRAMES, dtype=torch.bool))
     faces = FaceLosses(refuse, refuse, num_latent_frames=2, num_frames=2)
     terms = faces(sample.latent[None], [sample], [torch.Generator().manual_seed(0)])
     assert [term.item() for term in terms] == [0, 0]
 
 
-@pytest.mark.parametrize("start", range(world.T))
+@pytest.mark.parametrize("start", range(stand_in_run.T))
 def test_a_decoded_window_is_matched_with_its_own_landmarks(start: int):
     """Window k starts at pixel frame 8k: only that frame has a face, and it is the one embedded."""
-    (sample,) = world.random_samples(1)
-    only = torch.zeros(world.FRAMES, dtype=torch.bool)
+    (sample,) = stand_in_run.random_samples(1)
+    only = torch.zeros(stand_in_run.FRAMES, dtype=torch.bool)
     only[8 * start] = True
     sample = replace(sample, has_face=only)
     seen = []
-    faces = world.face_losses(num_latent_frames=1)
+    faces = stand_in_run.face_losses(num_latent_frames=1)
     embed = faces.embed
 
     def spy(pixels: Tensor, landmarks: Tensor) -> Tensor:

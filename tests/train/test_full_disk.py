@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed.checkpoint as sharded
+from helpers import commands, mini_run, stand_in_run
 from safetensors.torch import load_file, save_file
-from train import mini_run, world
 
 from stdrc_core.ltx.checkpoint import write_tensors
 from stdrc_core.train.checkpoint_weights import read_weights
@@ -93,7 +90,7 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path):
 
 
 def test_sharded_weights_are_put_together_on_a_disk_with_room_for_them(tmp_path: Path):
-    config = world.config(tmp_path, optimizer={"ema_decay": 0})
+    config = stand_in_run.config(tmp_path, optimizer={"ema_decay": 0})
     checkpoint = CheckpointFolder.of(config.run).write(2, save_sharded)
     left = checkpoint.parent / ".merged_by_a_killed_export"
     left.mkdir()
@@ -116,17 +113,10 @@ def test_weights_that_do_not_fit_leave_those_that_were_there(tmp_path: Path):
 
 def limited_command(*arguments: str | Path) -> str:
     """The last line of a command that ends with status 2."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "stdrc_core.train", *arguments],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES)),
-    )
-    assert ended.returncode == 2, ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stderr.splitlines()[-1]
+    limits = (resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES))
+    said = commands.train(*arguments, status=2, preexec_fn=lambda: resource.setrlimit(*limits))
+    assert "Traceback" not in said
+    return said.splitlines()[-1]
 
 
 def test_run_and_export_end_with_the_sentence(

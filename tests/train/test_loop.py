@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from helpers import PROJECT, commands, stand_in_run
+from helpers.json_lines import read_json_lines
 from safetensors.torch import load_file
 from torch import Tensor
-from train import world
 
 from stdrc_core.train import loop
 from stdrc_core.train.batches import batch_indices, own_share
@@ -26,18 +24,9 @@ from stdrc_core.train.checkpoints import CheckpointFolder
 from stdrc_core.train.loop import DivergedError
 from stdrc_core.train.trainable import AverageOfWeights, exchanged
 
-RUN_WORLD = Path(__file__).with_name("run_world.py")
+RUN_STAND_IN = PROJECT / "tests" / "helpers" / "run_stand_in.py"
 # Nothing of it is read here but `every`.
 VALIDATION = {"items": [{"prompt": "unused", "photo": "unused"}], "text_encoder": "miniature"}
-
-
-def run(out: Path, *changes: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, RUN_WORLD, out, *changes],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
 
 
 def weights(out: Path, step: int) -> dict[str, Tensor]:
@@ -46,16 +35,14 @@ def weights(out: Path, step: int) -> dict[str, Tensor]:
 
 def log(out: Path) -> dict[int, dict[str, float]]:
     """The last entry of each step."""
-    entries = map(json.loads, (out / "log.jsonl").read_text().splitlines())
-    return {entry["step"]: entry for entry in entries}
+    return {entry["step"]: entry for entry in read_json_lines(out / "log.jsonl")}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six steps that nothing disturbed."""
     out = tmp_path_factory.mktemp("whole")
-    done = run(out)
-    assert done.returncode == 0, done.stderr
+    commands.run(RUN_STAND_IN, out)
     return out
 
 
@@ -63,11 +50,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_run_goes_on_to_the_weights_of_one_never_stopped(
     whole: Path, tmp_path: Path, steps: int
 ):
-    killed = run(tmp_path, KILL_AFTER_STEP=str(steps))
-    assert killed.returncode == -signal.SIGKILL
+    dies = {"KILL_AFTER_STEP": str(steps)}
+    commands.run(RUN_STAND_IN, tmp_path, environment=dies, status=-signal.SIGKILL)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir())[-1] < "step_00000006"
-    resumed = run(tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
+    commands.run(RUN_STAND_IN, tmp_path)
     expected = weights(whole, 6)
     for name, value in weights(tmp_path, 6).items():
         assert torch.equal(value, expected[name]), name
@@ -76,8 +62,9 @@ def test_a_killed_run_goes_on_to_the_weights_of_one_never_stopped(
 
 
 def test_the_average_of_the_weights_is_resumed_as_well(whole: Path, tmp_path: Path):
-    run(tmp_path, KILL_AFTER_STEP="3")
-    run(tmp_path)
+    dies = {"KILL_AFTER_STEP": "3"}
+    commands.run(RUN_STAND_IN, tmp_path, environment=dies, status=-signal.SIGKILL)
+    commands.run(RUN_STAND_IN, tmp_path)
     averages = [
         torch.load(out / "checkpoints" / "step_00000006" / "custom_checkpoint_0.pkl")
         for out in (whole, tmp_path)
@@ -90,34 +77,25 @@ def test_the_average_of_the_weights_is_resumed_as_well(whole: Path, tmp_path: Pa
 def test_two_processes_are_one_process_at_the_same_global_batch(
     whole: Path, tmp_path: Path, micro_batch_size: int
 ):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-            *("--master_port", str(29_600 + micro_batch_size), RUN_WORLD, tmp_path),
-            f"run.micro_batch_size={micro_batch_size}",
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    change = f"run.micro_batch_size={micro_batch_size}"
+    commands.run(RUN_STAND_IN, tmp_path, change, num_processes=2)
     for step, entry in log(whole).items():
         for name in ("total", "flow", "identity", "consistency"):
             assert log(tmp_path)[step][name] == pytest.approx(entry[name], abs=1e-4)
     assert weights(tmp_path, 6).keys() == weights(whole, 6).keys()
-    alone = run(tmp_path, "run.num_steps=7")
-    assert alone.returncode == 0, alone.stderr
+    commands.run(RUN_STAND_IN, tmp_path, "run.num_steps=7")
     assert max(log(tmp_path)) == 6
 
 
 def test_a_run_that_goes_on_takes_its_step_size_from_the_configuration(tmp_path: Path):
     """Warm-up is over three steps: the factors are 1/3, 2/3, 1, 1."""
     for num_steps, lr in ((2, 0.03), (4, 0.0006)):
-        config = world.config(
+        config = stand_in_run.config(
             tmp_path,
             run={"num_steps": num_steps, "checkpoint_every": 1},
             optimizer={"lr": lr, "weight_decay": 0.0},
         )
-        loop.train(config, world.parts(config), Accelerator(cpu=True))
+        loop.train(config, stand_in_run.parts(config), Accelerator(cpu=True))
     assert [log(tmp_path)[step]["lr"] for step in range(4)] == pytest.approx(
         [0.01, 0.02, 0.0006, 0.0006]
     )
@@ -140,19 +118,19 @@ def test_the_step_size_falls_over_the_last_steps(
 ):
     """In a run that goes on after its first step."""
     for until in (1, num_steps):
-        config = world.config(
+        config = stand_in_run.config(
             tmp_path,
             run={"num_steps": until, "checkpoint_every": 1},
             optimizer={"lr": 0.01, "num_decay_steps": decay if until == num_steps else 0},
         )
-        loop.train(config, world.parts(config), Accelerator(cpu=True))
+        loop.train(config, stand_in_run.parts(config), Accelerator(cpu=True))
     told = [log(tmp_path)[step]["lr"] for step in range(num_steps)]
     assert told == pytest.approx([0.01 * factor for factor in factors])
 
 
 def test_validation_sees_the_averages_and_leaves_the_run_as_it_was(whole: Path, tmp_path: Path):
-    config = world.config(tmp_path, validation=VALIDATION | {"every": 2})
-    parts = world.parts(config)
+    config = stand_in_run.config(tmp_path, validation=VALIDATION | {"every": 2})
+    parts = stand_in_run.parts(config)
     seen = {}
 
     def validate(step: int) -> None:
@@ -201,12 +179,12 @@ def test_the_best_of_all_validations_is_kept_whatever_is_due_when(
     scores = dict.fromkeys(due, 0.2)
     best_step = due[0] if best == 0.3 else due[2]
     scores[best_step] = best
-    config = world.config(
+    config = stand_in_run.config(
         tmp_path,
         run={"num_steps": 7, "checkpoint_every": checkpoint_every, "keep_checkpoints": 1},
         validation=VALIDATION | {"every": every},
     )
-    loop.train(config, world.parts(config), Accelerator(cpu=True), scores.__getitem__)
+    loop.train(config, stand_in_run.parts(config), Accelerator(cpu=True), scores.__getitem__)
     folder = CheckpointFolder.of(config.run)
     stored = json.loads((folder.path / "best.json").read_text())
     assert (stored["step"], stored["facesim"]) == (best_step, best)
@@ -217,14 +195,13 @@ def test_the_best_of_all_validations_is_kept_whatever_is_due_when(
 
 
 def test_sigterm_ends_a_run_after_a_whole_step_with_a_checkpoint(tmp_path: Path):
-    with subprocess.Popen(
-        [sys.executable, RUN_WORLD, tmp_path, "run.num_steps=100000"], stderr=subprocess.DEVNULL
-    ) as process:
+    with commands.start(RUN_STAND_IN, tmp_path, "run.num_steps=100000") as process:
         give_up_at = time.monotonic() + 60
         while not (tmp_path / "log.jsonl").exists() and time.monotonic() < give_up_at:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
     done = max(log(tmp_path)) + 1
     newest = CheckpointFolder(path=tmp_path / "checkpoints", keep=3).newest()
     assert newest is not None
@@ -250,11 +227,11 @@ def with_no_gradient(parts: loop.Parts) -> loop.Parts:
 def test_what_is_not_finite_ends_the_run_and_changes_nothing(
     tmp_path: Path, broken: Callable[[loop.Parts], loop.Parts], says: str
 ):
-    config = world.config(tmp_path, run={"num_steps": 2})
-    loop.train(config, world.parts(config), Accelerator(cpu=True))
+    config = stand_in_run.config(tmp_path, run={"num_steps": 2})
+    loop.train(config, stand_in_run.parts(config), Accelerator(cpu=True))
     kept = weights(tmp_path, 2)
-    longer = world.config(tmp_path, run={"num_steps": 4, "checkpoint_every": 1})
-    parts = broken(world.parts(longer))
+    longer = stand_in_run.config(tmp_path, run={"num_steps": 4, "checkpoint_every": 1})
+    parts = broken(stand_in_run.parts(longer))
     with pytest.raises(DivergedError, match=says + r" in step 2; .*optimizer\.lr.*samples \["):
         loop.train(longer, parts, Accelerator(cpu=True))
     assert CheckpointFolder.of(config.run).newest()[1] == 2
@@ -284,17 +261,17 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused():
 
 def test_training_lowers_the_loss_and_the_reference_tells_two_clips_apart(tmp_path: Path):
     """Overfit on two clips of equal text: with its reference each is known, without it neither."""
-    config = world.config(
+    config = stand_in_run.config(
         tmp_path,
         run={"num_steps": 150, "checkpoint_every": 1000, "batch_size": 8, "micro_batch_size": 8},
         objective={"lambda_id": 0, "lambda_tic": 0, "timesteps": "uniform"},
         reference={"p_drop": 0.2, "augmentation": {"p_flip": 0, "p_crop": 0, "p_color": 0}},
         optimizer={"lr": 1e-2, "ema_decay": 0},
     )
-    parts = world.parts(config, num_samples=2)
+    parts = stand_in_run.parts(config, num_samples=2)
     first, second = parts.samples
     second = type(second)(**{**vars(second), "context": first.context})
-    signs = torch.ones(world.C, world.T, world.H, world.W)
+    signs = torch.ones(stand_in_run.C, stand_in_run.T, stand_in_run.H, stand_in_run.W)
     clips = [
         type(s)(**{**vars(s), "latent": sign * signs, "photo": torch.full_like(s.photo, light)})
         for s, sign, light in ((first, 1.0, 0.9), (second, -1.0, 0.1))
@@ -307,7 +284,7 @@ def test_training_lowers_the_loss_and_the_reference_tells_two_clips_apart(tmp_pa
     t = torch.tensor([0.95])
     answers = {}
     for name, clip in zip(("first", "second"), clips, strict=True):
-        for reference in (world.encode_references([clip.photo]), None):
+        for reference in (stand_in_run.encode_references([clip.photo]), None):
             with torch.no_grad():
                 (velocity,) = parts.model([(noise, t, clip.context[None], reference)])
             answers[name, reference is not None] = (noise - t * velocity).mean().item()

@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny_ltx
 import torch
 import yaml
+from helpers import tiny_ltx
+from helpers.clips import encode
+from helpers.drawn_faces import RED, SIDE, caption, draw, write_photo
+from helpers.json_lines import read_json_lines
+from helpers.one_sentence import refused
 from safetensors.torch import save_file
-from train.drawn import RED, SIDE, caption, draw, encode, photo
 
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.train.__main__ import main
@@ -38,7 +41,7 @@ def here(
     """A folder with all that a user could name, right and wrong."""
     root = tmp_path_factory.mktemp("mistakes")
     caption(encode(root / "clips" / "a.mp4", draw(12, RED)))
-    photo(root / "clips" / "a.ref.png", RED)
+    write_photo(root / "clips" / "a.ref.png", RED)
     (root / "mini.safetensors").symlink_to(mini_checkpoint)
     (root / "pack").symlink_to(pack)
     (root / "cache").symlink_to(mini_cache)
@@ -73,16 +76,8 @@ def here(
     return root
 
 
-def refused(capsys: pytest.CaptureFixture[str], command: str, arguments: list[object]) -> str:
-    """The one sentence that the command ends with."""
-    with pytest.raises(SystemExit) as ended:
-        main([command, *map(str, arguments)])
-    assert ended.value.code == 2
-    *_, last = capsys.readouterr().err.splitlines()
-    prefix = f"python -m stdrc_core.train {command}: "
-    assert last.startswith(prefix)
-    assert last.endswith(".")
-    return last.removeprefix(prefix)
+def refusal(capsys: pytest.CaptureFixture[str], command: str, arguments: list[object]) -> str:
+    return refused(capsys, main, [command, *arguments], f"python -m stdrc_core.train {command}")
 
 
 def prepare_arguments(here: Path, out: Path, changes: dict[str, str]) -> list[object]:
@@ -143,7 +138,7 @@ def test_prepare_names_what_is_wrong_and_writes_nothing(
     parts: list[str],
 ):
     out = tmp_path / "out"
-    sentence = refused(capsys, "prepare", prepare_arguments(here, out, changes))
+    sentence = refusal(capsys, "prepare", prepare_arguments(here, out, changes))
     for part in parts:
         assert part in sentence
     assert not out.exists()
@@ -153,7 +148,7 @@ def test_no_usable_clip_is_told_with_the_reasons(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     changes = {"data": "{here}/blank"}
-    sentence = refused(capsys, "prepare", prepare_arguments(here, tmp_path / "out", changes))
+    sentence = refusal(capsys, "prepare", prepare_arguments(here, tmp_path / "out", changes))
     assert "none of the 2 clips was usable" in sentence
     assert "no face in the clip: 1" in sentence
     assert "unreadable: 1" in sentence
@@ -175,7 +170,7 @@ def test_prepare_leaves_what_is_not_its_own_alone(
         return sorted((p, p.stat().st_mtime_ns) for p in [here / out, *(here / out).rglob("*")])
 
     before = content()
-    sentence = refused(capsys, "prepare", prepare_arguments(here, here / out, {}))
+    sentence = refusal(capsys, "prepare", prepare_arguments(here, here / out, {}))
     for part in parts:
         assert part in sentence
     assert content() == before
@@ -187,7 +182,7 @@ def test_other_settings_do_not_go_on_with_a_cache(
     out = tmp_path / "out"
     main(["prepare", *map(str, prepare_arguments(here, out, {}))])
     before = Cache(out)[0].latent
-    sentence = refused(capsys, "prepare", prepare_arguments(here, out, {"height": "64"}))
+    sentence = refusal(capsys, "prepare", prepare_arguments(here, out, {"height": "64"}))
     assert f"cache {out} was made with height {SIDE}, this run has 64" in sentence
     assert "choose another --out" in sentence
     assert torch.equal(Cache(out)[0].latent, before)
@@ -208,7 +203,7 @@ def test_what_is_broken_in_a_manifest_is_set_aside(here: Path, tmp_path: Path):
     out = tmp_path / "out"
     main(["prepare", *map(str, prepare_arguments(here, out, {"data": str(manifest)}))])
     assert len(Cache(out)) == 1
-    report = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
+    report = read_json_lines(out / "report.jsonl")
     details = [line["detail"] for line in report]
     assert len(details) == len(lines)
     for told in ("line 2 of", "line 3 of", "line 4 of", "none.mp4", "none.png", "line 8 of"):
@@ -301,7 +296,7 @@ def test_run_names_what_is_wrong_and_writes_nothing(
     out = tmp_path / "out"
     settings = [f"run.out={out}", *(change.format(here=here) for change in changes)]
     arguments = [recipe, *(f"--set={setting}" for setting in settings)]
-    sentence = refused(capsys, "run", arguments)
+    sentence = refusal(capsys, "run", arguments)
     for part in parts:
         assert part in sentence
     # TensorBoard and W&B may have opened their logs; of the run itself there is nothing.
@@ -319,7 +314,7 @@ def test_run_names_what_is_wrong_and_writes_nothing(
 def test_a_file_that_is_no_recipe_is_named(
     here: Path, capsys: pytest.CaptureFixture[str], name: str, parts: list[str]
 ):
-    sentence = refused(capsys, "run", [here / name])
+    sentence = refusal(capsys, "run", [here / name])
     for part in parts:
         assert part in sentence
 
@@ -328,7 +323,7 @@ def test_a_damaged_shard_is_named_and_its_run_left_without_weights(
     here: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     arguments = [recipe, f"--set=run.out={tmp_path}", f"--set=data.cache={here / 'torn'}"]
-    sentence = refused(capsys, "run", arguments)
+    sentence = refusal(capsys, "run", arguments)
     assert "000-00000.safetensors is missing or damaged" in sentence
     assert "run prepare again" in sentence
     assert not list(tmp_path.rglob("*.safetensors"))

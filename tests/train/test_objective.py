@@ -4,53 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import stand_in_run
+from helpers.stand_in_run import Recorder, make_objective, objective_sections
 from torch import Tensor
-from train import world
 
-from stdrc_core.train.config import ObjectiveSection, ReferenceSection
 from stdrc_core.train.objective import Group, Losses, Objective, draw
-
-NO_AUGMENTATION = {"p_flip": 0, "p_rotate": 0, "p_crop": 0, "p_color": 0}
-
-
-def sections(**objective: float) -> tuple[ObjectiveSection, ReferenceSection]:
-    return (
-        ObjectiveSection(face_pack=Path("unused"), **objective),
-        ReferenceSection(augmentation=NO_AUGMENTATION),
-    )
-
-
-def make_objective(objective: ObjectiveSection, reference: ReferenceSection) -> Objective:
-    return Objective(
-        objective,
-        reference,
-        encode_references=world.encode_references,
-        empty_context=torch.full(world.CONTEXT, 9.0),
-        face_losses=world.face_losses(num_latent_frames=world.T, num_frames=99),
-    )
-
-
-class Recorder:
-    """A velocity model that answers 0.7 times its input, and keeps what it was given."""
-
-    def __init__(self) -> None:
-        self.groups: list[Group] = []
-
-    def __call__(self, groups: list[Group]) -> list[Tensor]:
-        self.groups += groups
-        return [0.7 * video for video, *_ in groups]
 
 
 def test_loss_is_the_equations_term_by_term():
-    objective, reference = sections(lambda_id=0.3, lambda_tic=0.2, gamma=2.0)
-    samples = world.random_samples(5)
+    objective, reference = objective_sections(lambda_id=0.3, lambda_tic=0.2, gamma=2.0)
+    samples = stand_in_run.random_samples(5)
     draws = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
     losses = make_objective(objective, reference)(Recorder(), samples, draws)
-    faces = world.face_losses(num_latent_frames=world.T, num_frames=99)
+    faces = stand_in_run.face_losses(num_latent_frames=stand_in_run.T, num_frames=99)
     flows, totals = [], []
     for sample, choice in zip(samples, draws, strict=True):
         t, clean, noise = choice.t, sample.latent, choice.noise
@@ -71,8 +40,8 @@ def test_loss_is_the_equations_term_by_term():
 
 
 def test_a_dropped_reference_means_no_tokens_and_a_dropped_text_the_empty_prompt():
-    objective, reference = sections()
-    samples = world.random_samples(4)
+    objective, reference = objective_sections()
+    samples = stand_in_run.random_samples(4)
     plain = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
     draws = [
         replace(choice, drops_text=i in (1, 2), drops_reference=i in (2, 3))
@@ -81,19 +50,21 @@ def test_a_dropped_reference_means_no_tokens_and_a_dropped_text_the_empty_prompt
     model = Recorder()
     make_objective(objective, reference)(model, samples, draws)
     (with_reference, without) = model.groups
-    assert with_reference[3].shape == (2, world.C, 1, world.H, world.W)
+    assert with_reference[3].shape == (2, stand_in_run.C, 1, stand_in_run.H, stand_in_run.W)
     for place, i in enumerate((0, 1)):
-        assert torch.equal(with_reference[3][place], world.encode_references([samples[i].photo])[0])
+        assert torch.equal(
+            with_reference[3][place], stand_in_run.encode_references([samples[i].photo])[0]
+        )
     assert without[3] is None
-    empty = torch.full(world.CONTEXT, 9.0)
+    empty = torch.full(stand_in_run.CONTEXT, 9.0)
     assert torch.equal(with_reference[2], torch.stack([samples[0].context, empty]))
     assert torch.equal(without[2], torch.stack([empty, samples[3].context]))
 
 
 def test_predictions_return_to_their_own_samples():
     """Samples with and without reference are computed apart; each must meet its own target."""
-    objective, reference = sections(lambda_id=0, lambda_tic=0)
-    samples = world.random_samples(6)
+    objective, reference = objective_sections(lambda_id=0, lambda_tic=0)
+    samples = stand_in_run.random_samples(6)
     draws = [
         replace(draw(s, (0, 0, i), objective, reference), drops_reference=i % 2 == 0)
         for i, s in enumerate(samples)
@@ -114,9 +85,9 @@ def test_predictions_return_to_their_own_samples():
 
 
 def test_dropout_rates_are_independent_and_as_configured():
-    objective, reference = sections(text_p_drop=0.3)
+    objective, reference = objective_sections(text_p_drop=0.3)
     reference = reference.model_copy(update={"p_drop": 0.4})
-    (sample,) = world.random_samples(1)
+    (sample,) = stand_in_run.random_samples(1)
     draws = [draw(sample, (0, step, 0), objective, reference) for step in range(2000)]
     text = sum(d.drops_text for d in draws) / 2000
     ref = sum(d.drops_reference for d in draws) / 2000
@@ -127,8 +98,8 @@ def test_dropout_rates_are_independent_and_as_configured():
 
 
 def test_draws_depend_on_run_step_and_place_alone():
-    objective, reference = sections()
-    (sample,) = world.random_samples(1)
+    objective, reference = objective_sections()
+    (sample,) = stand_in_run.random_samples(1)
     first = draw(sample, (1, 2, 3), objective, reference)
     again = draw(sample, (1, 2, 3), objective, reference)
     assert (first.t, first.drops_text) == (again.t, again.drops_text)
@@ -139,8 +110,8 @@ def test_draws_depend_on_run_step_and_place_alone():
 
 @pytest.mark.parametrize("shift", [-1.0, 0.0, 1.5])
 def test_a_shift_of_its_own_moves_the_timesteps(shift: float):
-    objective, reference = sections(timestep_shift=shift)
-    (sample,) = world.random_samples(1)
+    objective, reference = objective_sections(timestep_shift=shift)
+    (sample,) = stand_in_run.random_samples(1)
     drawn = [draw(sample, (0, step, 0), objective, reference).t for step in range(2000)]
     low, median, high = (1 / (1 + math.exp(-(shift + q))) for q in (-2.5758, 0, 3.0902))
     # Half of the stretched logit-normal lies beyond its median; a tenth of all is uniform.
@@ -150,13 +121,13 @@ def test_a_shift_of_its_own_moves_the_timesteps(shift: float):
 
 
 def test_identity_losses_reach_the_predicted_velocity():
-    objective, reference = sections()
-    samples = world.random_samples(2)
+    objective, reference = objective_sections()
+    samples = stand_in_run.random_samples(2)
     draws = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
     scale = torch.tensor(0.7, requires_grad=True)
     model = make_objective(objective, reference)
     losses = model(lambda groups: [scale * g[0] for g in groups], samples, draws)
-    flow_only, _ = sections(lambda_id=0, lambda_tic=0)
+    flow_only, _ = objective_sections(lambda_id=0, lambda_tic=0)
     bare = make_objective(flow_only, reference)(
         lambda groups: [scale * g[0] for g in groups], samples, draws
     )
@@ -167,12 +138,12 @@ def test_identity_losses_reach_the_predicted_velocity():
 def test_a_share_of_the_samples_stands_for_all_in_the_identity_losses():
     """Each sample's own terms by a run of it alone; those not shown count nothing, the others
     1 / share."""
-    objective, reference = sections(lambda_id=0.3, lambda_tic=0.2, identity_share=0.4)
-    samples = world.random_samples(5)
+    objective, reference = objective_sections(lambda_id=0.3, lambda_tic=0.2, identity_share=0.4)
+    samples = stand_in_run.random_samples(5)
     plain = [draw(s, (0, 0, i), objective, reference) for i, s in enumerate(samples)]
 
     def losses(shown: list[int], share: float) -> Losses:
-        objective, _ = sections(lambda_id=0.3, lambda_tic=0.2, identity_share=share)
+        objective, _ = objective_sections(lambda_id=0.3, lambda_tic=0.2, identity_share=share)
         draws = [replace(choice, shows_face=i in shown) for i, choice in enumerate(plain)]
         return make_objective(objective, reference)(Recorder(), samples, draws)
 
@@ -192,9 +163,9 @@ def test_a_share_of_the_samples_stands_for_all_in_the_identity_losses():
 
 
 def test_identity_losses_begin_at_their_step_and_change_no_other_draw():
-    (sample,) = world.random_samples(1)
-    at_once, reference = sections(identity_share=0.5)
-    later, _ = sections(identity_share=0.5, identity_from=30)
+    (sample,) = stand_in_run.random_samples(1)
+    at_once, reference = objective_sections(identity_share=0.5)
+    later, _ = objective_sections(identity_share=0.5, identity_from=30)
     for step in range(60):
         ours, theirs = (draw(sample, (0, step, 0), each, reference) for each in (later, at_once))
         assert ours.shows_face == (theirs.shows_face and step >= 30)
@@ -204,11 +175,11 @@ def test_identity_losses_begin_at_their_step_and_change_no_other_draw():
 
 
 def test_identity_losses_without_a_face_model_are_refused():
-    objective, reference = sections()
+    objective, reference = objective_sections()
     with pytest.raises(ValueError, match=r"^face_losses is missing; .*lambda_id"):
         Objective(
             objective,
             reference,
-            encode_references=world.encode_references,
-            empty_context=torch.zeros(world.CONTEXT),
+            encode_references=stand_in_run.encode_references,
+            empty_context=torch.zeros(stand_in_run.CONTEXT),
         )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import mini_run
 from pydantic import ValidationError
 from torch import Tensor
 from torch.autograd import graph
-from train import mini_run
 
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.train import offload

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
+from helpers.overfit import CAPTION, FPS, NUM_STEPS, PERSONS, Overfit
 from torch import Tensor
-from train.overfit import CAPTION, FPS, NUM_STEPS, PERSONS, Overfit
 
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.text import MiniatureText

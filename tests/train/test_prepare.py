@@ -11,35 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.clips import encode
+from helpers.drawn_faces import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, write_photo
+from helpers.json_lines import write_json_lines
+from helpers.prepared_clips import CONFIG, reasons
 from torch import Tensor
-from train.drawn import BLUE, GREEN, PATCH, RED, SIDE, caption, draw, encode, photo
 
-from stdrc_core.faces.detector import FaceDetector
-from stdrc_core.faces.finder import PackFinder
-from stdrc_core.faces.recognizer import Recognizer
-from stdrc_core.ltx.vae import load_vae
 from stdrc_core.mini.config import VIDEO_DIM
-from stdrc_core.mini.text import MiniatureText
 from stdrc_core.train import prepare as prepare_module
 from stdrc_core.train.__main__ import main
-from stdrc_core.train.cache import Cache, Sample, fingerprint
-from stdrc_core.train.prepare import Models, PrepareConfig, Reason, prepare
+from stdrc_core.train.cache import Cache, Sample
+from stdrc_core.train.prepare import Models, Reason, prepare
 from stdrc_core.train.sources import read_sources
 from stdrc_core.video import read_clip
-
-CONFIG = PrepareConfig(num_frames=9, height=SIDE, width=SIDE, fps=24.0, shard_size=2)
-
-
-@pytest.fixture(scope="session")
-def models(mini_checkpoint: Path, pack: Path) -> Models:
-    return Models(
-        vae=load_vae(mini_checkpoint),
-        text=MiniatureText(),
-        faces=PackFinder("colors", FaceDetector(pack), Recognizer.from_pack(pack)),
-        checkpoint=mini_checkpoint.name,
-        fingerprint=fingerprint(mini_checkpoint),
-    )
-
 
 GOOD = ["ann.mp4", "bob.mp4", "sub/cat.mp4", "tall.mp4"]
 BAD = {
@@ -61,13 +45,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four clips of use, each of its own kind, and ten that are not."""
     root = tmp_path_factory.mktemp("clips")
     encode(root / "ann.mp4", draw(12, RED))
-    photo(root / "ann.ref.png", RED)
+    write_photo(root / "ann.ref.png", RED)
     encode(root / "bob.mp4", draw(16, GREEN, size=(SIDE, 128)), Fraction(30), rotation=90)
-    photo(root / "refs" / "bob.jpg", GREEN)
+    write_photo(root / "refs" / "bob.jpg", GREEN)
     # No photo, but more clip than the window.
     encode(root / "sub" / "cat.mp4", draw(40, BLUE, size=(SIDE, 160)), Fraction(24000, 1001))
     encode(root / "tall.mp4", draw(12, RED, size=(160, SIDE)))
-    photo(root / "tall.ref.png", RED)
+    write_photo(root / "tall.ref.png", RED)
     encode(root / "alone.mp4", draw(9, RED))
     encode(root / "blank.mp4", draw(12, None))
     whole = encode(root / "cut.mp4", draw(12, RED)).read_bytes()
@@ -75,10 +59,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "empty.mp4").touch()
     (root / "letter.mp4").write_text("Dear reader,\n" * 99)
     encode(root / "lost.mp4", draw(12, RED))
-    photo(root / "lost.ref.png", None)
+    write_photo(root / "lost.ref.png", None)
     encode(root / "short.mp4", draw(5, RED))
     encode(root / "stranger.mp4", draw(12, RED))
-    photo(root / "stranger.ref.png", GREEN)
+    write_photo(root / "stranger.ref.png", GREEN)
     encode(root / "torn.mp4", draw(12, RED))
     (root / "torn.ref.png").write_bytes(b"\x89PNG\r\n and no more")
     for video in root.rglob("*.mp4"):
@@ -95,12 +79,6 @@ def whole(folder: Path, models: Models, tmp_path_factory: pytest.TempPathFactory
     return out
 
 
-def report(out: Path) -> dict[str, str]:
-    lines = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
-    assert len({line["id"] for line in lines}) == len(lines)
-    return {line["id"]: line["reason"] for line in lines}
-
-
 def assert_same_cache(one: Path, other: Path) -> None:
     a, b = Cache(one), Cache(other)
     assert a.ids == b.ids
@@ -110,12 +88,12 @@ def assert_same_cache(one: Path, other: Path) -> None:
         for field in fields(Sample):
             x, y = getattr(first, field.name), getattr(second, field.name)
             assert torch.equal(x, y) if isinstance(x, Tensor) else x == y, field.name
-    assert report(one) == report(other)
+    assert reasons(one) == reasons(other)
 
 
 def test_what_is_kept_and_what_is_set_aside(whole: Path):
     assert Cache(whole).ids == GOOD
-    assert report(whole) == BAD
+    assert reasons(whole) == BAD
 
 
 def test_a_sample_is_what_its_clip_shows(whole: Path, folder: Path, models: Models):
@@ -211,10 +189,10 @@ def test_two_ranks_make_the_same_cache(folder: Path, whole: Path, models: Models
 
 def test_retry_takes_a_clip_that_was_mended(models: Models, tmp_path: Path):
     caption(encode(tmp_path / "clips" / "b.mp4", draw(12, RED)))
-    photo(tmp_path / "clips" / "b.ref.png", RED)
+    write_photo(tmp_path / "clips" / "b.ref.png", RED)
     video = caption(tmp_path / "clips" / "a.mp4")
     video.touch()
-    photo(tmp_path / "clips" / "a.ref.png", RED)
+    write_photo(tmp_path / "clips" / "a.ref.png", RED)
     entries = read_sources(tmp_path / "clips", window_s=CONFIG.window_s)
     assert prepare(entries, tmp_path / "out", CONFIG, models).num_samples == 1
     encode(video, draw(12, RED))
@@ -244,8 +222,7 @@ def test_the_reference_is_another_clip_of_the_person(models: Models, tmp_path: P
         {"video": "two.mp4", "caption": "two", "identity": "ann"},
         {"video": "other.mp4", "caption": "three", "identity": "bob"},
     ]
-    manifest = tmp_path / "data.jsonl"
-    manifest.write_text("\n".join(map(json.dumps, lines)))
+    manifest = write_json_lines(tmp_path / "data.jsonl", lines)
     entries = read_sources(manifest, window_s=CONFIG.window_s)
     prepare(entries, tmp_path / "out", CONFIG, models)
     cache = Cache(tmp_path / "out")
@@ -253,7 +230,7 @@ def test_the_reference_is_another_clip_of_the_person(models: Models, tmp_path: P
     for sample, shade in zip(cache, (100, 20), strict=True):
         assert sample.reference_source.startswith("clip at ")
         assert (sample.reference[0, 0].float() - shade).abs().max() < 12
-    assert report(tmp_path / "out") == {"other.mp4@0": Reason.NO_REFERENCE}
+    assert reasons(tmp_path / "out") == {"other.mp4@0": Reason.NO_REFERENCE}
 
 
 def test_vip_200k_beside_its_clips(models: Models, tmp_path: Path):
@@ -331,16 +308,6 @@ def _command(folder: Path, checkpoint: Path, pack: Path, out: Path) -> list[str]
     arguments += ["--faces", pack, "--text-encoder", "miniature", "--num-frames", 9, "--fps", 24]
     arguments += ["--height", SIDE, "--width", SIDE, "--device", "cpu"]
     return [str(argument) for argument in arguments]
-
-
-def test_a_wrong_path_is_one_sentence_and_no_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    arguments = ["prepare", "--data", "nowhere", "--out", str(tmp_path), "--checkpoint", "c"]
-    with pytest.raises(SystemExit) as caught:
-        main([*arguments, "--faces", "f", "--text-encoder", "miniature"])
-    assert caught.value.code == 2
-    assert "data nowhere is no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

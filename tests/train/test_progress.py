@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
-from train import world
+from helpers import stand_in_run
+from helpers.json_lines import read_json_lines
 
 from stdrc_core.train import loop, progress
 from stdrc_core.train.progress import Progress, peak_memory_gib, reset_peak_memory
@@ -16,14 +16,10 @@ from stdrc_core.train.progress import Progress, peak_memory_gib, reset_peak_memo
 LOSSES = {"total": 0.5, "flow": 0.25}
 
 
-def entries(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_tokens_are_those_that_the_model_saw(tmp_path: Path):
-    config = world.config(tmp_path, reference={"p_drop": 0.5})
-    parts = world.parts(config)
+    config = stand_in_run.config(tmp_path, reference={"p_drop": 0.5})
+    parts = stand_in_run.parts(config)
     seen: list[int] = []
 
     def count(_: torch.nn.Module, arguments: tuple) -> None:
@@ -33,7 +29,8 @@ def test_tokens_are_those_that_the_model_saw(tmp_path: Path):
 
     parts.model.register_forward_pre_hook(count)
     loop.train(config, parts, Accelerator(cpu=True))
-    told = [entry["tokens_per_s"] * entry["step_time_s"] for entry in entries(tmp_path)]
+    log = read_json_lines(tmp_path / "log.jsonl")
+    told = [entry["tokens_per_s"] * entry["step_time_s"] for entry in log]
     assert sum(told) == pytest.approx(sum(seen), rel=1e-2)
     assert len({round(tokens) for tokens in told}) > 1, "no step dropped more than another"
 
@@ -42,7 +39,7 @@ def test_time_left_is_the_pace_of_this_run_over_the_steps_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Four steps were done before; each of this run's takes 3 s."""
-    section = world.config(tmp_path, run={"num_steps": 10, "log_every": 2}).run
+    section = stand_in_run.config(tmp_path, run={"num_steps": 10, "log_every": 2}).run
     clock = iter(range(100, 200, 3))
     monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(clock)))
     steps = Progress(section, Accelerator(cpu=True), done=4)
@@ -50,7 +47,7 @@ def test_time_left_is_the_pace_of_this_run_over_the_steps_left(
         if step % 2:
             next(clock)
         steps.report(step, LOSSES, grad_norm=1.0, lr=0.1, num_tokens=60, time_s=2.0)
-    told = entries(tmp_path)
+    told = read_json_lines(tmp_path / "log.jsonl")
     assert [entry["step"] for entry in told] == [4, 6, 8]
     assert [entry["time_left_s"] for entry in told] == [5 * 3, 3 * 3, 1 * 3]
     assert all(entry["tokens_per_s"] == 30 for entry in told)
@@ -65,8 +62,8 @@ def test_the_peak_of_a_gpu_is_that_of_training_alone(
 ):
     """A count of the test's own stands for torch's: 9 before the loop, 1 a step, 7 to validate."""
     validation = {"items": [{"prompt": "unused", "photo": "unused"}], "text_encoder": "miniature"}
-    config = world.config(tmp_path, validation=validation | {"every": 2})
-    parts = world.parts(config)
+    config = stand_in_run.config(tmp_path, validation=validation | {"every": 2})
+    parts = stand_in_run.parts(config)
     peak = [9.0]
 
     def reach(memory: float) -> None:
@@ -81,7 +78,8 @@ def test_the_peak_of_a_gpu_is_that_of_training_alone(
     parts.model.register_forward_pre_hook(lambda *_: reach(1.0))
     loop.train(config, parts, Accelerator(cpu=True), lambda step: reach(7.0))
     assert peak[0] == 0, "the last step was validated"
-    assert [entry["peak_memory_gib"] for entry in entries(tmp_path)] == [1.0] * 6
+    told = read_json_lines(tmp_path / "log.jsonl")
+    assert [entry["peak_memory_gib"] for entry in told] == [1.0] * 6
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

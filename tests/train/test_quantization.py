@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import commands, mini_run, run_quantized
+from helpers.json_lines import read_json_lines
+from helpers.run_quantized import config
+from helpers.tiny_ltx import LTX_2_3, build_tiny, random_inputs, write_tiny
 from safetensors.torch import load_file
-from tiny_ltx import LTX_2_3, build_tiny, random_inputs, write_tiny
 from torch import Tensor, nn
-from train import mini_run, run_quantized
-from train.run_quantized import config, run
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.mini.config import NUM_LAYERS
@@ -112,11 +111,11 @@ def whole(
     one_thread: None,
 ) -> tuple[TrainConfig, Parts, Result]:
     settings = config(tmp_path_factory.mktemp("int8"), mini_checkpoint, mini_cache)
-    return settings, *run(settings)
+    return settings, *mini_run.train(settings)
 
 
 def logged_flows(out: Path) -> list[float]:
-    return [json.loads(line)["flow"] for line in (out / "log.jsonl").read_text().splitlines()]
+    return [step["flow"] for step in read_json_lines(out / "log.jsonl")]
 
 
 def test_a_lora_on_an_8_bit_base_learns(whole: tuple[TrainConfig, Parts, Result]):
@@ -146,7 +145,7 @@ def test_it_goes_on_from_a_checkpoint_to_the_same_weights(
     settings, _, expected = whole
     shutil.copytree(settings.run.out, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "checkpoints" / "step_00000030")
-    _, resumed = run(config(tmp_path, mini_checkpoint, mini_cache))
+    _, resumed = mini_run.train(config(tmp_path, mini_checkpoint, mini_cache))
     for name, value in expected.weights.items():
         assert torch.equal(resumed.weights[name], value), name
 
@@ -157,10 +156,8 @@ def test_two_processes_are_one(
     mini_checkpoint: Path,
     mini_cache: Path,
 ):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     script = (run_quantized.__file__, tmp_path, mini_checkpoint, mini_cache)
-    done = subprocess.run([sys.executable, *launcher, *script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    commands.run(*script, num_processes=2)
     ours, expected = logged_flows(tmp_path), logged_flows(whole[0].run.out)
     assert ours == pytest.approx(expected[:3], abs=1e-5)
     assert len(ours) == 3

@@ -6,10 +6,10 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import PROJECT
 from pydantic import BaseModel
 from pydantic.fields import PydanticUndefined
 
@@ -17,7 +17,6 @@ from stdrc_core.method.augmentation import Augmentation
 from stdrc_core.train import __main__ as command_line
 from stdrc_core.train.config import TrainConfig
 
-PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
 # A row: key, default, what it is.
 ROWS = dict(re.findall(r"^\| `([a-z]+\.[a-z0-9_.]+)` \| ([^|]+) \| [^|]{4,} \|$", README, re.M))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers import commands
+from helpers.drawn_faces import RED, write_photo
 from safetensors.torch import load_file
-from train.drawn import RED, photo
 
 import stdrc_core.train
 from stdrc_core.method.layout import Placement
 from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train.batches import own_share
-from stdrc_core.train.config import load_config
+from stdrc_core.train.config import TrainConfig, load_config
 from stdrc_core.train.estimate import estimate
 from stdrc_core.train.resume import flat
 
@@ -98,17 +97,11 @@ def test_the_24_gb_recipe_trains_and_validates_the_miniature(
         "validation.every": 1,
         "validation.num_steps": 2,
         "validation.text_encoder": "miniature",
-        "validation.items": f"[{{prompt: a man, photo: {photo(tmp_path / 'red.png', RED)}}}]",
+        "validation.items": f"[{{prompt: a man, photo: {write_photo(tmp_path / 'red.png', RED)}}}]",
     }
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     # A process of its own: accelerate keeps a process's first mixed precision for good.
-    done = subprocess.run(
-        [sys.executable, "-m", "stdrc_core.train", "run", small, *options],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    commands.train("run", small, *options)
     exported = load_file(tmp_path / "stdrc_lora.safetensors")
     moved = [value for name, value in exported.items() if "lora_B" in name]
     assert len(moved) == NUM_LAYERS * 10
@@ -116,10 +109,25 @@ def test_the_24_gb_recipe_trains_and_validates_the_miniature(
     assert (tmp_path / "validation" / "step_00000001" / "00.mp4").stat().st_size > 0
 
 
-def test_the_papers_recipe_has_every_number_of_its_section_4():
-    (paper,) = (path for path in RECIPES if path.stem == "paper")
-    config = load_config(paper)
-    assert config.trainable.method == "full"
+PAPER = load_config(next(path for path in RECIPES if path.stem == "paper"))
+REQUIRED = {
+    "model": {"checkpoint": "ltx.safetensors"},
+    "data": {"cache": "cache"},
+    "run": {"out": "out"},
+    "objective": {"face_pack": "pack"},
+}
+
+
+def test_the_papers_recipe_trains_all_of_the_video_branch():
+    assert PAPER.trainable.method == "full"
+
+
+@pytest.mark.parametrize(
+    "config", [PAPER, TrainConfig.model_validate(REQUIRED)], ids=["recipe", "defaults"]
+)
+def test_the_papers_recipe_and_the_defaults_have_every_number_of_its_section_4(
+    config: TrainConfig,
+):
     assert (config.run.num_steps, config.run.batch_size) == (20_000, 32)
     assert (config.optimizer.name, config.optimizer.lr) == ("adamw", 5e-5)
     objective = config.objective

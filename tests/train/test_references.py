@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.clips import encode
+from helpers.found_faces import embedded_face
+from helpers.json_lines import write_json_lines
 from PIL import Image
 from torch import Tensor
-from train.drawn import encode
 
-from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.train.face_track import follow
 from stdrc_core.train.prepare import by_identity
@@ -34,9 +35,8 @@ class Everywhere:
 
     def find(self, frames: Tensor) -> list[tuple[EmbeddedFace, ...]]:
         height, width = frames.shape[1:3]
-        box = torch.tensor([width / 4, height / 4, width * 3 / 4, height * 3 / 4])
-        face = Face(box=box, landmarks=torch.zeros(5, 2), score=1.0)
-        return [(EmbeddedFace(face=face, embedding=torch.tensor([1.0, 0.0])),)] * len(frames)
+        box = (width / 4, height / 4, width * 3 / 4, height * 3 / 4)
+        return [(embedded_face([1, 0], box),)] * len(frames)
 
 
 def grey_clip(path: Path, num_frames: int, first: int = 0) -> Path:
@@ -86,7 +86,7 @@ def test_two_windows_of_one_file_do_not_lend_each_other_what_they_share(tmp_path
         {"video": name, "caption": "c", "identity": "p", "start_s": start / FPS}
         for name, start in zip(("a.mp4", "x/../a.mp4", "a.mp4"), starts, strict=True)
     ]
-    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    write_json_lines(tmp_path / "m.jsonl", lines)
     entries = read_sources(tmp_path / "m.jsonl", window_s=WINDOW_S)
     for entry, start in zip(entries, starts, strict=True):
         found = references(entry, entries)
@@ -143,9 +143,8 @@ def test_a_crop_keeps_a_margin_and_stays_in_the_frame():
 
 def test_the_face_most_like_the_reference_is_followed():
     def face(place: float, *embedding: float) -> EmbeddedFace:
-        box = torch.tensor([place, 0.0, place + 10, 10])
-        found = Face(box=box, landmarks=torch.full((5, 2), float(place)), score=1.0)
-        return EmbeddedFace(face=found, embedding=torch.tensor(embedding, dtype=torch.float32))
+        points = torch.full((5, 2), place)
+        return embedded_face(embedding, (place, 0, place + 10, 10), points)
 
     track = follow(
         [[face(1, 0, 1), face(2, 0.8, 0.6)], [], [face(3, 1, 0), face(4, -1, 0)]],

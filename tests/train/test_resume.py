@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pytest
-from train import world
+from helpers import stand_in_run
+from helpers.recipes import train_here
 
 from stdrc_core.train.checkpoints import CheckpointFolder
 from stdrc_core.train.resume import require_same_run
-from stdrc_core.train.run import main
 
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """The folder of a run that has a checkpoint."""
-    config = world.config(tmp_path / "run")
+    config = stand_in_run.config(tmp_path / "run")
     CheckpointFolder.of(config.run).write(2, lambda path: None)
     (config.run.out / "config.yaml").write_text(config.to_yaml())
     return config.run.out
@@ -38,7 +37,7 @@ def begun(tmp_path: Path) -> Path:
 )
 def test_another_run_is_refused_by_the_key_that_differs(begun: Path, section: dict, says: str):
     with pytest.raises(ValueError, match=says + r".*take another run\.out"):
-        require_same_run(world.config(begun, **section))
+        require_same_run(stand_in_run.config(begun, **section))
 
 
 @pytest.mark.parametrize(
@@ -55,23 +54,22 @@ def test_another_run_is_refused_by_the_key_that_differs(begun: Path, section: di
     ],
 )
 def test_what_does_not_make_it_another_run_may_change(begun: Path, section: dict):
-    require_same_run(world.config(begun, **section))
+    require_same_run(stand_in_run.config(begun, **section))
 
 
 def test_a_folder_that_moved_is_still_the_run(begun: Path):
     moved = begun.rename(begun.with_name("moved"))
-    require_same_run(world.config(moved))
+    require_same_run(stand_in_run.config(moved))
 
 
 def test_without_a_checkpoint_there_is_nothing_to_differ_from(tmp_path: Path):
-    require_same_run(world.config(tmp_path))
-    (tmp_path / "config.yaml").write_text(world.config(tmp_path).to_yaml())
-    require_same_run(world.config(tmp_path, run={"seed": 1}))
+    require_same_run(stand_in_run.config(tmp_path))
+    (tmp_path / "config.yaml").write_text(stand_in_run.config(tmp_path).to_yaml())
+    require_same_run(stand_in_run.config(tmp_path, run={"seed": 1}))
 
 
 def test_the_command_refuses_before_it_loads_anything(begun: Path, tmp_path: Path):
     """Neither the model nor the cache of this recipe exists, and that is not what is said."""
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(world.config(begun, trainable={"rank": 8}).to_yaml())
+    config = stand_in_run.config(begun, trainable={"rank": 8})
     with pytest.raises(ValueError, match=r"trainable\.rank \(was 64, is 8\)"):
-        main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
+        train_here(config, tmp_path / "recipe.yaml")

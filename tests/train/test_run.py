@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import commands, drawn_faces, mini_run
+from helpers.json_lines import read_json_lines
 from PIL import Image
-from train import drawn, mini_run
 
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.train.estimate import estimate
 from stdrc_core.train.run import make_accelerator
-
-
-def command(
-    *arguments: str | Path, launcher: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *launcher, "-m", "stdrc_core.train", *arguments],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture
@@ -43,28 +28,20 @@ def recipe(tmp_path: Path, mini_checkpoint: Path, mini_cache: Path) -> Path:
 
 
 def test_a_run_ends_with_weights_and_says_how_to_load_them(recipe: Path, tmp_path: Path):
-    done = command(recipe, "--set", "run.num_steps=1")
-    assert done.returncode == 0, done.stderr
+    said = commands.train(recipe, "--set", "run.num_steps=1")
     weights = tmp_path / "run" / "stdrc_lora.safetensors"
     assert weights.is_file()
-    assert str(weights) in done.stderr
-    assert "LoraLoaderModelOnly" in done.stderr
-    assert str(tmp_path / "run" / "checkpoints" / "step_00000001") in done.stderr
+    assert str(weights) in said
+    assert "LoraLoaderModelOnly" in said
+    assert str(tmp_path / "run" / "checkpoints" / "step_00000001") in said
     assert (tmp_path / "run" / "config.yaml").is_file()
-    longer = command("run", recipe, "--set", "run.num_steps=2")
-    assert longer.returncode == 0, longer.stderr
-    assert "going on at step 1" in longer.stderr
+    assert "going on at step 1" in commands.train("run", recipe, "--set", "run.num_steps=2")
 
 
 def test_a_stopped_run_tells_how_to_go_on_and_to_have_its_weights(recipe: Path, tmp_path: Path):
     run = tmp_path / "run"
-    with subprocess.Popen(
-        [sys.executable, "-m", "stdrc_core.train", recipe, "--set", "run.num_steps=100000"],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    words = ("-m", "stdrc_core.train", recipe, "--set", "run.num_steps=100000")
+    with commands.start(*words) as process:
         give_up_at = time.monotonic() + 60
         while not (run / "log.jsonl").exists() and time.monotonic() < give_up_at:
             time.sleep(0.1)
@@ -77,17 +54,16 @@ def test_a_stopped_run_tells_how_to_go_on_and_to_have_its_weights(recipe: Path, 
     assert "same command goes on" in said
     assert not list(run.glob("*.safetensors"))
     _, told = said.strip().split("python -m stdrc_core.train ")
-    done = command(*shlex.split(told))
-    assert done.returncode == 0, done.stderr
+    commands.train(*shlex.split(told))
     assert (run / f"stdrc_lora_{checkpoint.name}.safetensors").is_file()
 
 
 def test_a_run_that_diverges_is_one_sentence_and_exit_status_3(recipe: Path):
     """The options come first, which are the recipe's all the same."""
-    done = command("--set", "optimizer.lr=1e30", "--set", "run.num_steps=9", recipe)
-    assert done.returncode == 3, done.stderr
-    assert "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
+    changes = ("--set", "optimizer.lr=1e30", "--set", "run.num_steps=9")
+    said = commands.train(*changes, recipe, status=3)
+    assert "Traceback" not in said
+    last = said.splitlines()[-1]
     assert last.startswith("python -m stdrc_core.train run: the ")
     assert "lower optimizer.lr" in last
 
@@ -96,16 +72,15 @@ def test_processes_wait_for_the_one_that_validates(
     tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
 ):
     """Two processes (DDP) by the command, and one: the clips and their lines are the same."""
-    photo = drawn.photo(tmp_path / "photo.png", drawn.RED)
+    photo = drawn_faces.write_photo(tmp_path / "photo.png", drawn_faces.RED)
     validation = {
         "every": 1,
         "num_steps": 1,
         "text_encoder": "miniature",
         "items": [{"prompt": "a man", "photo": photo}],
     }
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     sheets = []
-    for name, launcher in (("two", launch), ("one", ())):
+    for name, num_processes in (("two", 2), ("one", 1)):
         config = mini_run.config(
             tmp_path / name,
             mini_checkpoint,
@@ -115,12 +90,10 @@ def test_processes_wait_for_the_one_that_validates(
         )
         recipe = tmp_path / f"{name}.yaml"
         recipe.write_text(config.to_yaml())
-        done = command(recipe, launcher=launcher)
-        assert done.returncode == 0, done.stderr
+        said = commands.train(recipe, num_processes=num_processes)
         out = config.run.out
-        lines = (out / "validation.jsonl").read_text().splitlines()
-        assert [json.loads(line)["step"] for line in lines] == [1, 2]
-        assert done.stderr.count(str(out / "stdrc_lora.safetensors")) == 1
+        assert [line["step"] for line in read_json_lines(out / "validation.jsonl")] == [1, 2]
+        assert said.count(str(out / "stdrc_lora.safetensors")) == 1
         with Image.open(out / "validation" / "step_00000002" / "sheet.png") as sheet:
             sheets.append(np.asarray(sheet, dtype=float))
     assert np.abs(sheets[0] - sheets[1]).mean() < 0.5
@@ -131,8 +104,7 @@ def test_processes_wait_for_the_one_that_validates(
 def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(
     recipe: Path, tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
 ):
-    done = command(recipe, "--dry-run")
-    assert done.returncode == 0, done.stderr
+    said = commands.train(recipe, "--dry-run")
     assert not (tmp_path / "run").exists()
     config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache)
     result = estimate(config)
@@ -143,7 +115,7 @@ def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(
     # 2 latent frames of 3 x 3 and the reference; two samples a step.
     assert (result.tokens_per_sample, result.tokens_per_step) == (27, 54)
     for part in (f"{result.num_parameters:,}", f"{result.num_trained:,}", "rank: 4"):
-        assert part in done.stderr
+        assert part in said
 
 
 @pytest.mark.parametrize(
@@ -158,9 +130,8 @@ def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(
 def test_what_is_wrong_is_one_sentence_and_exit_status_2(
     recipe: Path, change: str, parts: list[str]
 ):
-    done = command(recipe, "--set", change)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
+    said = commands.train(recipe, "--set", change, status=2)
+    assert "Traceback" not in said
+    last = said.splitlines()[-1]
     for part in parts:
         assert part in last

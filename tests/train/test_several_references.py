@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import mini_run, stand_in_run
+from helpers.cached_samples import SAMPLES, assert_same, make_sample, write_samples
+from helpers.clips import encode
+from helpers.drawn_faces import BLUE, RED, draw, write_photo
+from helpers.json_lines import write_json_lines
+from helpers.prepared_clips import CONFIG, reasons
+from helpers.stand_in_run import NO_AUGMENTATION, Recorder, make_objective, objective_sections
 from PIL import Image
-from train import mini_run, world
-from train.drawn import BLUE, RED, draw, encode, photo
-from train.test_cache import SAMPLES, assert_same, make_sample, write
-from train.test_objective import NO_AUGMENTATION, Recorder, make_objective, sections
-from train.test_prepare import CONFIG, models, report  # noqa: F401 (a fixture)
 
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import NUM_SCORED_FRAMES, find_padding, spread
@@ -37,9 +39,7 @@ from stdrc_core.train.validation import Validator, read_cases
 def test_a_manifests_photos_keep_their_order(tmp_path: Path):
     path = tmp_path / "data.jsonl"
     lines = [{"references": ["b.png", "/photos/a.png"]}, {"references": ["c.png"]}, {}]
-    path.write_text(
-        "".join(json.dumps({"video": "a.mp4", "caption": "x"} | line) + "\n" for line in lines)
-    )
+    write_json_lines(path, [{"video": "a.mp4", "caption": "x"} | line for line in lines])
     two, one, none = read_sources(path, window_s=1)
     assert (two.reference, two.further) == (tmp_path / "b.png", (Path("/photos/a.png"),))
     assert (one.reference, one.further) == (tmp_path / "c.png", ())
@@ -72,7 +72,7 @@ def further(seed: int) -> FurtherReference:
 
 def test_further_references_come_back_from_the_cache_in_their_order(tmp_path: Path):
     several = replace(make_sample("several", 5), further=(further(6), further(7)))
-    write(tmp_path, [*SAMPLES, several])
+    write_samples(tmp_path, [*SAMPLES, several])
     cache = Cache(tmp_path)
     assert cache.num_references == {1, 3}
     *others, back = cache
@@ -90,14 +90,11 @@ def test_further_references_come_back_from_the_cache_in_their_order(tmp_path: Pa
 
 
 def test_a_cache_from_before_has_one_reference_a_sample(tmp_path: Path):
-    write(tmp_path, SAMPLES)
+    write_samples(tmp_path, SAMPLES)
     path = tmp_path / "samples.jsonl"
     lines = read_lines(path)
-    path.write_text(
-        "".join(
-            json.dumps({k: v for k, v in line.items() if k != "further_sources"}) + "\n"
-            for line in lines
-        )
+    write_json_lines(
+        path, [{k: v for k, v in line.items() if k != "further_sources"} for line in lines]
     )
     cache = Cache(tmp_path)
     assert cache.num_references == {1}
@@ -112,8 +109,8 @@ def with_others(sample: TrainingSample, *others: TrainingSample) -> TrainingSamp
 
 
 def test_samples_of_each_number_of_references_form_a_group():
-    objective, reference = sections(lambda_id=0, lambda_tic=0)
-    a, b, c, d, e = world.random_samples(5)
+    objective, reference = objective_sections(lambda_id=0, lambda_tic=0)
+    a, b, c, d, e = stand_in_run.random_samples(5)
     samples = [with_others(a, b), c, with_others(d, e), e, with_others(b, a)]
     drops = [False, False, False, True, True]
     draws = [
@@ -127,11 +124,11 @@ def test_samples_of_each_number_of_references_form_a_group():
     model = Recorder()
     losses = make_objective(objective, reference)(model, samples, draws)
     one, two, none = model.groups
-    assert torch.equal(one[3], world.encode_references([c.photo]))
-    assert two[3].shape == (2, world.C, 2, world.H, world.W)
+    assert torch.equal(one[3], stand_in_run.encode_references([c.photo]))
+    assert two[3].shape == (2, stand_in_run.C, 2, stand_in_run.H, stand_in_run.W)
     for place, slots in enumerate(((a, b), (d, e))):
         for slot, sample in enumerate(slots):
-            expected = world.encode_references([sample.photo])[0, :, 0]
+            expected = stand_in_run.encode_references([sample.photo])[0, :, 0]
             assert torch.equal(two[3][place, :, slot], expected)
     # A dropped reference drops all of them.
     assert none[3] is None
@@ -145,10 +142,10 @@ def test_samples_of_each_number_of_references_form_a_group():
 
 
 def test_every_photo_is_augmented_by_itself():
-    objective, _ = sections(lambda_id=0, lambda_tic=0)
+    objective, _ = objective_sections(lambda_id=0, lambda_tic=0)
     augmentation = Augmentation(p_flip=0.5, p_rotate=0, p_crop=1, p_color=1)
     reference = ReferenceSection(augmentation=augmentation)
-    first, second = world.random_samples(2)
+    first, second = stand_in_run.random_samples(2)
     sample = with_others(first, replace(second, photo=first.photo))
     choice = replace(draw_choices(sample, (0, 0, 0), objective, reference), drops_reference=False)
     generator = choice.augmentation.clone_state()
@@ -156,14 +153,14 @@ def test_every_photo_is_augmented_by_itself():
     make_objective(objective, reference)(model, [sample], [choice])
     latents = model.groups[0][3][0].movedim(1, 0)
     for latent in latents:
-        expected = world.encode_references([augmentation(first.photo, generator)])
+        expected = stand_in_run.encode_references([augmentation(first.photo, generator)])
         assert torch.equal(latent, expected[0, :, 0])
     assert not torch.equal(*latents)
 
 
 def test_the_identity_losses_look_at_each_person_in_turn():
-    objective, reference = sections(lambda_id=0.3, lambda_tic=0.2)
-    first, second = world.random_samples(2)
+    objective, reference = objective_sections(lambda_id=0.3, lambda_tic=0.2)
+    first, second = stand_in_run.random_samples(2)
     several = with_others(first, second)
     plain = draw_choices(first, (0, 0, 0), objective, reference)
     make = make_objective(objective, reference)
@@ -183,12 +180,12 @@ def test_the_identity_losses_look_at_each_person_in_turn():
 def test_a_step_counts_the_tokens_of_all_references(tmp_path: Path):
     from accelerate import Accelerator
 
-    config = world.config(
+    config = stand_in_run.config(
         tmp_path,
         reference={"p_drop": 0, "augmentation": NO_AUGMENTATION},
         run={"out": tmp_path, "batch_size": 4, "micro_batch_size": 4},
     )
-    parts = world.parts(config)
+    parts = stand_in_run.parts(config)
     a, b, *_ = parts.samples
     parts = replace(parts, samples=[with_others(a, b), b, a, b])
     accelerator = Accelerator(cpu=True)
@@ -196,37 +193,34 @@ def test_a_step_counts_the_tokens_of_all_references(tmp_path: Path):
     model, optimizer = accelerator.prepare(parts.model, optimizer)
     before = [p.detach().clone() for p in model.parameters()]
     _, norm, num_tokens = training_step(config, parts, accelerator, model, optimizer, 0)
-    assert num_tokens == (4 * world.T + 3 + 2) * world.H * world.W
+    assert num_tokens == (4 * stand_in_run.T + 3 + 2) * stand_in_run.H * stand_in_run.W
     assert norm > 0
     assert any(not torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
 
 
 def test_prepare_keeps_each_photo_and_sets_aside_whom_the_clip_does_not_show(
-    models: Models,  # noqa: F811
+    models: Models,
     tmp_path: Path,
 ):
     for name in ("good", "stranger", "nobody"):
         encode(tmp_path / f"{name}.mp4", draw(12, RED))
-    photo(tmp_path / "one.png", RED)
-    photo(tmp_path / "blue.png", BLUE)
-    photo(tmp_path / "empty.png", None)
+    write_photo(tmp_path / "one.png", RED)
+    write_photo(tmp_path / "blue.png", BLUE)
+    write_photo(tmp_path / "empty.png", None)
     (tmp_path / "two.png").write_bytes((tmp_path / "one.png").read_bytes())
     second = {"good": "two.png", "stranger": "blue.png", "nobody": "empty.png"}
-    manifest = tmp_path / "data.jsonl"
-    manifest.write_text(
-        "".join(
-            json.dumps({"video": f"{name}.mp4", "caption": name, "references": ["one.png", other]})
-            + "\n"
-            for name, other in second.items()
-        )
-    )
+    lines = [
+        {"video": f"{name}.mp4", "caption": name, "references": ["one.png", other]}
+        for name, other in second.items()
+    ]
+    manifest = write_json_lines(tmp_path / "data.jsonl", lines)
     prepare(read_sources(manifest, window_s=CONFIG.window_s), tmp_path / "out", CONFIG, models)
     (sample,) = Cache(tmp_path / "out")
     (other,) = sample.further
     assert (sample.reference_source, other.source) == ("photo one.png", "photo two.png")
     for name in ("reference", "boxes", "landmarks", "has_face", "e_ref"):
         assert torch.equal(getattr(sample, name), getattr(other, name))
-    assert report(tmp_path / "out") == {
+    assert reasons(tmp_path / "out") == {
         "stranger.mp4@0": Reason.OTHER_PERSON,
         "nobody.mp4@0": Reason.NO_REFERENCE,
     }
@@ -239,7 +233,7 @@ def test_what_a_run_takes_counts_the_most_references(tmp_path: Path, mini_checkp
     for count in (0, 2):
         others = tuple(further(6 + i) for i in range(count))
         cache = tmp_path / str(count)
-        write(cache, [*SAMPLES, replace(make_sample("several", 5), further=others)])
+        write_samples(cache, [*SAMPLES, replace(make_sample("several", 5), further=others)])
         tokens[count] = estimate(
             mini_run.config(tmp_path, mini_checkpoint, cache)
         ).tokens_per_sample
@@ -248,7 +242,7 @@ def test_what_a_run_takes_counts_the_most_references(tmp_path: Path, mini_checkp
 
 
 def test_sharded_processes_run_samples_of_different_lengths_alone(tmp_path: Path):
-    write(tmp_path, [*SAMPLES, replace(make_sample("several", 5), further=(further(6),))])
+    write_samples(tmp_path, [*SAMPLES, replace(make_sample("several", 5), further=(further(6),))])
     config = mini_run.config(tmp_path / "out", Path("unused"), tmp_path)
     said = r"micro_batch_size was 2 with FSDP2 and .* with 1 and 2 references; needs 1"
     with pytest.raises(ValueError, match=said):
@@ -261,7 +255,7 @@ def test_an_item_of_a_validation_has_its_photos_in_their_slots(
 ):
     red, blue = tmp_path / "red.png", tmp_path / "blue.png"
     for path, color in ((red, RED), (blue, BLUE)):
-        photo(path, color)
+        write_photo(path, color)
     item = {"prompt": "two people", "photo": red, "further": [blue], "seed": 3}
     section = {"every": 1, "text_encoder": "miniature", "num_steps": 2, "width": 128}
     section["items"] = [item]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import drawn_faces, mini_run
+from helpers.clips import coarse
+from helpers.json_lines import read_json_lines
+from helpers.recipes import train_here
 from PIL import Image, ImageSequence
-from torch import Tensor
-from train import drawn, mini_run
 
-from stdrc_core.train.run import main
 from stdrc_core.video import read_clip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def make_config(mini_checkpoint: Path, mini_cache: Path, tmp_path: Path):
     """Two items, validated after one step."""
     photos = [
-        drawn.photo(tmp_path / f"{name}.png", color)
-        for name, color in (("red", drawn.RED), ("blue", drawn.BLUE))
+        drawn_faces.write_photo(tmp_path / f"{name}.png", color)
+        for name, color in (("red", drawn_faces.RED), ("blue", drawn_faces.BLUE))
     ]
 
     def make(out: Path, **sections):
@@ -40,16 +40,6 @@ def make_config(mini_checkpoint: Path, mini_cache: Path, tmp_path: Path):
     return make
 
 
-def command(config, recipe: Path) -> None:
-    recipe.write_text(config.to_yaml())
-    main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
-
-
-def coarse(clip: Tensor) -> Tensor:
-    """Mean grey levels of blocks of 8 x 8 pixels."""
-    return torch.nn.functional.avg_pool2d(clip.float().movedim(-1, 1), 8)
-
-
 def encoded(image) -> io.BytesIO:
     return io.BytesIO(image.encoded_image_string)
 
@@ -60,9 +50,8 @@ def test_the_command_validates_and_writes_for_tensorboard(tmp_path: Path, make_c
         run={"num_steps": 1},
         objective={"lambda_id": 0, "lambda_tic": 0, "face_pack": pack},
     )
-    command(config, tmp_path / "recipe.yaml")
-    (line,) = (tmp_path / "run" / "validation.jsonl").read_text().splitlines()
-    entry = json.loads(line)
+    train_here(config, tmp_path / "recipe.yaml")
+    (entry,) = read_json_lines(tmp_path / "run" / "validation.jsonl")
     assert entry["facesim"] is not None
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
@@ -99,13 +88,13 @@ def test_weights_and_biases_gets_the_same_and_stays_offline(
     pytest.importorskip("wandb", reason="needs `pip install wandb`, an extra of the trainer")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     config = make_config(tmp_path / "run", run={"num_steps": 1, "trackers": ["wandb"]})
-    command(config, tmp_path / "recipe.yaml")
+    train_here(config, tmp_path / "recipe.yaml")
     assert not (tmp_path / "run" / "tensorboard").exists()
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     (file,) = folder.glob("*.wandb")
     # Names and values lie in the file as they are.
     told = file.read_bytes()
-    (step,) = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    (step,) = read_json_lines(tmp_path / "run" / "log.jsonl")
     for key in ("total", "tokens_per_s", "peak_memory_gib"):
         assert key.encode() in told
         assert json.dumps(step[key]).encode() in told
@@ -126,5 +115,5 @@ def test_a_run_that_fails_leaves_no_tracker_open(
     }
     config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache, **sections)
     with pytest.raises(RuntimeError, match="the loss was"):
-        command(config, tmp_path / "recipe.yaml")
+        train_here(config, tmp_path / "recipe.yaml")
     assert wandb.run is None

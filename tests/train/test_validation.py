@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -10,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from helpers import drawn_faces, mini_run
+from helpers.clips import coarse
+from helpers.found_faces import embedded_face
+from helpers.json_lines import read_json_lines
+from helpers.recipes import train_here
 from PIL import Image
 from torch import Tensor
-from train import drawn, mini_run
 
-from stdrc_core.faces.detector import Face, FaceDetector, largest_face
+from stdrc_core.faces.detector import FaceDetector, largest_face
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.recognizer import Recognizer
 from stdrc_core.faces.similarity import clip_facesim
@@ -25,30 +28,22 @@ from stdrc_core.photo_file import load_photo
 from stdrc_core.train import loop
 from stdrc_core.train.assemble import assemble
 from stdrc_core.train.checkpoints import CheckpointFolder
-from stdrc_core.train.run import main
 from stdrc_core.train.validation import Validator, read_cases
 from stdrc_core.video import probe, read_clip
 
 CPU, MINIATURE = torch.device("cpu"), MiniatureText()
+pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH = 128
 # What of a step is another in each run.
 MEASURED = {"step_time_s", "time_left_s", "tokens_per_s", "peak_memory_gib"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    drawn.photo(folder / "red.png", drawn.RED)
-    drawn.photo(folder / "blue.png", drawn.BLUE)
-    drawn.photo(folder / "nobody.png", None)
+    drawn_faces.write_photo(folder / "red.png", drawn_faces.RED)
+    drawn_faces.write_photo(folder / "blue.png", drawn_faces.BLUE)
+    drawn_faces.write_photo(folder / "nobody.png", None)
     return folder
 
 
@@ -86,12 +81,7 @@ def make_validator(
 
 
 def entries(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "validation.jsonl").read_text().splitlines()]
-
-
-def coarse(clip: Tensor) -> Tensor:
-    """Mean grey levels of blocks of 8 x 8 pixels."""
-    return torch.nn.functional.avg_pool2d(clip.float().movedim(-1, 1), 8)
+    return read_json_lines(out / "validation.jsonl")
 
 
 def test_clips_and_sheet_read_back_and_the_same_seeds_give_the_same_clips(
@@ -199,8 +189,8 @@ def test_a_run_that_validates_is_bit_for_bit_the_one_that_does_not(
         assert torch.equal(value, plain.weights[name])
     logs = [
         [
-            {key: value for key, value in json.loads(line).items() if key not in MEASURED}
-            for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
+            {key: value for key, value in line.items() if key not in MEASURED}
+            for line in read_json_lines(tmp_path / name / "log.jsonl")
         ]
         for name in ("plain", "checked")
     ]
@@ -246,7 +236,7 @@ def test_facesim_is_that_of_the_packs_own_models(pack: Path, photos: Path, tmp_p
     ).validation
     faces = open_face_pack(pack)
     (case,) = read_cases(section, MINIATURE, faces)
-    red, blue, nobody = (drawn.draw(20, c) for c in (drawn.RED, drawn.BLUE, None))
+    red, blue, nobody = (drawn_faces.draw(20, c) for c in (drawn_faces.RED, drawn_faces.BLUE, None))
     half = torch.cat((red[:10], nobody[:10]))
     mixed = torch.cat((red[:10], blue[:10]))
     scores = [
@@ -267,7 +257,7 @@ def test_the_scores_of_a_validation_are_its_clips_and_photos(
     config = make_config(tmp_path)
     parts = assemble(config, CPU)
     validate = make_validator(config, parts, pack)
-    clip = drawn.draw(mini_run.NUM_FRAMES, drawn.RED)
+    clip = drawn_faces.draw(mini_run.NUM_FRAMES, drawn_faces.RED)
     decoded = clip.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
     monkeypatch.setattr(validate.vae, "decode", lambda latents: decoded)
     mean = validate(1)
@@ -291,10 +281,7 @@ def test_a_face_is_looked_for_again_on_a_frame_padded_with_grey():
             inside = torch.zeros(60, 120, dtype=torch.bool)
             inside[10:50, 20:100] = True
             assert all((frame[~inside] == 128).all() for frame in frames)
-            box, points = torch.tensor([0.0, 0, 9, 9]), torch.zeros(5, 2)
-            face = Face(box=box, landmarks=points, score=1.0)
-            here = EmbeddedFace(face=face, embedding=torch.tensor([0.6, 0.8]))
-            return [(here,)] * len(frames)
+            return [(embedded_face([0.6, 0.8]),)] * len(frames)
 
     clip = torch.zeros(5, 40, 80, 3, dtype=torch.uint8)
     assert clip_facesim(clip, torch.tensor([1.0, 0.0]), OnlyPadded()) == pytest.approx(0.6)
@@ -347,11 +334,6 @@ def test_validating_without_a_face_pack_names_no_best(tmp_path: Path, make_confi
     assert result.checkpoint == folder.path / "step_00000002"
 
 
-def command(config, recipe: Path) -> None:
-    recipe.write_text(config.to_yaml())
-    main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
-
-
 @pytest.mark.parametrize(
     ("name", "says"),
     [("nowhere.png", "nowhere.png could not be read"), ("nobody.png", "nobody.png shows no face")],
@@ -365,7 +347,7 @@ def test_a_photo_that_is_missing_or_shows_nobody_is_told_before_training(
         objective={"lambda_id": 0, "lambda_tic": 0, "face_pack": pack},
     )
     with pytest.raises(ValueError, match=says):
-        command(config, tmp_path / "recipe.yaml")
+        train_here(config, tmp_path / "recipe.yaml")
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 

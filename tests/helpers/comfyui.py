@@ -1,0 +1,139 @@
+"""Finds the user's ComfyUI and runs code, or its server, in ComfyUI's own Python."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helpers import PROJECT
+
+PACK_NAME = "ComfyUI-STDRC"
+_VENV_PYTHONS = (".venv/bin/python", "venv/bin/python")
+HOW_TO_GET_IT = (
+    "install ComfyUI 0.22 or newer (`pip install comfy-cli && comfy install`) or point "
+    "COMFYUI_PATH at its folder and COMFYUI_PYTHON at its python"
+)
+
+
+@dataclass(frozen=True)
+class ComfyUI:
+    """A ComfyUI folder and the Python that runs it."""
+
+    path: Path
+    python: Path
+    packages: Path | None = None
+    """A folder of packages that its Python lacks."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a process of its Python."""
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self.packages is not None:
+            paths = str(self.packages), os.environ.get("PYTHONPATH")
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        return environment
+
+    def make_base(self, base: Path) -> Path:
+        """A base directory of its own for a server or worker, with this pack installed in it."""
+        for folder in ("custom_nodes", "models/checkpoints", "input", "output", "temp", "user"):
+            (base / folder).mkdir(parents=True)
+        (base / "custom_nodes" / PACK_NAME).symlink_to(PROJECT, target_is_directory=True)
+        return base
+
+    def find_bfs_nodes(self) -> Path | str:
+        """The folder of BFS's public nodes, or the reason why there is none."""
+        path = Path(os.environ.get("BFS_NODES_PATH", self.path.parent / "ComfyUI-BFSNodes"))
+        if (path / "ltx_identity_overlap.py").is_file():
+            return path
+        return (
+            f"no BFS nodes at {path}: clone github.com/alisson-anjos/ComfyUI-BFSNodes next to "
+            "ComfyUI, or point BFS_NODES_PATH at it"
+        )
+
+
+def find_comfyui() -> ComfyUI | str:
+    """The ComfyUI to test in, or the reason why there is none."""
+    if sys.platform == "win32":
+        return "the host tests talk to ComfyUI through POSIX pipes: run them on Linux or macOS"
+    path = Path(os.environ.get("COMFYUI_PATH", Path.home() / "comfy" / "ComfyUI"))
+    if not (path / "main.py").is_file():
+        return f"no ComfyUI at {path}: {HOW_TO_GET_IT}"
+    candidates = [path / python for python in _VENV_PYTHONS]
+    if "COMFYUI_PYTHON" in os.environ:
+        candidates = [Path(os.environ["COMFYUI_PYTHON"])]
+    python = next((python for python in candidates if python.is_file()), None)
+    if python is None:
+        return f"no python for the ComfyUI at {path}: {HOW_TO_GET_IT}"
+    return ComfyUI(path, python)
+
+
+class HostError(Exception):
+    """An exception of a scenario, as the worker reported it."""
+
+    def __init__(self, kind: str, message: str, trace: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind, self.message, self.trace = kind, message, trace
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}\n{self.trace}"
+
+
+class Worker:
+    """A process in ComfyUI's Python that runs the functions of `tests/host/scenarios`."""
+
+    def __init__(self, comfyui: ComfyUI, base: Path, *, cpu: bool = True) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in close)
+        self._connection, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [
+                comfyui.python,
+                PROJECT / "tests" / "host" / "worker.py",
+                *("--comfyui", comfyui.path, "--pack", PROJECT, "--base-directory", base),
+                *("--connection", str(theirs.fileno())),
+                *(["--cpu"] if cpu else []),
+            ],
+            env=comfyui.environment,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=base,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+
+    def __call__(self, scenario: str, **arguments: Any) -> Any:
+        """Runs `module.function` with tensors and plain values; raises HostError if it raises."""
+        try:
+            self._connection.send_bytes(_dump([scenario, arguments]))
+            kind, value = torch.load(io.BytesIO(self._connection.recv_bytes()), weights_only=True)
+        except (EOFError, OSError):
+            raise RuntimeError(f"the ComfyUI worker died in {scenario}:\n{self.log()}") from None
+        if kind == "error":
+            raise HostError(*value)
+        return value
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def close(self) -> None:
+        self._connection.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._log.close()
+
+
+def _dump(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,40 @@
+"""What every mistake of a user ends in: one clear sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pytest
+
+from helpers.comfyui import HostError, Worker
+
+
+def assert_one_clear_sentence(
+    host: Worker, scenario: str, mistake: str, parts: Sequence[str]
+) -> None:
+    """`scenario`, told to make the `mistake`, ends in a ValueError that says all of `parts`."""
+    with pytest.raises(HostError) as raised:
+        host(scenario, name=mistake)
+    error = raised.value
+    assert error.kind == "ValueError", error
+    for part in parts:
+        assert part in error.message, error.message
+    assert error.message.endswith(".")
+    assert "\n" not in error.message
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str],
+    main: Callable[[list[str]], object],
+    words: Iterable[object],
+    command: str,
+) -> str:
+    """The one sentence that a command's `main` ends with, behind the command's name; status 2."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    prefix = f"{command}: "
+    assert last.startswith(prefix), last
+    assert last.endswith("."), last
+    return last.removeprefix(prefix)

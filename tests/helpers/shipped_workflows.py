@@ -1,0 +1,49 @@
+"""The workflows that ship: for the queue, for the page, and what they ask their user for.
+
+In place of what they ask for there are names alone: a photo, and empty model files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from helpers import PROJECT
+from helpers.real_photo import write_astronaut
+
+WORKFLOWS = PROJECT / "workflows"
+API = WORKFLOWS / "api"
+
+
+def api_workflow(name: str) -> dict[str, Any]:
+    """In the queue's form; `name` may begin with a folder."""
+    return json.loads((API / f"{name}.json").read_text())
+
+
+def page_workflow(name: str) -> dict[str, Any]:
+    """In the page's form, with the places of its nodes."""
+    return json.loads((WORKFLOWS / f"{name}.json").read_text())
+
+
+def titled(workflow: dict[str, Any], title: str) -> str:
+    """The one node of that title."""
+    (key,) = (key for key, node in workflow.items() if node["_meta"]["title"] == title)
+    return key
+
+
+def models_of(workflow: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The model files that a page-form workflow offers for download, with their node types."""
+    for node in workflow["nodes"]:
+        for model in node.get("properties", {}).get("models", []):
+            yield node["type"], model
+
+
+def make_placeholders(workflow: dict[str, Any], base: Path) -> None:
+    """The page and the queue's checks look at names alone."""
+    write_astronaut(base / "input" / "example.png")
+    for _, model in models_of(workflow):
+        path = base / "models" / model["directory"] / model["name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
