@@ -115,7 +115,7 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
         show_on_node(cls, f"{_sentence(likeness)} {used}.")
         report = likeness.report() | {"face_pack": pack.name, "provider": pack.provider}
         return io.NodeOutput(
-            likeness.similarity,
+            likeness.facesim,
             plot,
             annotated,
             json.dumps(report, indent=1),
@@ -134,8 +134,8 @@ def _person(reference: Tensor, pack: InsightFacePack) -> EmbeddedFace:
 def _sentence(likeness: Likeness) -> str:
     num_faces, num_frames = len(likeness.with_face), len(likeness.frames)
     if likeness.worst is None:
-        return f"Similarity 0: no face in {num_frames} frames."
+        return f"FaceSim 0: no face in {num_frames} frames."
     return (
-        f"Similarity {likeness.similarity:.3f}. Face in {num_faces} of {num_frames} frames, lowest "
+        f"FaceSim {likeness.facesim:.3f}. Face in {num_faces} of {num_frames} frames, lowest "
         f"{likeness.worst.cosine:.3f} at frame {likeness.worst.index}."
     )

@@ -20,7 +20,7 @@ from comfy.patcher_extension import CallbacksMP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..stdrc_core.faces.caching_finder import RememberingFinder
+from ..stdrc_core.faces.caching_finder import CachingFinder
 from ..stdrc_core.faces.download import BUFFALO_L, LICENCE, by_hand, download_pack
 from ..stdrc_core.faces.finder import FaceFinder
 from ..stdrc_core.faces.gender import GenderReader, open_gender_reader
@@ -57,7 +57,7 @@ class InsightFacePack(torch.nn.Module):
                 "install -r requirements.txt and python install.py in its folder."
             ) from error
         self.provider = opened.provider
-        self.finder = RememberingFinder(opened)
+        self.finder = CachingFinder(opened)
 
     def gender_reader(self) -> GenderReader | None:
         """The pack's gender model, opened where it is asked for; None where it has none."""

@@ -1,13 +1,12 @@
 """Measures clips of persons: `python -m stdrc_core.evaluate --videos DIR --pairs FILE --out DIR`.
 
-Each pair is a JSON line of `video` (below DIR), `prompt` and `reference` (a photo, from the file's
-own folder). Run again, it goes on: a clip that is scored stays scored. Several GPUs: `accelerate
-launch -m stdrc_core.evaluate ...`. Nothing is downloaded.
+Each pair is a JSON line of `video` (a path below DIR), `prompt`, `reference` (a photo, from the
+file's own folder) and perhaps `identity` (who it is; by default each photo is a person of its own).
+The same command again goes on where it was stopped: a clip that is scored stays scored. Several
+GPUs share the clips with `accelerate launch -m stdrc_core.evaluate ...`. Nothing is downloaded.
 
     python -m stdrc_core.evaluate --compare A B --out DIR
         puts two finished evaluations side by side, clip by clip
-    python -m stdrc_core.evaluate --ablation --build BUILD --out DIR
-        scores the paper's ablation on the miniature (python -m stdrc_core.experiments ablation)
 """
 
 from __future__ import annotations
@@ -28,17 +27,10 @@ PROGRAM = "python -m stdrc_core.evaluate"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs what is asked for; of a failure one sentence on stderr and exit status 2."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if "--ablation" in argv:
-        from ..experiments.__main__ import main as experiments
-
-        argv.remove("--ablation")
-        experiments(["ablation", *argv])
-        return
+    """Runs what is asked for; a failure is one sentence on stderr and exit status 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     with exit_on_failure(parser, parser.prog):
         if args.compare is None:
             from .run import evaluate
@@ -61,21 +53,32 @@ def make_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder for scores and reports")
     add("--faces", type=Path, help="folder of an InsightFace pack, such as buffalo_l")
     add("--weights", type=Path, help="folder of all other weights; by default ./weights")
-    add("--frames", type=int, help="of a clip, for FaceSim, TIC and CLIP; 16, and 0 for all")
-    add("--batch-size", type=int, help="frames that a network takes at once; 16")
-    add("--clips-at-once", type=int, help="clips whose frames may share a batch; 8")
+    add(
+        "--frames",
+        type=int,
+        help="of a clip for FaceSim, TIC and CLIP; by default 16, 0 is all",
+    )
+    add("--batch-size", type=int, help="frames that a network takes at once; by default 16")
+    add("--clips-at-once", type=int, help="clips whose frames may share a batch; by default 8")
     add("--device", help="cpu, cuda, cuda:1, ...; by default cuda where there is one")
-    add("--vbench-python", type=Path, help="Python of the environment with VBench, for ms")
-    add("--compare", type=Path, nargs=2, metavar=("A", "B"), help="two finished evaluations")
-    add("--ablation", action="store_true", help="the miniature's; its other options follow")
+    add("--vbench-python", type=Path, help="Python of the environment that VBench is in, for ms")
+    add(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("A", "B"),
+        help="folders of two finished evaluations",
+    )
     return parser
 
 
 def read_options(args: argparse.Namespace) -> Options:
-    """The options given, others by default; ValueError, in one sentence, for a wrong one."""
+    """The options that were given, and defaults for the others.
+
+    Raises ValueError, in one sentence, for an option that is missing or cannot be used.
+    """
     given = {key: value for key, value in vars(args).items() if value is not None}
-    for name in ("compare", "ablation"):
-        given.pop(name, None)
+    given.pop("compare", None)
     for name in ("videos", "pairs"):
         if name not in given:
             raise ValueError(f"{name} is missing; needs --videos, --pairs and --out, or --compare.")

@@ -1,7 +1,8 @@
-"""AQ, aesthetic quality: LAION's linear head on CLIP ViT-L/14, of 10, divided by 10; every frame.
+"""AQ, aesthetic quality: LAION's linear head on CLIP ViT-L/14, averaged over all frames.
 
-Pixels are prepared as in VBench: the shorter side to 224 by bicubic interpolation without
-antialiasing, the middle, CLIP's mean and standard deviation. In float32 on every device.
+The head rates from 0 to 10; the score is a tenth of that. Pixels are prepared as in VBench: the
+shorter side is scaled to 224 by bicubic interpolation without antialiasing, the middle is cut out,
+and CLIP's mean and standard deviation are applied. All of it is in float32 on every device.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from torch import Tensor, nn
 
 from .clip_networks import embed_images, open_clip
 from .frame_batches import FrameBatches
-from .metric import Clip, Score
-from .metric_registry import AESTHETIC, CLIP_L14
-from .resources import Resources, load_state, load_weights
+from .metric import Clip, Metric, Score, Watch
+from .resources import Resources
+from .weights import AESTHETIC, CLIP_L14, load_state, load_weights
 
 _BEST = 10.0
 _WHITE_LEVEL = 255
-# RGB of 1, of CLIP's training images.
+# Of CLIP's training images: red, green and blue in [0, 1].
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def prepared(frame: Tensor, side_px: int) -> Tensor:
-    """`[h, w, 3]` uint8 to CLIP's `[3, side_px, side_px]`."""
+    """A frame `[h, w, 3]` uint8 as CLIP takes it: `[3, side_px, side_px]`, normalised."""
     height, width, _ = frame.shape
     short = min(height, width)
     size = (int(side_px * height / short), int(side_px * width / short))
@@ -36,7 +37,7 @@ def prepared(frame: Tensor, side_px: int) -> Tensor:
     return (middle - mean) / std
 
 
-class _Watch:
+class _Watch(Watch):
     def __init__(self, metric: AestheticQuality, num_frames: int) -> None:
         self.wanted = range(num_frames)
         self._metric = metric
@@ -49,8 +50,8 @@ class _Watch:
         return Score(value=float(torch.stack(self._values).mean()) / _BEST)
 
 
-class AestheticQuality:
-    """The head is `sa_0_4_vit_l_14_linear.pth`: `weight` `[1, 768]` and `bias` `[1]`."""
+class AestheticQuality(Metric):
+    """The head `sa_0_4_vit_l_14_linear.pth` holds `weight` `[1, 768]` and `bias` `[1]`."""
 
     def __init__(self, resources: Resources) -> None:
         model = open_clip(resources.path("aq", CLIP_L14)).to(resources.device)
@@ -62,16 +63,13 @@ class AestheticQuality:
         def rate(pixels: Tensor) -> Tensor:
             return head(embed_images(model, pixels))[:, 0]
 
-        self.batches = FrameBatches(rate, resources.options.batch_size, resources.device)
+        self.batches = FrameBatches(rate, resources.batch_size, resources.device)
 
     def watch(self, clip: Clip) -> _Watch:
         return _Watch(self, clip.num_frames)
 
     def flush(self) -> None:
         self.batches.flush()
-
-    def close(self) -> None:
-        """Holds nothing open."""
 
 
 open_metric = AestheticQuality

@@ -1,4 +1,4 @@
-"""CLIP by transformers, from a folder as it is published; nothing is downloaded."""
+"""transformers' CLIP, read from a folder as it is published; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _Opened = TypeVar("_Opened")
 
 
 def open_clip(folder: Path) -> CLIPModel:
-    """The model, frozen; ValueError where the folder lacks some of it."""
+    """The model of a folder, frozen; raises ValueError where tensors are missing in the folder."""
     from transformers import CLIPModel
 
-    model, names = opened(folder, CLIPModel.from_pretrained, output_loading_info=True)
+    model, names = open_from_folder(folder, CLIPModel.from_pretrained, output_loading_info=True)
     if names["missing_keys"]:
         raise ValueError(
             f"weights {folder} lack {len(names['missing_keys'])} tensors, among them "
@@ -30,21 +30,23 @@ def open_clip(folder: Path) -> CLIPModel:
 
 
 def embed_images(model: CLIPModel, pixels: Tensor) -> Tensor:
-    """Prepared `[B, 3, S, S]` to `[B, D]` of length 1."""
+    """The embeddings `[B, D]`, of length 1, of prepared images `[B, 3, S, S]`."""
     seen = model.vision_model(pixel_values=pixels).pooler_output
     return F.normalize(model.visual_projection(seen), dim=-1)
 
 
-def embed_words(model: CLIPModel, tokens: dict[str, Tensor]) -> Tensor:
-    """Tokens `[B, N]` to `[B, D]` of length 1."""
+def embed_text(model: CLIPModel, tokens: dict[str, Tensor]) -> Tensor:
+    """The embeddings `[B, D]`, of length 1, of texts in tokens `[B, N]`."""
     read = model.text_model(**tokens).pooler_output
     return F.normalize(model.text_projection(read), dim=-1)
 
 
-def opened(folder: Path, open_it: Callable[..., _Opened], **options: Any) -> _Opened:
-    """What `from_pretrained` makes of a folder here; ValueError where it cannot."""
+def open_from_folder(
+    folder: Path, from_pretrained: Callable[..., _Opened], **options: Any
+) -> _Opened:
+    """What `from_pretrained` makes of a folder; raises ValueError where it cannot be read."""
     try:
-        return open_it(str(folder), local_files_only=True, **options)
+        return from_pretrained(str(folder), local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -1,6 +1,6 @@
-"""`--compare A B`: two finished evaluations, clip by clip (by the video's name).
+"""`--compare A B`: compares two finished evaluations clip by clip; a clip goes by its video's name.
 
-compare.json   each metric's means, paired difference and its confidence interval
+compare.json   each metric's means, paired difference and its confidence interval over persons
 compare.md     the same as a table
 compare.html   the same, with the clips that differ most, side by side
 """
@@ -11,40 +11,27 @@ import logging
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from ..files import write_json, written_aside
 from .compare_page import render_comparison
+from .comparison import Comparison, Difference, paired_difference
 from .metric_registry import COLUMNS
-from .paired import Difference, paired_difference
 from .results import Result
-from .summary import Summary, read_summary
-from .table import number
+from .summary import Summary, person_of, read_summary
+from .tables import markdown_table
 
 log = logging.getLogger(__name__)
 
-# Of the bootstrap: the same evaluations give the same intervals.
+# Of the bootstrap, so that the same evaluations give the same intervals.
 _SEED = 0
 
 
-class Comparison(BaseModel):
-    """compare.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    a: str
-    b: str
-    num_common: int
-    """Clips that both have."""
-    num_only_a: int
-    num_only_b: int
-    metrics: dict[str, Difference]
-    left_out: dict[str, str]
-    """Metric -> why it is not compared."""
-
-
 def compare(folder_a: Path, folder_b: Path, out: Path) -> Comparison:
-    """Compares and writes. Raises ValueError where there is nothing to compare."""
+    """Compares the evaluations in two folders and writes the three files into `out`.
+
+    Raises ValueError where they have no clip or no metric in common, and where a clip was made from
+    other prompts or shows another person.
+    """
     a, b = read_summary(folder_a), read_summary(folder_b)
     results_a, results_b = _by_video(a), _by_video(b)
     common = [video for video in results_a if video in results_b]
@@ -88,29 +75,29 @@ def compare(folder_a: Path, folder_b: Path, out: Path) -> Comparison:
 
 
 def markdown(comparison: Comparison) -> str:
-    """A line for each metric."""
+    """A table with a line for each metric, and what it is of."""
     heads = ["", f"A: {comparison.a}", f"B: {comparison.b}", "B - A", "95 % interval", "B higher"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    rows = []
     for name, found in comparison.metrics.items():
-        shown = [number(name, value) for value in (found.mean_a, found.mean_b)]
+        shown = [COLUMNS[name].number(value) for value in (found.mean_a, found.mean_b)]
         signed = [
             f"{value:+.{COLUMNS[name].decimals}f}"
             for value in (found.difference, found.low, found.high)
         ]
         difference = f"**{signed[0]}**" if found.is_certain else signed[0]
         cells = [COLUMNS[name].title, *shown, difference, f"{signed[1]} to {signed[2]}"]
-        lines.append("| " + " | ".join([*cells, f"{found.share_b_higher:.0%} of clips"]) + " |")
-    lines += ["", counted(comparison)]
+        rows.append([*cells, f"{found.share_b_higher:.0%} of clips"])
+    lines = [counted(comparison)]
     lines += [f"Left out: {reason}." for reason in comparison.left_out.values()]
-    return "\n".join(lines) + "\n"
+    return markdown_table(heads, rows) + "\n" + "\n".join(lines) + "\n"
 
 
 def counted(comparison: Comparison) -> str:
-    """What the numbers are of, in a sentence or two."""
+    """What clips and persons the numbers are of, in a sentence or two."""
     persons = max(found.num_persons for found in comparison.metrics.values())
     text = (
-        f"{comparison.num_common} clips of {persons} persons that both have; percentile bootstrap "
-        "over persons, bold where the interval leaves out 0."
+        f"{comparison.num_common} clips of {persons} persons that both have; intervals by the "
+        "percentile bootstrap over persons, bold where they leave out 0."
     )
     if comparison.num_only_a or comparison.num_only_b:
         text += f" In A alone {comparison.num_only_a} clips, in B alone {comparison.num_only_b}."
@@ -136,7 +123,7 @@ def _differences(
         metrics[name] = paired_difference(
             [results_a[video].scores[name].value for video in both],
             [results_b[video].scores[name].value for video in both],
-            [results_a[video].person or video for video in both],
+            [person_of(results_a[video]) for video in both],
             torch.Generator().manual_seed(_SEED),
         )
     return metrics, left_out
@@ -151,6 +138,6 @@ def _by_video(summary: Summary) -> dict[str, Result]:
 
 
 def _name(folder: Path, other: Path) -> str:
-    """The folder's name; of folders that are called alike, the whole path."""
+    """The folder's name, or its whole path where the other folder has the same name."""
     resolved = folder.resolve()
     return str(resolved) if resolved.name == other.resolve().name else resolved.name

@@ -1,12 +1,12 @@
-"""compare.html: differences with their intervals, and the clips that differ most."""
+"""Draws compare.html: differences with their intervals, and the clips that differ most."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from .comparison import Comparison
 from .metric_registry import COLUMNS
 from .page_parts import (
     Cell,
@@ -23,10 +23,6 @@ from .page_parts import (
     text_cell,
 )
 from .results import Result, Store
-from .table import number
-
-if TYPE_CHECKING:
-    from .compare import Comparison
 
 _PLOT_PX, _INTERVAL_PX = (330, 110), (240, 26)
 _NUM_SHOWN = 3
@@ -38,7 +34,11 @@ def render_comparison(
     pairs: Sequence[tuple[Result, Result]],
     folders: tuple[Path, Path],
 ) -> str:
-    """The whole page; `words` say what it is of, `pairs` are the common clips' results."""
+    """The whole page.
+
+    `words` says what clips the numbers are of, `pairs` are the results of the clips that both
+    evaluations have, and `folders` are those of A and B.
+    """
     lead = next(iter(comparison.metrics))
     stores = tuple(Store(out=folder) for folder in folders)
     parts = [
@@ -69,8 +69,8 @@ def _table(comparison: Comparison, words: str) -> str:
         reach = max(abs(found.low), abs(found.high), abs(found.difference))
         cells = [
             text_cell(COLUMNS[name].title, COLUMNS[name].about),
-            number_cell(number(name, found.mean_a), found.mean_a),
-            number_cell(number(name, found.mean_b), found.mean_b),
+            number_cell(COLUMNS[name].number(found.mean_a), found.mean_a),
+            number_cell(COLUMNS[name].number(found.mean_b), found.mean_b),
             number_cell(difference, found.difference),
             number_cell(f"{low} to {high}", found.high - found.low),
             Cell(interval(found.difference, found.low, found.high, reach, _INTERVAL_PX)),
@@ -101,11 +101,11 @@ def _extremes(
 
 
 def _cards(pairs: Sequence[tuple[Result, Result]], lead: str, stores: tuple[Store, Store]) -> str:
-    cards = []
+    cards, column = [], COLUMNS[lead]
     for pair in pairs:
         strips = "".join(
             f"<div class=row>{picture(store.strip(result.video), f'{letter}: {result.video}')}"
-            f"<span class=score>{letter} <b>{number(lead, result.scores[lead].value)}</b></span>"
+            f"<span class=score>{letter} <b>{column.number(result.scores[lead].value)}</b></span>"
             "</div>"
             for letter, result, store in zip("AB", pair, stores, strict=True)
         )
@@ -134,7 +134,7 @@ def _clips(comparison: Comparison, pairs: Sequence[tuple[Result, Result]]) -> st
         cells = [text_cell(pair[0].video, pair[0].asked.get("prompt") or "")]
         for name in comparison.metrics:
             values = [r.scores[name].value if name in r.scores else None for r in pair]
-            cells += [number_cell("" if v is None else number(name, v), v) for v in values]
+            cells += [number_cell("" if v is None else COLUMNS[name].number(v), v) for v in values]
             known = None not in values
             difference = _difference(pair, name) if known else None
             shown = f"{difference:+.{COLUMNS[name].decimals}f}" if known else ""

@@ -1,4 +1,4 @@
-"""The largest face in each scored frame of a clip, found once for all metrics that ask."""
+"""The largest face in each scored frame of a clip, found once for all metrics that ask for it."""
 
 from __future__ import annotations
 
@@ -15,32 +15,35 @@ from ..faces.finder import FaceFinder
 from ..faces.similarity import largest_faces, scored_indices
 from ..photo_file import load_opaque_photo
 from ..uint8 import to_uint8
-from .metric import Clip
+from .metric import Clip, Watch
 
-# Frames that are held until their faces are embedded together.
+# How many frames are held until their faces are found and embedded together.
 _CHUNK = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeenFace:
-    """A frame's largest face: `embedding` `[D]` of length 1, and `crop`, uint8, where asked for."""
+    """The largest face of a frame."""
 
     embedding: Tensor
+    """By the face pack's ArcFace, `[D]` of length 1."""
     crop: Tensor | None
+    """What `FaceScans` keeps of the face's pixels, uint8; None where it keeps none."""
 
 
 class FaceScan:
-    """The faces of one clip; whoever shows it a frame first has it searched."""
+    """The faces of one clip. Several metrics may show it a frame; it is searched once."""
 
     def __init__(self, scans: FaceScans, frames: tuple[int, ...]) -> None:
         self.frames = frames
-        """The scored frames' numbers; a short clip's repeat."""
+        """The numbers of the scored frames; those of a short clip repeat."""
         self.wanted = frozenset(frames)
         self._scans = scans
         self._found: dict[int, SeenFace | None] = {}
         self._waiting: dict[int, Tensor] = {}
 
     def see(self, index: int, frame: Tensor) -> None:
+        """Takes in the frame `[h, w, 3]` uint8 of that number."""
         if index in self._found or index in self._waiting:
             return
         self._waiting[index] = frame
@@ -48,7 +51,7 @@ class FaceScan:
             self._search()
 
     def faces(self) -> list[SeenFace | None]:
-        """Of each of `frames`; None where it shows none."""
+        """The largest face of each of `frames`; None for a frame without a face."""
         self._search()
         return [self._found[index] for index in self.frames]
 
@@ -60,10 +63,22 @@ class FaceScan:
             self._waiting.clear()
 
 
-class FaceScans:
-    """Faces of clips and of photos, by one pack.
+class ScanWatch(Watch):
+    """A `Watch` that looks at the faces of a clip's scan."""
 
-    `crop` makes what is kept of a face's pixels, from its frame and the face.
+    def __init__(self, scan: FaceScan) -> None:
+        self.wanted = scan.wanted
+        self.scan = scan
+
+    def see(self, index: int, frame: Tensor) -> None:
+        self.scan.see(index, frame)
+
+
+class FaceScans:
+    """Finds the faces of clips and of photos with one face pack.
+
+    `crop` makes, from a frame and a face in it, what is kept of the face's pixels; without it
+    nothing is kept.
     """
 
     def __init__(
@@ -74,7 +89,8 @@ class FaceScans:
         self._photos: dict[Path, SeenFace | None] = {}
 
     def of(self, clip: Clip, num_frames: int) -> FaceScan:
-        """The clip's scan, the same for all who hold it; of all frames where `num_frames` is 0."""
+        """The clip's scan, the same one for all who hold it, of `num_frames` frames evenly over the
+        clip, or of all of them where it is 0."""
         scan = self._scans.get(clip)
         if scan is None:
             frames = tuple(scored_indices(clip.num_frames, num_frames))
@@ -82,7 +98,7 @@ class FaceScans:
         return scan
 
     def photo(self, path: Path) -> SeenFace:
-        """The largest face of a photo; ValueError when it cannot be read or shows none."""
+        """The largest face of a photo; raises ValueError where it shows none or cannot be read."""
         if path not in self._photos:
             (self._photos[path],) = self.search([to_uint8(load_opaque_photo(path))[0]])
         face = self._photos[path]
@@ -94,7 +110,7 @@ class FaceScans:
         return face
 
     def search(self, frames: list[Tensor]) -> list[SeenFace | None]:
-        """The largest face of each frame `[h, w, 3]` uint8, all of one size."""
+        """The largest face, or None, of each frame `[h, w, 3]` uint8; all have one size."""
         stacked = torch.stack(frames)
         seen: list[SeenFace | None] = []
         for frame, found in zip(frames, largest_faces(stacked, self._finder), strict=True):

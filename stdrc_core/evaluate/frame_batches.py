@@ -1,4 +1,4 @@
-"""Network calls on frames of many clips, a full batch at a time."""
+"""Runs a network on frames of many clips, a full batch at a time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from torch import Tensor
 
 
 class FrameBatches:
-    """Gathers inputs of one shape, whatever clip they are from, and runs the network on them.
-
-    `network` takes `[B, ...]` and returns `[B, ...]`; B is at most `size`.
-    """
+    """Gathers inputs of one shape, whatever clip they are from, and runs a network on them."""
 
     def __init__(self, network: Callable[[Tensor], Tensor], size: int, device: torch.device):
+        """`network` maps `[B, ...]` on `device` to `[B, ...]`; B is at most `size`."""
         self._network, self._size, self._device = network, size, device
         self._waiting: list[tuple[Tensor, list[Tensor]]] = []
 
     def add(self, item: Tensor, into: list[Tensor]) -> None:
-        """The network's output for `item` is appended to `into`, at the latest by `flush`."""
+        """Appends the network's output for `item`, on the CPU, to `into`: now or by `flush`."""
         if self._waiting and self._waiting[0][0].shape != item.shape:
             self.flush()
         self._waiting.append((item, into))
@@ -28,7 +26,7 @@ class FrameBatches:
 
     @torch.inference_mode()
     def flush(self) -> None:
-        """Runs what waits."""
+        """Runs the network on what still waits."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return

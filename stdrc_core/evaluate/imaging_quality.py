@@ -1,7 +1,7 @@
-"""IQ, imaging quality: MUSIQ trained on SPAQ, of 100, divided by 100; every frame.
+"""IQ, imaging quality: MUSIQ, trained on SPAQ, averaged over all frames.
 
-As in VBench: frames whose longer side is above 512 pixels are scaled down to it, bilinear without
-antialiasing. The network is pyiqa's.
+MUSIQ rates from 0 to 100; the score is a hundredth of that. As in VBench, frames whose longer side
+is above 512 pixels are scaled down to 512, bilinear without antialiasing. The network is pyiqa's.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .frame_batches import FrameBatches
-from .metric import Clip, Score
-from .metric_registry import MUSIQ
-from .resources import Resources, load_state, load_weights
+from .metric import Clip, Metric, Score, Watch
+from .resources import Resources
+from .weights import MUSIQ, load_state, load_weights
 
 _BEST = 100.0
 _WHITE_LEVEL = 255
@@ -21,7 +21,7 @@ _MAX_SIDE_PX = 512
 
 
 def prepared(frame: Tensor) -> Tensor:
-    """`[h, w, 3]` uint8 to `[3, h', w']` in [0, 1]."""
+    """A frame `[h, w, 3]` uint8 as MUSIQ takes it: `[3, h', w']` in [0, 1], at most 512 a side."""
     pixels = frame.movedim(-1, 0).float()
     height, width = frame.shape[:2]
     if max(height, width) > _MAX_SIDE_PX:
@@ -31,7 +31,7 @@ def prepared(frame: Tensor) -> Tensor:
     return pixels / _WHITE_LEVEL
 
 
-class _Watch:
+class _Watch(Watch):
     def __init__(self, batches: FrameBatches, num_frames: int) -> None:
         self.wanted = range(num_frames)
         self._batches = batches
@@ -44,14 +44,14 @@ class _Watch:
         return Score(value=float(torch.stack(self._values).mean()) / _BEST)
 
 
-class ImagingQuality:
-    """Frames of one size share a batch."""
+class ImagingQuality(Metric):
+    """Frames of one size share a batch, whatever clip they are from."""
 
     def __init__(self, resources: Resources) -> None:
         network = open_network(resources).to(resources.device)
         self._batches = FrameBatches(
             lambda frames: network(frames).flatten(),
-            resources.options.batch_size,
+            resources.batch_size,
             resources.device,
         )
 
@@ -61,12 +61,12 @@ class ImagingQuality:
     def flush(self) -> None:
         self._batches.flush()
 
-    def close(self) -> None:
-        """Holds nothing open."""
-
 
 def open_network(resources: Resources) -> nn.Module:
-    """pyiqa's MUSIQ; its weights are read here, as tensors only."""
+    """pyiqa's MUSIQ. Its weights are read here, as tensors only, and not by pyiqa.
+
+    Raises ValueError for weights that are missing or of another network.
+    """
     from pyiqa.archs.musiq_arch import MUSIQ as Musiq  # noqa: N811
 
     path = resources.path("iq", MUSIQ)

@@ -1,11 +1,10 @@
-"""What a metric is: something that watches a clip go by, frame by frame, and then gives a score."""
+"""What a metric is: it watches a clip go by, frame by frame, and then gives a score."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from torch import Tensor
 
@@ -15,13 +14,15 @@ class Clip:
     """A video to be scored, as it is known before its frames come."""
 
     name: str
-    """Its path below the folder of videos; of one clip alone."""
+    """Its path below the folder of videos, which no other clip has."""
     path: Path
     prompt: str | None
     reference: Path | None
+    """The photo that it was made from."""
     num_frames: int
     fps: float
     height: int
+    """In pixels, as `width` is."""
     width: int
 
 
@@ -30,33 +31,43 @@ class Score:
     """What a metric says of a clip."""
 
     value: float
-    """In the paper's unit."""
+    """The score, in the paper's unit."""
     frames: tuple[int, ...] = ()
-    """Which frames `curve` is of."""
+    """The numbers of the frames that `curve` has values of."""
     curve: tuple[float | None, ...] = ()
-    """One value a frame, None where it has none (no face)."""
+    """One value for each of `frames`; None for a frame that has none, since it shows no face."""
 
 
-class Watch(Protocol):
-    """One metric on one clip. A ValueError of any method is this clip's, and is reported."""
+class Watch:
+    """One metric on one clip. A ValueError of any of its methods is this clip's, and is reported
+    with the clip's result."""
 
     wanted: Container[int]
     """The numbers of the frames that it wants to see."""
 
     def see(self, index: int, frame: Tensor) -> None:
-        """Takes in the frame `[h, w, 3]` uint8 of that number; they come in order."""
+        """Takes in the frame `[h, w, 3]` uint8 of that number; frames come in order."""
+        raise NotImplementedError
 
     def score(self) -> Score:
-        """Called once, after the last frame and `Metric.flush`."""
+        """The clip's score; it is asked for once, after the last frame and `Metric.flush`."""
+        raise NotImplementedError
+
+    def embeddings(self) -> tuple[Tensor, list[Tensor]] | None:
+        """The embedding `[D]` of the photo's face and those of the frames with a face, to be kept
+        beside the score; None where the metric has no such embeddings."""
+        return None
 
 
-class Metric(Protocol):
-    """Opened once for many clips."""
+class Metric:
+    """A metric that was opened once and scores many clips."""
 
-    def watch(self, clip: Clip) -> Watch: ...
+    def watch(self, clip: Clip) -> Watch:
+        """Begins a clip; raises ValueError for a clip that this metric cannot score."""
+        raise NotImplementedError
 
     def flush(self) -> None:
-        """Computes what waits for a full batch."""
+        """Computes what waits for a full batch. Nothing waits unless a metric says so."""
 
     def close(self) -> None:
-        """Ends what it started."""
+        """Ends what the metric started. There is nothing to end unless a metric says so."""

@@ -1,6 +1,7 @@
-"""The table's columns: each metric's name, module, weights and libraries.
+"""The metrics: each one's name, its title in tables, its module, weights and libraries.
 
-No metric's module is imported before it is asked for.
+A new metric is a module with a `Metric` and a line in `COLUMNS`. No metric's module is imported
+before the metric is asked for.
 """
 
 from __future__ import annotations
@@ -8,59 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_HUB = "https://huggingface.co"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """A file or folder below `--weights`, and where it comes from."""
-
-    name: str
-    source: str
+from .weights import AESTHETIC, AMT, CLIP_B32, CLIP_L14, CURRICULAR_FACE, MUSIQ, RAFT, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A metric as the command line, the reports and the README tell of it."""
+    """A metric as the command line and the reports tell of it."""
 
     title: str
+    """What it is called in tables."""
     module: str
-    """Relative to this package; it has `open_metric(Resources) -> Metric`."""
+    """Its module, relative to this package, which has `open_metric(Resources) -> Metric`."""
     about: str
+    """What it measures, in a few words."""
     decimals: int = 3
+    """How many decimals the paper gives it."""
     weights: tuple[Weights, ...] = ()
+    """The published weights that it needs, besides a face pack."""
     libraries: Mapping[str, str] | None = None
-    """Module -> what pip calls it."""
+    """The libraries that it needs: the module's name -> what pip calls it."""
     needs: tuple[str, ...] = ()
     """Which keys of a pair it cannot do without."""
     uses_faces: bool = False
+    """Whether it needs an InsightFace pack."""
     samples_frames: bool = False
     """Whether it looks at `--frames` of a clip's frames, not at all of them."""
 
+    def number(self, value: float) -> str:
+        """A value of this metric with as many decimals as the paper gives it."""
+        return f"{value:.{self.decimals}f}"
 
-CLIP_B32 = Weights(name="clip-vit-base-patch32", source=f"{_HUB}/openai/clip-vit-base-patch32")
-CLIP_L14 = Weights(name="clip-vit-large-patch14", source=f"{_HUB}/openai/clip-vit-large-patch14")
-CURRICULAR_FACE = Weights(
-    name="glint360k_curricular_face_r101_backbone.bin",
-    source=f"{_HUB}/BestWishYsh/ConsisID-preview (face_encoder)",
-)
-AESTHETIC = Weights(
-    name="sa_0_4_vit_l_14_linear.pth", source="https://github.com/LAION-AI/aesthetic-predictor"
-)
-MUSIQ = Weights(
-    name="musiq_spaq_ckpt-358bb6af.pth",
-    source="https://github.com/chaofengc/IQA-PyTorch/releases/tag/v0.1-weights",
-)
-AMT = Weights(name="amt-s.pth", source=f"{_HUB}/lalala125/AMT")
-RAFT = Weights(
-    name="raft_large_C_T_V1-22a6c225.pth",
-    source="https://download.pytorch.org/models/raft_large_C_T_V1-22a6c225.pth",
-)
 
 _TRANSFORMERS = {"transformers": "transformers"}
 _TORCHVISION = {"torchvision": "torchvision"}
 
-# In the order of the paper's table, then temporal identity (Eq. 10), which the table leaves out.
+# They stand in the order of the paper's table; TIC (Eq. 10), which it leaves out, comes last.
 COLUMNS: dict[str, Column] = {
     "facesim_arc": Column(
         title="FaceSim-Arc",
@@ -73,7 +56,7 @@ COLUMNS: dict[str, Column] = {
     "facesim_cur": Column(
         title="FaceSim-Cur",
         module=".facesim_cur",
-        about="the same by CurricularFace (IR-101)",
+        about="the same with CurricularFace (IR-101) in the place of ArcFace",
         weights=(CURRICULAR_FACE,),
         needs=("reference",),
         uses_faces=True,
@@ -106,7 +89,7 @@ COLUMNS: dict[str, Column] = {
     "ms": Column(
         title="MS",
         module=".motion_smoothness",
-        about="motion smoothness: how well AMT-S foretells every other frame, by VBench itself",
+        about="motion smoothness: how well AMT-S foretells every other frame, measured by VBench",
         weights=(AMT,),
     ),
     "dd": Column(
@@ -119,8 +102,8 @@ COLUMNS: dict[str, Column] = {
     ),
     "tic": Column(
         title="TIC",
-        module=".temporal_identity",
-        about="temporal identity consistency: mean cosine with the clip's own mean face",
+        module=".tic",
+        about="temporal identity consistency: mean cosine of the clip's faces with their mean",
         uses_faces=True,
         samples_frames=True,
     ),

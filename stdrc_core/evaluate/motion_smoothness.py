@@ -1,9 +1,9 @@
-"""MS, motion smoothness: VBench's own, run by VBench in an environment of its own.
+"""MS, motion smoothness: measured by VBench itself, in an environment of its own.
 
 VBench takes the even frames, has AMT-S interpolate those between, and compares them with the odd
-frames: 1 - mean absolute difference / 255. It reads a clip whole, and its release pins packages
-that this project cannot have. So frames go to it as folders of PNG files, a few at a time: the
-mean over all odd frames is the mean of the parts, weighted by how many each has.
+frames: 1 - mean absolute difference / 255. It reads a clip whole, and its release pins versions of
+packages that this project cannot use. So frames go to it as folders of PNG files, a few at a time;
+the mean over all odd frames is the mean over the parts, weighted by how many odd frames each has.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .metric import Clip, Score
-from .metric_registry import AMT
-from .resources import Resources, load_state
+from .metric import Clip, Metric, Score, Watch
+from .resources import Resources
+from .weights import AMT, load_state
 
 WORKER = Path(__file__).with_name("vbench_worker.py")
-# Of a part; odd, so that it begins and ends with an even frame, which the next part begins with.
+# How many frames a part has: an odd number, so that it begins and ends with an even frame of the
+# clip, and the next part begins with that last one.
 _PART_FRAMES = 33
 _MIN_FRAMES = 3
 _REMEDY = (
@@ -33,7 +34,7 @@ _REMEDY = (
 )
 
 
-class _Watch:
+class _Watch(Watch):
     def __init__(self, worker: _Worker, clip: Clip) -> None:
         if clip.num_frames < _MIN_FRAMES:
             raise ValueError(
@@ -62,7 +63,7 @@ class _Watch:
 
 
 class _Worker:
-    """VBench's process."""
+    """The process in which VBench runs."""
 
     def __init__(self, python: Path, weights: Path, device: torch.device) -> None:
         self._command = [str(python), str(WORKER), str(weights.resolve()), device.type]
@@ -77,9 +78,12 @@ class _Worker:
             raise
 
     def measure(self, frames: list[Tensor]) -> float:
-        """VBench's score of frames `[h, w, 3]` uint8."""
+        """VBench's score, 0 to 1, of frames `[h, w, 3]` uint8, three or more.
+
+        Raises ValueError where VBench cannot score them or cannot be run.
+        """
         if self._process.poll() is not None:
-            # What it died of was another clip's.
+            # What ended it is told with the clip that it was scoring.
             self._start()
         with TemporaryDirectory(dir=self._folder.name, prefix="part_") as part:
             for number, frame in enumerate(frames):
@@ -103,7 +107,7 @@ class _Worker:
                 stderr=log,
                 text=True,
                 env=self._environment,
-                # Not this project's folder, whose names are not VBench's.
+                # In this project's folder Python would find modules that are not VBench's.
                 cwd=self._folder.name,
             )
         self._answer()
@@ -113,7 +117,7 @@ class _Worker:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            # The answer that does not come says so.
+            # That it has ended is told where its answer is read.
             return
 
     def _answer(self) -> dict[str, Any]:
@@ -131,21 +135,21 @@ class _Worker:
 def _environment(device: torch.device) -> dict[str, str]:
     environment = os.environ | {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
     if device.type == "cuda":
-        # VBench knows "cuda" alone.
+        # VBench knows the name "cuda" alone, so that it is shown one GPU.
         shown = environment.get("CUDA_VISIBLE_DEVICES")
         index = device.index or 0
         environment["CUDA_VISIBLE_DEVICES"] = shown.split(",")[index] if shown else str(index)
-    # A process of a torchrun would make VBench wait for the others.
+    # With these variables of torchrun VBench would wait for other processes.
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)
     return environment
 
 
-class MotionSmoothness:
-    """One VBench for all clips of this process."""
+class MotionSmoothness(Metric):
+    """One process of VBench scores all clips of this process."""
 
     def __init__(self, resources: Resources) -> None:
-        python = resources.options.vbench_python
+        python = resources.vbench_python
         if python is None or not python.is_file():
             given = "is not given" if python is None else f"{python} is not a file"
             raise ValueError(f"metric ms: --vbench-python {given}; {_REMEDY}.")
@@ -159,9 +163,6 @@ class MotionSmoothness:
 
     def watch(self, clip: Clip) -> _Watch:
         return _Watch(self._worker, clip)
-
-    def flush(self) -> None:
-        """Scored as the parts come."""
 
     def close(self) -> None:
         self._worker.close()

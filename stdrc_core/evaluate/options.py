@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, checked."""
+"""The options of an evaluation, checked."""
 
 from __future__ import annotations
 
@@ -11,29 +11,32 @@ from .metric_registry import COLUMNS
 
 
 class Options(BaseModel):
-    """Of `python -m stdrc_core.evaluate --videos ...`."""
+    """What `python -m stdrc_core.evaluate --videos ...` is asked for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     videos: Path
-    """Folder of the clips."""
+    """The folder of the clips."""
     pairs: Path
-    """JSON lines of `video`, `prompt` and `reference`."""
+    """A file of JSON lines with `video`, `prompt` and `reference`."""
     metrics: tuple[str, ...] = ("facesim_arc", "tic")
+    """Which metrics to score by; they are put into the order of `COLUMNS`."""
     out: Path
+    """The folder of scores and reports."""
     faces: Path | None = None
-    """Folder of an InsightFace pack."""
+    """The folder of an InsightFace pack."""
     weights: Path = Path("weights")
-    """Folder of the other weights."""
+    """The folder of all other weights."""
     frames: int = Field(default=NUM_SCORED_FRAMES, ge=0)
-    """Of a clip, evenly spread, that FaceSim and CLIP look at; 0 is all of them."""
+    """How many frames of a clip, evenly spread, FaceSim, TIC and CLIP-Score look at; 0 is all."""
     batch_size: int = Field(default=16, ge=1)
-    """Frames that a network takes at once."""
+    """How many frames a network takes at once."""
     clips_at_once: int = Field(default=8, ge=1)
-    """Clips whose frames may share a batch."""
+    """How many clips are read together, so that their frames may share a batch."""
     device: str = "cpu"
+    """The device of the networks: cpu, cuda, cuda:1, ..."""
     vbench_python: Path | None = None
-    """Python of the environment that VBench is installed in."""
+    """The Python of the environment that VBench is installed in; motion smoothness needs it."""
 
     @field_validator("metrics")
     @classmethod

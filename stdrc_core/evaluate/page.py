@@ -1,4 +1,4 @@
-"""report.html: the paper's table with ours, each clip's curve, the best and the worst clips."""
+"""Draws report.html: the paper's table with ours, each clip's curve, the best and worst clips."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from .page_parts import (
     table,
     text_cell,
 )
-from .paper import ABLATION, SYSTEMS
+from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells
 from .results import Result, Store
 from .summary import Summary
-from .table import OURS, number, our_cells, paper_cells
 
 # Metrics whose curves are cosines over a clip's frames.
 _CURVES = ("facesim_arc", "facesim_cur", "tic")
@@ -33,7 +32,7 @@ _NUM_SHOWN = 4
 
 
 def render_page(summary: Summary, store: Store) -> str:
-    """The whole page."""
+    """The whole page; `store` has the pictures of the clips."""
     num_broken = sum(bool(result.problems) for result in summary.results)
     lead = f"{summary.num_clips} clips, "
     lead += f"{num_broken} of them not scored by all metrics." if num_broken else "all scored."
@@ -47,9 +46,8 @@ def _table(summary: Summary) -> str:
     rows = []
     for group in (SYSTEMS, ABLATION):
         for i, row in enumerate(group):
-            values = row._asdict()
-            shown = paper_cells(values)
-            cells = [number_cell(shown[name], values.get(name)) for name in COLUMNS]
+            shown = paper_cells(row)
+            cells = [number_cell(shown[name], getattr(row, name, None)) for name in COLUMNS]
             rows.append(
                 ("break" if group is ABLATION and not i else "", [text_cell(row.system), *cells])
             )
@@ -63,8 +61,9 @@ def _table(summary: Summary) -> str:
         "Beside the paper",
         note(
             "The paper's rows are on VIP-200K's test set (Chen et al., arXiv 2606.02441) and "
-            "compare with ours on the same clips' prompts and photos alone. Ours: mean ± standard "
-            "error over clips. Higher is better, but for DD, which only tells how many clips move."
+            "compare with ours on the same prompts and photos alone. Ours: "
+            f"{counted(summary)} Higher is better, but for DD, which only tells how many clips "
+            "move."
         ),
         table(heads, rows),
     )
@@ -112,7 +111,7 @@ def _cards(results: Sequence[Result], store: Store) -> str:
     for result in results:
         scores = "".join(
             f"<span class=score>{escape(column.title)} "
-            f"<b>{number(name, result.scores[name].value)}</b></span>"
+            f"<b>{column.number(result.scores[name].value)}</b></span>"
             for name, column in COLUMNS.items()
             if name in result.scores
         )
@@ -142,7 +141,7 @@ def _clips(summary: Summary) -> str:
         cells = [text_cell(result.video, result.asked.get("prompt") or "")]
         for name in measured:
             value = result.scores[name].value if name in result.scores else None
-            cells.append(number_cell("" if value is None else number(name, value), value))
+            cells.append(number_cell("" if value is None else COLUMNS[name].number(value), value))
         if curve is not None:
             drawn = [each for each in _curves(result) if each.title == COLUMNS[curve].title]
             cells.append(Cell(plot(drawn, result.num_frames, _SPARK_PX) if drawn else ""))
@@ -159,7 +158,7 @@ def _curves(result: Result) -> list[Curve]:
 
 
 def _problems(summary: Summary) -> str:
-    # A video that cannot be read is every metric's problem, and VBench's may be every video's.
+    # Metrics may share a problem of one video, and videos may share one of one metric.
     titles: dict[tuple[str, str], list[str]] = {}
     for result in summary.results:
         for name, problem in result.problems.items():
@@ -186,6 +185,9 @@ def _method(summary: Summary) -> str:
         rows.append(("", [text_cell(column.title), Cell(escape(column.about)), Cell(made)]))
     return section(
         "How it was measured",
-        note("Weights by the beginning of their SHA-256; frames: how many of a clip, 0 is all."),
+        note(
+            "Weights go by the beginning of their SHA-256; frames is how many of a clip are looked "
+            "at, where 0 is all of them."
+        ),
         table(heads, rows, sortable=False),
     )

@@ -1,4 +1,5 @@
-"""What the HTML reports are made of: one file each, nothing fetched, light and dark."""
+"""The parts of the HTML reports. A page is one file, fetches nothing, and is light or dark as the
+reader has it."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 _ASSETS = Path(__file__).parent / "assets"
-# Classes of the curves' colours, in order.
+# The classes of the curves' colours, in order.
 SHADES = ("first", "second", "third")
 
 
 class Cell(NamedTuple):
-    """Of a table: what it shows, in HTML, and what it is sorted by."""
+    """A cell of a table: what it shows, in HTML, what it is sorted by, and its class."""
 
     html: str
     value: str = ""
@@ -22,7 +23,7 @@ class Cell(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Values over a clip's frames; None where a frame has none."""
+    """Values over a clip's frames; None for a frame that has none."""
 
     title: str
     frames: Sequence[int]
@@ -30,7 +31,7 @@ class Curve(NamedTuple):
 
 
 def document(title: str, lead: str, sections: Sequence[str]) -> str:
-    """A page; `lead` and the sections are HTML, `title` is text."""
+    """A whole page; `lead` and `sections` are HTML, `title` is text."""
     style = (_ASSETS / "style.css").read_text(encoding="utf-8")
     script = (_ASSETS / "sort.js").read_text(encoding="utf-8")
     body = "\n".join(sections)
@@ -44,20 +45,23 @@ def document(title: str, lead: str, sections: Sequence[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
+    """A part of the page below a heading; `parts` are HTML, `title` is text."""
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
 def note(text: str) -> str:
+    """A paragraph of small print."""
     return f"<p class=note>{escape(text)}</p>"
 
 
 def text_cell(text: str, below: str = "") -> Cell:
-    """A name, and something soft below it."""
+    """A cell with a name, and below it a softer text."""
     more = f"<span>{escape(below)}</span>" if below else ""
     return Cell(escape(text) + more, text, "name")
 
 
 def number_cell(shown: str, value: float | None, error: str = "") -> Cell:
+    """A cell that shows a number, and its error where there is one, and is sorted by `value`."""
     more = f"<small>± {escape(error)}</small>" if error else ""
     return Cell(escape(shown) + more, "" if value is None else repr(value), "num")
 
@@ -68,8 +72,11 @@ def table(
     *,
     sortable: bool = True,
 ) -> str:
-    """`heads` are (title, kind), kind `num`, `name` or nothing, which is not sorted by; `rows`
-    are (class, cells)."""
+    """A table that a click on a head sorts, if `sortable`.
+
+    `heads` are (title, kind); the kind is `num` or `name`, or empty for a column that is not sorted
+    by. `rows` are (class, cells).
+    """
     cells = []
     for title, kind in heads:
         inner = f"<button type=button>{escape(title)}</button>" if sortable and kind else title
@@ -89,7 +96,7 @@ def table(
 
 
 def picture(path: Path, what: str) -> str:
-    """A JPEG inside the page; nothing where it is not there."""
+    """A JPEG that the page holds itself; nothing where the file is not there."""
     if not path.is_file():
         return ""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
@@ -99,8 +106,8 @@ def picture(path: Path, what: str) -> str:
 def plot(
     curves: Sequence[Curve], num_frames: int, size: tuple[int, int], *, labelled: bool = False
 ) -> str:
-    """Cosines over time, drawn from 0 (or what is lower) to 1; red ticks are frames without a
-    face."""
+    """Cosines over a clip's frames, from 0, or the lowest one below it, to 1; red ticks are frames
+    without a face. `size` is width and height in pixels."""
     width, height = size
     left, margin = (26, 6) if labelled else (2, 3)
     known = [value for curve in curves for value in curve.values if value is not None]
@@ -133,7 +140,8 @@ def plot(
 
 
 def bars(groups: Mapping[str, Sequence[int]], size: tuple[int, int]) -> str:
-    """Histograms over [0, 1], each scaled to its own highest bin, side by side in each bin."""
+    """Histograms over [0, 1], each scaled to its own highest bin; in each bin their bars stand side
+    by side. `groups` are title -> counts, `size` is width and height in pixels."""
     width, height = size
     bottom = height - 18
     drawn = [_line(0, bottom, width, bottom, "zero")]
@@ -155,7 +163,10 @@ def bars(groups: Mapping[str, Sequence[int]], size: tuple[int, int]) -> str:
 
 
 def interval(value: float, low: float, high: float, reach: float, size: tuple[int, int]) -> str:
-    """A value and its interval on a line from -reach to reach, with a tick at 0."""
+    """A value and its interval on a line from -reach to reach, with a tick at 0.
+
+    `size` is width and height in pixels.
+    """
     width, height = size
     middle, margin = height / 2, 6
 
@@ -172,6 +183,7 @@ def interval(value: float, low: float, high: float, reach: float, size: tuple[in
 
 
 def legend(titles: Sequence[str], *, gaps: bool = False) -> str:
+    """Which curve has which colour, and, if `gaps`, what a red tick is."""
     keys = [
         f'<span class="key {shade}"><i></i>{escape(title)}</span>'
         for title, shade in zip(titles, SHADES, strict=False)
@@ -182,7 +194,7 @@ def legend(titles: Sequence[str], *, gaps: bool = False) -> str:
 
 
 def _curve(curve: Curve, shade: str, x, y) -> list[str]:
-    """Unbroken stretches as lines, single frames as dots."""
+    """Unbroken stretches of a curve as lines, and single frames between gaps as dots."""
     stretches: list[list[str]] = [[]]
     for frame, value in zip(curve.frames, curve.values, strict=True):
         if value is None:

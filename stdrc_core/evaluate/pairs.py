@@ -12,26 +12,29 @@ _EXAMPLE = '{"video": "a.mp4", "prompt": "a person reads", "reference": "a.png"}
 
 
 class Pair(BaseModel):
-    """A line: a clip, the words and the photo that it was made from. Other keys are passed over.
+    """A line of the file: a clip, and the prompt and photo that it was made from.
 
-    A training manifest's lines will do: `caption` is another name of `prompt`.
+    Other keys are passed over. The lines of a training manifest will do, since `caption` is another
+    name of `prompt`.
     """
 
     model_config = ConfigDict(frozen=True)
 
     video: str = Field(min_length=1)
-    """Path below the folder of videos; it names the clip everywhere."""
+    """Its path below the folder of videos, which is the clip's name everywhere."""
     prompt: str | None = Field(default=None, validation_alias=AliasChoices("prompt", "caption"))
     reference: Path | None = None
-    """Photo, from the file's own folder."""
+    """The photo's path, from the folder of the pairs file."""
     person: str | None = Field(default=None, validation_alias="identity")
-    """Who it is; by default each photo, as it is written here, is a person of its own."""
+    """Who it is, by the key `identity`; without it each photo, as its path is written here, is a
+    person of its own."""
 
 
 def read_pairs(path: Path, videos: Path, needs: Collection[str]) -> list[Pair]:
-    """The pairs, whose clips and photos are there; `needs` are keys that each must have.
+    """The pairs of a file; `needs` are the keys that each must have.
 
-    Raises ValueError for a file or line that cannot be used, and for what is not there.
+    Raises ValueError for a file or line that cannot be used, and for a clip or photo that is not
+    there.
     """
     if not videos.is_dir():
         raise ValueError(
@@ -66,7 +69,7 @@ def read_pairs(path: Path, videos: Path, needs: Collection[str]) -> list[Pair]:
         pairs.append(pair)
     if not pairs:
         raise ValueError(f"pairs {path} is empty; needs JSON lines such as {_EXAMPLE}.")
-    _check_there(path, videos, pairs, places)
+    _check_files(path, videos, pairs, places)
     return pairs
 
 
@@ -81,7 +84,7 @@ def _read(line: str, where: str, folder: Path) -> Pair:
         raise ValueError(
             f"{where} could not be used ({what}: {first['msg']}); needs a line like {_EXAMPLE}."
         ) from error
-    # A clip's results lie under its name below --out.
+    # The clip's results will lie below --out, under this name.
     if Path(pair.video).is_absolute() or ".." in Path(pair.video).parts:
         raise ValueError(
             f"{where} names video {pair.video}; needs a path below the folder of videos."
@@ -92,7 +95,7 @@ def _read(line: str, where: str, folder: Path) -> Pair:
     return pair.model_copy(update={"reference": folder / pair.reference, "person": person})
 
 
-def _check_there(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[str, int]) -> None:
+def _check_files(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[str, int]) -> None:
     unknown = [pair.video for pair in pairs if not (videos / pair.video).is_file()]
     if unknown:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""An evaluation's reports: metrics.json, metrics.csv, metrics.md and report.html."""
+"""Writes an evaluation's reports: metrics.json, metrics.csv, metrics.md and report.html."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from ..files import write_json, written_aside
 from .metric_registry import COLUMNS
 from .page import render_page
-from .paper import ABLATION, SYSTEMS
+from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells
 from .results import Store
-from .summary import METRICS, Summary
-from .table import OURS, our_cells, paper_cells
+from .summary import METRICS_FILE, Summary
+from .tables import markdown_table
 
 
 def write_report(out: Path, summary: Summary, store: Store) -> None:
-    """Writes the four files."""
-    write_json(out / METRICS, summary.model_dump(mode="json"))
+    """Writes the four files into `out`; `store` has the pictures of the clips."""
+    write_json(out / METRICS_FILE, summary.model_dump(mode="json"))
     _write_csv(out / "metrics.csv", summary)
     with written_aside(out / "metrics.md") as partial:
         partial.write_text(markdown(summary), encoding="utf-8")
@@ -25,24 +25,24 @@ def write_report(out: Path, summary: Summary, store: Store) -> None:
 
 
 def markdown(summary: Summary) -> str:
-    """The paper's columns, its rows, and ours: mean ± standard error over clips."""
-    header = ["", *(column.title for column in COLUMNS.values())]
-    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    for row in (*SYSTEMS, *ABLATION):
-        lines.append(_line([f"{row.system} (paper)", *paper_cells(row._asdict()).values()]))
+    """The paper's table with our row below, mean ± standard error over persons, and what could not
+    be scored."""
+    rows = [[f"{row.system} (paper)", *paper_cells(row).values()] for row in (*SYSTEMS, *ABLATION)]
     ours = [
         f"**{mean} ± {error}**" if error else mean for mean, error in our_cells(summary).values()
     ]
-    lines.append(_line([f"**{OURS}**", *ours]))
-    lines += ["", f"{summary.num_clips} clips; mean ± standard error over clips."]
+    rows.append([f"**{OURS}**", *ours])
+    table = markdown_table(["", *(column.title for column in COLUMNS.values())], rows)
+    lines = [counted(summary)]
     for name, mean in summary.metrics.items():
         if mean.num_clips < summary.num_clips:
-            lines.append(f"{COLUMNS[name].title}: of {mean.num_clips} clips alone.")
+            lines.append(f"{COLUMNS[name].title} could score {mean.num_clips} of them.")
     if summary.verification is not None:
         found = summary.verification
         lines.append(
-            f"FaceSim-Arc with one's own photo {found.mean_same:.3f} ({found.num_same} pairs), "
-            f"with others' {found.mean_different:.3f} ({found.num_different}): "
+            f"FaceSim-Arc with photos of the same person {found.mean_same:.3f} "
+            f"({found.num_same} pairs), "
+            f"of others {found.mean_different:.3f} ({found.num_different} pairs): "
             f"AUC {found.auc:.4f}."
         )
     broken = [result for result in summary.results if result.problems]
@@ -51,11 +51,7 @@ def markdown(summary: Summary) -> str:
         for result in broken:
             for name, problem in result.problems.items():
                 lines.append(f"- {result.video}, {COLUMNS[name].title}: {problem}")
-    return "\n".join(lines) + "\n"
-
-
-def _line(words: list[str]) -> str:
-    return "| " + " | ".join(words) + " |"
+    return table + "\n" + "\n".join(lines) + "\n"
 
 
 def _write_csv(path: Path, summary: Summary) -> None:

@@ -1,5 +1,9 @@
-"""What is on disk of a scored clip, below OUT/clips: NAME.json, written last, and beside it
-NAME.jpg (the photo and frames, for the report) and NAME.faces.safetensors (embeddings)."""
+"""The files of a scored clip, below OUT/clips.
+
+NAME.jpg               its photo and some of its frames, for the report
+NAME.faces.safetensors the embeddings of its photo's face and its frames' faces
+NAME.json              its scores; written last
+"""
 
 from __future__ import annotations
 
@@ -15,47 +19,39 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..files import write_json, written_aside
+from .metric import Score
 from .pairs import Pair
 
 _JPEG_QUALITY = 82
 
 
-class Value(BaseModel):
-    """A metric's score, as `metric.Score`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    value: float
-    frames: tuple[int, ...] = ()
-    curve: tuple[float | None, ...] = ()
-
-
 class Result(BaseModel):
-    """Of one clip: scores by metric, and why others are missing."""
+    """One clip's scores by metric, and why others are missing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     video: str
     asked: dict[str, Any]
-    """Of what the scores are; when it changes, the clip is scored anew."""
+    """What the scores are of (`asked`); where it has changed, the clip is scored anew."""
     person: str | None = None
+    """Who it is, as `Pair.person` has it; None for a clip without a photo and without a name."""
     num_frames: int | None = None
     fps: float | None = None
     height: int | None = None
     width: int | None = None
-    scores: dict[str, Value] = {}
+    scores: dict[str, Score] = {}
     problems: dict[str, str] = {}
-    """Metric -> one sentence; each is tried again by the next run."""
+    """Metric -> why it is missing, in one sentence; the next run tries it again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """The results of an evaluation's folder."""
+    """Reads and writes the results in an evaluation's folder `out`."""
 
     out: Path
 
     def read(self, video: str) -> Result | None:
-        """What is there of a clip; None where nothing is. Raises ValueError for a damaged file."""
+        """The result of a clip; None where there is none. Raises ValueError for a damaged file."""
         path = self._path(video, "json")
         if not path.is_file():
             return None
@@ -68,24 +64,27 @@ class Store:
             ) from error
 
     def write(self, result: Result) -> None:
+        """Writes the result of a clip."""
         write_json(self._path(result.video, "json"), result.model_dump(mode="json"))
 
     def strip(self, video: str) -> Path:
-        """Where the clip's picture is, or would be."""
+        """The path of the clip's picture, whether or not it is there."""
         return self._path(video, "jpg")
 
     def write_strip(self, video: str, image: Image.Image) -> None:
+        """Writes the clip's picture."""
         with written_aside(self.strip(video)) as partial:
             image.save(partial, format="JPEG", quality=_JPEG_QUALITY)
 
     def write_faces(self, video: str, photo: Tensor, frames: list[Tensor]) -> None:
-        """`photo` `[D]`; `frames` those with a face, `[D]` each."""
+        """Writes the photo's embedding `[D]` and those of the frames with a face, `[D]` each."""
         stacked = torch.stack(frames) if frames else photo.new_zeros(0, len(photo))
         with written_aside(self._path(video, "faces.safetensors")) as partial:
             save_file({"photo": photo.contiguous(), "frames": stacked}, partial)
 
     def read_faces(self, video: str) -> tuple[Tensor, Tensor] | None:
-        """The photo's embedding `[D]` and the frames' `[F, D]`; None where they were not asked."""
+        """The photo's embedding `[D]` and those of the frames with a face `[F, D]`; None where they
+        were not written."""
         path = self._path(video, "faces.safetensors")
         if not path.is_file():
             return None
@@ -97,7 +96,8 @@ class Store:
 
 
 def asked(videos: Path, pair: Pair) -> dict[str, Any]:
-    """What a clip's scores are of: a file that was replaced, or other words, score anew."""
+    """What a clip's scores are of: its prompt, and the size and time of its video and its photo, by
+    which a file that was replaced is known."""
     found: dict[str, Any] = {"prompt": pair.prompt, "video": _stamp(videos / pair.video)}
     if pair.reference is not None:
         found["photo"] = _stamp(pair.reference)
@@ -105,7 +105,7 @@ def asked(videos: Path, pair: Pair) -> dict[str, Any]:
 
 
 def check_settings(out: Path, settings: dict[str, dict[str, Any]]) -> None:
-    """Raises ValueError when scores that are in `out` were made with other settings."""
+    """Raises ValueError where scores that are in `out` were made with other settings."""
     known = read_settings(out)
     for metric, own in settings.items():
         changed = [key for key in own if known.get(metric, own).get(key) != own[key]]
@@ -122,7 +122,7 @@ def note_settings(out: Path, settings: dict[str, dict[str, Any]]) -> None:
 
 
 def read_settings(out: Path) -> dict[str, dict[str, Any]]:
-    """The settings of a folder's metrics."""
+    """The settings that the scores of a folder were made with, by metric."""
     path = _settings_path(out)
     return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -132,6 +132,6 @@ def _settings_path(out: Path) -> Path:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size in bytes and time of the last change in nanoseconds."""
+    """A file's size in bytes and the time of its last change in nanoseconds."""
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]

@@ -1,5 +1,5 @@
-"""A few clips under the metrics: frames are read once, one at a time, and every metric that wants
-a frame sees it. What goes wrong with a clip is that clip's result."""
+"""Scores a few clips: frames are read once, one at a time, and every metric that wants a frame sees
+it. What goes wrong with a clip is told in that clip's result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..video import count_frames, probe, stream_frames
-from .facesim_arc import embeddings_of
 from .metric import Clip, Metric, Watch
 from .pairs import Pair
-from .results import Result, Store, Value, asked
+from .results import Result, Store, asked
 from .strip import Strip
 
 log = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class _Watched:
-    """A clip that has gone by: `watches` still to be asked for their scores."""
+    """A clip that has gone by; its `watches` are still to be asked for their scores."""
 
     pair: Pair
     known: Result
@@ -39,7 +38,7 @@ def missing(store: Store, videos: Path, pair: Pair, metrics: Sequence[str]) -> l
 def score_clips(
     pairs: Sequence[Pair], videos: Path, metrics: Mapping[str, Metric], store: Store
 ) -> None:
-    """Scores the clips and writes their results; frames of several may share a batch."""
+    """Scores the clips and writes their results; frames of several clips may share a batch."""
     watched = [_watch(pair, videos, metrics, store) for pair in pairs]
     for metric in metrics.values():
         metric.flush()
@@ -70,7 +69,7 @@ def _watch(pair: Pair, videos: Path, metrics: Mapping[str, Metric], store: Store
             num_seen = _show(clip, wanted, watched)
             if num_seen == num_frames:
                 return watched
-            # The file's index was wrong: what was seen counts.
+            # The file's index told another number of frames; those that were seen count.
             log.info("%s holds %d frames, not %d", pair.video, num_seen, num_frames)
             num_frames = num_seen
     except ValueError as error:
@@ -80,7 +79,7 @@ def _watch(pair: Pair, videos: Path, metrics: Mapping[str, Metric], store: Store
 
 
 def _show(clip: Clip, metrics: Mapping[str, Metric], watched: _Watched) -> int:
-    """Shows each frame to whoever wants it; how many there were."""
+    """Shows each frame to the metrics that want it; returns how many frames there were."""
     for name, metric in metrics.items():
         try:
             watched.watches[name] = metric.watch(clip)
@@ -116,12 +115,11 @@ def _result(watched: _Watched, store: Store) -> Result:
     scores, problems = dict(watched.known.scores), dict(watched.problems)
     for name, watch in watched.watches.items():
         try:
-            score = watch.score()
+            scores[name] = watch.score()
         except ValueError as error:
             problems[name] = str(error)
             continue
-        scores[name] = Value(value=score.value, frames=score.frames, curve=score.curve)
-        faces = embeddings_of(watch)
+        faces = watch.embeddings()
         if faces is not None:
             store.write_faces(watched.pair.video, *faces)
     if watched.strip is not None:
@@ -136,7 +134,7 @@ def _result(watched: _Watched, store: Store) -> Result:
 
 
 def _known(store: Store, videos: Path, pair: Pair) -> Result:
-    """What is there of the clip as it is asked for now."""
+    """The clip's result so far: empty where it was made from another video, photo or prompt."""
     now = asked(videos, pair)
     result = store.read(pair.video)
     if result is not None and result.asked == now:

@@ -1,4 +1,4 @@
-"""A clip as a picture: its photo, then a few of its frames."""
+"""Draws a clip as one picture: its photo, then a few of its frames."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from ..uint8 import to_uint8
 
 _NUM_FRAMES = 6
 _HEIGHT_PX, _GAP_PX = 144, 2
-# A photo may be a panorama; the frames are what it is about.
+# A photo may be a panorama; it must not outgrow the frames.
 _MAX_PHOTO_WIDTH_PX = 216
 
 
 class Strip:
-    """Gathers the frames of one clip as they go by, already small."""
+    """Gathers frames of one clip as they go by, and keeps them small."""
 
     def __init__(self, num_frames: int) -> None:
         self.wanted = frozenset(spread(num_frames, _NUM_FRAMES))
         self._tiles: list[Image.Image] = []
 
     def see(self, frame: Tensor) -> None:
+        """Takes in one of the `wanted` frames, `[h, w, 3]` uint8."""
         self._tiles.append(_tile(Image.fromarray(frame.numpy())))
 
     def picture(self, photo: Path | None) -> Image.Image:
-        """The row; without the photo where there is none that can be read."""
+        """The photo and the frames in a row; the photo is left out where it cannot be read."""
         tiles = [*_photo(photo), *self._tiles]
         width = sum(tile.width + _GAP_PX for tile in tiles) - _GAP_PX
         row = Image.new("RGB", (width, _HEIGHT_PX), (128, 128, 128))
@@ -45,7 +46,7 @@ def _photo(path: Path | None) -> list[Image.Image]:
     try:
         pixels = to_uint8(load_opaque_photo(path))[0]
     except ValueError:
-        # FaceSim says why; the picture does without.
+        # FaceSim tells why; the picture does without the photo.
         return []
     tile = _tile(Image.fromarray(pixels.numpy()))
     if tile.width > _MAX_PHOTO_WIDTH_PX:

@@ -1,4 +1,4 @@
-"""The results of all clips as one thing: metrics.json, and what the reports are drawn from."""
+"""The results of all clips as one thing, which metrics.json holds and the reports show."""
 
 from __future__ import annotations
 
@@ -7,45 +7,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .metric_registry import COLUMNS
 from .pairs import Pair
 from .results import Result, Store, read_settings
+from .tables import mean_over_persons
 from .verification import PersonFaces, Verification, verify
 
-METRICS = "metrics.json"
+METRICS_FILE = "metrics.json"
 
 
-class Mean(BaseModel):
-    """A column of our row."""
+class MetricMean(BaseModel):
+    """A metric's mean over the clips that it scored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mean: float
     standard_error: float | None
-    """Over clips; None for one clip."""
+    """Of the mean, over persons (`mean_over_persons`), since clips of one person are not
+    independent; None where there is one person."""
     num_clips: int
+    """How many clips were scored."""
+    num_persons: int
+    """How many persons those clips show; one without photo and `identity` counts as its own."""
 
 
 class Summary(BaseModel):
-    """metrics.json."""
+    """What metrics.json holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_clips: int
-    metrics: dict[str, Mean]
+    metrics: dict[str, MetricMean]
+    """Metric -> its mean; metrics that scored no clip are left out."""
     verification: Verification | None
+    """None where there are fewer than two persons, or FaceSim-Arc was not measured."""
     settings: dict[str, dict[str, Any]]
-    """By metric: `weights`, the SHA-256 of each, and `frames` that it looks at (0 is all)."""
+    """Metric -> `weights`, the SHA-256 of each file, and `frames`, how many of a clip it looks at;
+    0 is all of them."""
     results: tuple[Result, ...]
 
 
 def summarise(store: Store, pairs: Sequence[Pair]) -> Summary:
-    """Of the clips of `pairs`, by all metrics that they were ever scored by."""
+    """The results of the clips of `pairs`, by all metrics that they were ever scored by."""
     read = ((pair, store.read(pair.video)) for pair in pairs)
-    # Who is who may have been told after the scores were made.
+    # Who is who may have been told only after the scores were made.
     known = tuple(
         result.model_copy(update={"person": pair.person})
         for pair, result in read
@@ -53,9 +60,9 @@ def summarise(store: Store, pairs: Sequence[Pair]) -> Summary:
     )
     means = {}
     for name in COLUMNS:
-        values = [result.scores[name].value for result in known if name in result.scores]
-        if values:
-            means[name] = _mean(values)
+        scored = [result for result in known if name in result.scores]
+        if scored:
+            means[name] = _mean([result.scores[name].value for result in scored], scored)
     faces = []
     for result in known:
         embeddings = store.read_faces(result.video)
@@ -72,11 +79,12 @@ def summarise(store: Store, pairs: Sequence[Pair]) -> Summary:
 
 
 def read_summary(folder: Path) -> Summary:
-    """Of a finished evaluation; ValueError where there is none."""
-    path = folder / METRICS
+    """The summary of a finished evaluation; raises ValueError where `folder` holds none."""
+    path = folder / METRICS_FILE
     if not path.is_file():
         raise ValueError(
-            f"{folder} holds no {METRICS}; needs --out of a finished evaluation: check the path."
+            f"{folder} holds no {METRICS_FILE}; needs --out of a finished evaluation: check the "
+            "path."
         )
     try:
         return Summary.model_validate_json(path.read_bytes())
@@ -87,7 +95,17 @@ def read_summary(folder: Path) -> Summary:
         ) from error
 
 
-def _mean(values: Sequence[float]) -> Mean:
-    array = np.array(values)
-    error = array.std(ddof=1) / math.sqrt(len(array)) if len(array) > 1 else None
-    return Mean(mean=float(array.mean()), standard_error=error, num_clips=len(array))
+def person_of(result: Result) -> str:
+    """Whom the clip shows; a clip without a photo and an `identity` is a person of its own."""
+    return result.person or result.video
+
+
+def _mean(values: Sequence[float], results: Sequence[Result]) -> MetricMean:
+    persons = [person_of(result) for result in results]
+    mean, error = mean_over_persons(values, persons)
+    return MetricMean(
+        mean=mean,
+        standard_error=None if math.isnan(error) else error,
+        num_clips=len(values),
+        num_persons=len(set(persons)),
+    )

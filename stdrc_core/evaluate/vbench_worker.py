@@ -1,8 +1,9 @@
-"""Motion smoothness of folders of frames, by VBench, in the environment that it is installed in.
+"""Measures motion smoothness of folders of frames with VBench.
 
-Run by that environment's Python, which has nothing of this project: `vbench_worker.py WEIGHTS
-DEVICE`. Each line on stdin is a folder's path; each line on stdout is its answer, JSON of `value`
-or `error`. The first answer, before any folder, says that the model is loaded.
+`vbench_worker.py WEIGHTS DEVICE` is run by the Python of the environment that VBench is installed
+in, and imports nothing of this project. Each line on stdin is the path of a folder; each line on
+stdout is the answer to it, JSON with `value` or `error`. The first answer comes before any folder
+and says that the model is loaded.
 """
 
 import json
@@ -12,10 +13,10 @@ from pathlib import Path
 
 def main() -> None:
     answers = sys.stdout
-    # VBench prints; stdout is for answers alone.
+    # VBench prints too, but stdout is for answers alone.
     sys.stdout = sys.stderr
     weights, device = sys.argv[1:]
-    # Before VBench, which loads decord: after decord, OpenCV 5 reads no PNG files.
+    # OpenCV comes before VBench, which loads decord: after decord, OpenCV 5 reads no PNG files.
     import cv2
     from vbench import motion_smoothness
 

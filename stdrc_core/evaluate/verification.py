@@ -1,5 +1,5 @@
-"""Whether FaceSim tells persons apart on these very clips: each clip with its own photo, against
-each clip with the photos of others."""
+"""Whether FaceSim-Arc tells persons apart on these very clips: the scores of clips with photos of
+their own person, against those with photos of others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NUM_BINS = 40
 
 
 class Verification(BaseModel):
-    """FaceSim of a clip with its person's photos (`same`) and with others' (`different`)."""
+    """FaceSim-Arc of clips with photos of their person (`same`) and of others (`different`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,22 +24,24 @@ class Verification(BaseModel):
     mean_same: float
     mean_different: float
     histogram_same: tuple[int, ...]
-    """Counts in bins of equal width over [0, 1]."""
+    """How many pairs score in each of `NUM_BINS` bins of equal width over [0, 1]."""
     histogram_different: tuple[int, ...]
 
 
 class PersonFaces(BaseModel):
-    """A clip's person, photo `[D]` and frames `[F, D]`, embeddings of length 1."""
+    """The embeddings of a clip, all of length 1."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     person: str
     photo: Tensor
+    """The photo's face, `[D]`."""
     frames: Tensor
+    """The faces of the frames that show one, `[F, D]`; F may be 0."""
 
 
 def verify(clips: Sequence[PersonFaces]) -> Verification | None:
-    """Of two or more persons; None where there is one."""
+    """Scores each clip with each photo; None where there are fewer than two persons."""
     # Photos that clips share count once.
     photos: dict[tuple[str, bytes], Tensor] = {}
     for clip in clips:
@@ -50,7 +52,7 @@ def verify(clips: Sequence[PersonFaces]) -> Verification | None:
     stacked = torch.stack(tuple(photos.values()))
     same, different = [], []
     for clip in clips:
-        # A clip without a face is like nobody: 0, as FaceSim has it.
+        # A clip without a face is like nobody: FaceSim is 0.
         cosines = (clip.frames @ stacked.T).clamp(min=0)
         scores = cosines.mean(dim=0) if len(clip.frames) else torch.zeros(len(stacked))
         own = torch.tensor([person == clip.person for person in persons])
@@ -72,7 +74,10 @@ def _compared(same: Tensor, different: Tensor) -> Verification:
 
 
 def area_under_curve(same: Tensor, different: Tensor) -> float:
-    """The ROC curve's: P(same > different) + P(same = different) / 2."""
+    """The area under the ROC curve, P(same > different) + P(same = different) / 2.
+
+    `same` `[S]` and `different` `[D]` are scores of one person and of different persons.
+    """
     ordered = different.sort().values
     below = torch.searchsorted(ordered, same, right=False)
     not_above = torch.searchsorted(ordered, same, right=True)

@@ -1,16 +1,17 @@
 """`python -m stdrc_core.experiments ablation`: the paper's ablation in small.
 
-The paper's own table is in docs/method.md section 6. The command trains what is not trained yet,
-each row by its recipe and for as many steps, from the base of a build; samples the same prompts,
-photos and seeds of persons that none has seen, also with the weights that the build ends with,
-which are trained for longer; and writes
+Each row is trained by its recipe from the base of a build, all for the same number of steps, unless
+it is trained already. Then the same prompts, photos and seeds of persons that none of them has seen
+are sampled by each row, and also by the weights that the build ends with, which are trained for
+longer. It writes
 
-    ablation.json   each row's means and standard errors (over persons)
+    ablation.json   each row's means and standard errors over persons
     ablation.md     the same as a table
     ablation.png    photos beside each row's clips
     sweeps.json, sweeps.png   the last row's scores over s_r and over s_y
 
-Run again, it goes on: a row that is scored (row_N.json) stays as it is.
+The same command again goes on where it was stopped: a row that is scored (row_N.json) stays as it
+is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..faces.caching_finder import RememberingFinder
+from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline
@@ -53,11 +54,11 @@ _SHEET_PERSONS, _SHEET_FRAMES = 6, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the table: weights and how they are guided."""
+    """A line of the table: which weights it has, and how they are guided."""
 
     name: str
     recipe: str | None
-    """Below the recipes; None is the build's base."""
+    """The name of the trainer's recipe; None is the build's base."""
     text_scale: float = TEXT_SCALE
     reference_scale: float = TEXT_SCALE
 
@@ -69,17 +70,17 @@ ROWS = (
     Row(name="+ augmentation", recipe="mini_augmentation"),
     Row(name="+ identity losses", recipe="mini_identity"),
     Row(name="+ decoupled guidance", recipe="mini_identity", reference_scale=REFERENCE_SCALE),
-    # The method of the row before, for more steps.
+    # It is the method of the row before, trained for more steps.
     Row(name="the shipped miniature", recipe="mini", reference_scale=REFERENCE_SCALE),
 )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Trains, samples, scores and writes."""
+    """Trains, samples and scores what is missing, and writes the tables and pictures."""
     args.out.mkdir(parents=True, exist_ok=True)
     cases = draw_cases(args.num_persons, args.seed)
-    # Each row is scored against the same photos.
-    faces = RememberingFinder(open_face_pack(args.build / "faces"))
+    # All rows are scored against the same photos, which are searched for faces once.
+    faces = CachingFinder(open_face_pack(args.build / "faces"))
     reader = open_reader(args.build / "reader.pt", args.seed)
     results: dict[str, dict[str, Any]] = {}
     shown: dict[str, list[Tensor]] = {}
@@ -129,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def open_row(
     row: Row, build: Path, *, in_bfloat16: bool = False, compiled: bool = False
 ) -> Pipeline:
-    """The row's weights, trained first where they are not there."""
+    """The pipeline with the row's weights, which are trained first where they are not there."""
     base = build / BASE
     if row.recipe is None:
         return open_pipeline(base)
@@ -143,7 +144,8 @@ def open_row(
 def sweep(
     pipeline: Pipeline, cases: Sequence[Case], faces: FaceFinder, reader: CaptionReader
 ) -> dict[str, list[dict[str, Any]]]:
-    """Scores over s_r at the default s_y, and over s_y at the default s_r."""
+    """Scale -> its values, each with its scores: s_r is swept at the default s_y, and s_y at the
+    default s_r."""
     sweeps: dict[str, list[dict[str, Any]]] = {}
     for name in ("reference_scale", "text_scale"):
         sweeps[name] = []
@@ -156,6 +158,7 @@ def sweep(
 
 
 def plot_sweeps(path: Path, sweeps: dict[str, list[dict[str, Any]]]) -> None:
+    """Draws each score over s_r and over s_y, with its standard error over persons."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")

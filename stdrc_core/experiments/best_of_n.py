@@ -1,6 +1,6 @@
-"""The best of N of one person, by the two ways to a clip: at once, and from a first frame.
+"""Samples the best of N clips of one person in two ways: at once, and from a first frame.
 
-One batch of candidates gives every N: fewer candidates are the first of more.
+One batch of candidates gives every N, since fewer candidates are the first ones of more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..faces.finder import FaceFinder
 from ..faces.motion import face_motion
-from ..faces.similarity import clip_score, frame_cosines, largest_embeddings, largest_faces
+from ..faces.similarity import facesim, frame_cosines, largest_embeddings, largest_faces
 from ..generate.pipeline import Pipeline, Shot
 from ..generate.staging import best_candidate, candidate_seeds, sample_first_frames
 from ..mini.scene import split_caption
@@ -34,25 +34,25 @@ Scored = tuple["StagedScore", Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class StagedScore:
-    """Of one clip."""
+    """What one clip scores, and what it cost."""
 
-    identity: float
-    """FaceSim with the photo."""
+    facesim: float
+    """FaceSim with the photo, 0 to 1."""
     motion: float | None
-    """Mean displacement of the face a frame, in face widths; None without a face."""
+    """How far the face moves from a frame to the next, in face widths; None without a face."""
     caption: float
-    """Share of the caption's attributes that are read back."""
+    """The share of the caption's attributes that are read back."""
     time_s: float | None
-    """Sampling and choosing, seconds; None for a clip that was drawn."""
+    """Seconds of sampling and choosing; None for a clip that was drawn."""
     kept: int | None = None
-    """Which candidate it is, or was animated from."""
+    """The number of the candidate that the clip is, or was animated from."""
     first_frame: float | None = None
-    """FaceSim of the frame that it was animated from; None for a clip made at once."""
+    """FaceSim of the frame that the clip was animated from; None for a clip made at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
-    """What measures clips."""
+    """The networks that measure clips."""
 
     faces: FaceFinder
     reader: CaptionReader
@@ -65,10 +65,13 @@ class Judges:
         kept: int | None = None,
         first_frame: float | None = None,
     ) -> StagedScore:
-        """Of a clip `[F, h, w, 3]` uint8; the rest is as it is known."""
+        """The score of a clip `[F, h, w, 3]` uint8 against its case.
+
+        The other arguments go into the score as they are.
+        """
         (score,) = score_clips([clip], [case], self.faces, self.reader)
         return StagedScore(
-            identity=score.identity,
+            facesim=score.facesim,
             motion=face_motion(largest_faces(clip, self.faces)),
             caption=score.caption,
             time_s=time_s,
@@ -78,18 +81,21 @@ class Judges:
 
 
 def run(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[str, Scored]:
-    """Row name -> the clip that is kept, for both ways and each N of `NUM_CANDIDATES`."""
+    """Row name -> the clip that is kept and its score, for both ways and each N of
+    `NUM_CANDIDATES`."""
     return _direct(pipeline, case, shot, judges) | _staged(pipeline, case, shot, judges)
 
 
 def drawn(pipeline: Pipeline, case: Case, judges: Judges) -> dict[str, Scored]:
-    """What a perfect generator would score, and one with this VAE."""
+    """Row name -> a drawn clip and its score: those of a perfect generator, and those of a perfect
+    generator with this VAE."""
     true = case.true_clip()
     clips = {TRUE_CLIPS: true, DECODED_CLIPS: round_trip(pipeline, [true])[0]}
     return {name: (judges.score(clip, case), clip) for name, clip in clips.items()}
 
 
 def row_name(way: str, count: int) -> str:
+    """The name of the row of a way, `DIRECT` or `STAGED`, with `count` candidates."""
     return f"{way}, best of {count}"
 
 
@@ -100,7 +106,7 @@ def _direct(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[
     scores, choosing_s = _timed(lambda: score_clips(clips, cases, judges.faces, judges.reader))
     rows = {}
     for count in NUM_CANDIDATES:
-        kept = best_candidate([score.identity for score in scores[:count]])
+        kept = best_candidate([score.facesim for score in scores[:count]])
         time_s = _share_s(count, sampling_s, choosing_s)
         clip = clips[kept]
         rows[row_name(DIRECT, count)] = judges.score(clip, case, time_s, kept), clip
@@ -124,7 +130,7 @@ def _staged(pipeline: Pipeline, case: Case, shot: Shot, judges: Judges) -> dict[
     for count, kept in best.items():
         time_s = _share_s(count, sampling_s, choosing_s) + animating_s / len(chosen)
         clip = clips[chosen.index(kept)]
-        first = clip_score([similarities[kept]])
+        first = facesim([similarities[kept]])
         rows[row_name(STAGED, count)] = judges.score(clip, case, time_s, kept, first), clip
     return rows
 
@@ -136,7 +142,7 @@ def _sample(
     seeds: list[int],
     first_frames: Tensor | None = None,
 ) -> Tensor:
-    """Clips `[N, F, h, w, 3]` uint8 of the case's whole caption."""
+    """Clips `[N, F, h, w, 3]` uint8 of the case's whole caption, one for each seed."""
     contexts = MiniatureText().encode(case.scene.caption).expand(len(seeds), -1, -1)
     photos = [case.photo] * len(seeds)
     return to_uint8(pipeline.many(photos, contexts, shot, seeds, first_frames=first_frames))
@@ -148,6 +154,7 @@ def _timed(make: Callable[[], Made]) -> tuple[Made, float]:
 
 
 def _share_s(count: int, sampling_s: float, choosing_s: float) -> float:
-    """Of a batch of all candidates; a single one is not measured to be kept."""
+    """How many of the batch's seconds `count` candidates took; a single one is kept without being
+    measured."""
     share = count / max(NUM_CANDIDATES)
     return share * (sampling_s + (choosing_s if count > 1 else 0))

@@ -1,14 +1,15 @@
 """`python -m stdrc_core.experiments guidance`: what guidance over time saves, and what it costs.
 
-Samples the same unseen persons with each setting and exactly, and writes
+The same unseen persons are sampled with each setting and with exact guidance. It writes
 
     guidance.json   each setting's time as a ratio to exact guidance, and its paired differences
     guidance.md     the same as a table, mean ± standard error over persons
-    guidance.png    likeness lost over time saved
+    guidance.png    FaceSim lost over time saved
 
-A batch of persons is sampled by all settings in turn before the next batch, and a setting's ratio
-is the median over batches: a machine that is slower for a while is so for all of them. Time is that
-of the processor, of the transformer alone and of whole clips, with photo and VAE.
+All settings sample a batch of persons, one after another, before the next batch begins, and a
+setting's ratio is the median over batches, so that a machine that is slower for a while is slower
+for all of them. Times are the processor's, of the transformer alone and of whole clips, which the
+photo and the VAE are part of.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..faces.caching_finder import RememberingFinder
+from ..evaluate.tables import markdown_table
+from ..faces.caching_finder import CachingFinder
 from ..faces.finder import open_face_pack
 from ..files import write_json, written_aside
 from ..generate.pipeline import Pipeline, Shot
@@ -38,22 +40,23 @@ from .tables import by_person, cell, mean_and_error
 
 log = logging.getLogger(__name__)
 
-_COMPARED = ("identity", "caption")
-# Of the sampler: as `python -m stdrc_core.generate` has it.
+_COMPARED = ("facesim", "caption")
+# The sampler's steps, as many as `python -m stdrc_core.generate` takes by default.
 _NUM_STEPS = 30
 
 
 @dataclass(kw_only=True)
 class Times:
-    """Seconds of the processor."""
+    """How many seconds of the processor a batch of clips took."""
 
     transformer_s: float = 0.0
+    """In the transformer alone."""
     clip_s: float = 0.0
-    """With photo and VAE."""
+    """In all, with photo and VAE."""
 
 
 def _settings() -> dict[str, dict[str, dict[str, Any]]]:
-    """Family -> setting -> what it changes in the shot."""
+    """Family of settings -> setting -> what it changes in the shot."""
     curves = {
         "s_r rising, 2 to 6": {"reference_scale": GuidanceCurve(start=2, end=6)},
         "s_r falling, 6 to 2": {"reference_scale": GuidanceCurve(start=6, end=2)},
@@ -80,7 +83,7 @@ def _settings() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Samples, scores and writes."""
+    """Samples and scores all settings, and writes table and plot."""
     if args.num_persons < 2:
         raise ValueError(f"num-persons was {args.num_persons}; needs 2 or more.")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -88,11 +91,12 @@ def main(args: argparse.Namespace) -> None:
     flat = {"exact": {}} | {name: c for family in settings.values() for name, c in family.items()}
     pipeline = open_pipeline(args.checkpoint)
     cases = draw_cases(args.num_persons, args.persons_seed)
-    finder = RememberingFinder(open_face_pack(args.faces))
+    finder = CachingFinder(open_face_pack(args.faces))
     reader = open_reader(args.reader or args.out / "reader.pt", args.persons_seed)
     scores: dict[str, list[Score]] = {name: [] for name in flat}
     times: dict[str, list[Times]] = {name: [] for name in flat}
-    _sample(pipeline, cases[:1], shot, 0)  # The first run of a network is slower.
+    # The first run of a network is slower, and must not count.
+    _sample(pipeline, cases[:1], shot, 0)
     for number, start in enumerate(range(0, len(cases), BATCH_SIZE)):
         batch = cases[start : start + BATCH_SIZE]
         for name, changes in flat.items():
@@ -124,7 +128,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def compare(
     scores: Mapping[str, Sequence[Score]], times: Mapping[str, Sequence[Times]]
 ) -> dict[str, dict[str, Any]]:
-    """Each setting beside `exact`, in pairs of one person and of one batch."""
+    """Setting -> its times as ratios to `exact`, in pairs of one batch, and what it loses in each
+    compared score, in pairs of one person."""
     results = {}
     for name, own in scores.items():
         pairs = list(zip(times[name], times["exact"], strict=True))
@@ -141,28 +146,28 @@ def compare(
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown: a line for each setting."""
+    """A table in Markdown: a line for each setting."""
     columns = [f"{COLUMNS[column]}{lost}" for column in _COMPARED for lost in ("", ", lost")]
     head = ["", "time", "whole clip's time", *columns]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    rows = []
     for name, result in results.items():
         cells = [f"{result[key]:.2f}" for key in ("time", "clip_time")]
         for column in _COMPARED:
-            cells += [cell(**result[key]) for key in (column, f"{column}_lost")]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            cells += [cell(result[key]) for key in (column, f"{column}_lost")]
+        rows.append([name, *cells])
+    return markdown_table(head, rows)
 
 
 def plot(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Time to the right, likeness lost upwards; a colour for each family."""
+    """Draws FaceSim lost over the transformer's time; each family of settings has a colour."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     for family in dict.fromkeys(result["family"] for result in results.values()):
         own = {name: r for name, r in results.items() if r["family"] == family}
-        lost = [result["identity_lost"]["mean"] for result in own.values()]
-        errors = [result["identity_lost"]["standard_error"] for result in own.values()]
+        lost = [result["facesim_lost"]["mean"] for result in own.values()]
+        errors = [result["facesim_lost"]["standard_error"] for result in own.values()]
         times = [result["time"] for result in own.values()]
         axes.errorbar(times, lost, errors, fmt="o", markersize=4, capsize=2, label=family)
         for name, x, y in zip(own, times, lost, strict=True):
@@ -188,7 +193,7 @@ def _sample(
 
 @contextmanager
 def _timed(backbone: nn.Module) -> Iterator[Times]:
-    """What the backbone takes meanwhile, by hooks that are gone afterwards."""
+    """Measures the time in the backbone meanwhile, with hooks that are removed afterwards."""
     times = Times()
 
     def begin(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""The miniature's networks, opened for tables; and the shot that tables sample."""
+"""Opens the miniature's networks for the experiments; and the shot that they sample."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ _READER = {"num_clips": 4000, "num_steps": 1200}
 
 
 def open_pipeline(path: Path) -> Pipeline:
-    """A miniature's file, ready to sample; without a word of its training, as the paper's."""
+    """A miniature's file, ready to sample.
+
+    The reference stands where the file says that it was trained with it; a file that says nothing
+    is taken for one that was trained as in the paper.
+    """
     backbone = load_backbone(path, dtype=torch.float32).eval()
     vae, empty = load_vae(path, torch.float32), MiniatureText().encode("")
     layout = LayoutChoice().decide([], open_checkpoint(path).config["transformer"]).layout
@@ -42,7 +46,8 @@ def open_pipeline(path: Path) -> Pipeline:
 
 
 def open_reader(path: Path, seed: int) -> CaptionReader:
-    """The reader of a file; trained first, and the file written, where it is not there."""
+    """The reader of captions that a file holds; where the file is not there, the reader is trained
+    first, from `seed`, and written."""
     if path.is_file():
         reader = CaptionReader()
         reader.load_state_dict(torch.load(path, weights_only=True))
@@ -55,7 +60,7 @@ def open_reader(path: Path, seed: int) -> CaptionReader:
 
 @torch.no_grad()
 def round_trip(pipeline: Pipeline, clips: Sequence[Tensor]) -> list[Tensor]:
-    """What the VAE makes of clips `[F, h, w, 3]` uint8: the best that can be sampled."""
+    """Clips `[F, h, w, 3]` uint8 encoded and decoded by the VAE: the best that can be sampled."""
     decoded = []
     for clip in clips:
         pixels = signed(clip.movedim(-1, 1)[None])

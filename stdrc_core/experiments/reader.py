@@ -18,7 +18,7 @@ from ..mini.drawing import draw_clip
 from ..mini.scene import ATTRIBUTES, draw_scene
 from ..mini_build.descent import descend
 
-# Enough of them to tell a nod (there and back) from standing still.
+# So many frames of a clip tell a nod, there and back, from standing still.
 _NUM_FRAMES = 5
 _SIDE_PX = 64
 _WIDTHS = (32, 48, 64, 96, 128)
@@ -26,7 +26,8 @@ _NOISE = 0.05
 
 
 class CaptionReader(nn.Module):
-    """Frames `[B, 15, 64, 64]` in [-1, 1] to a logit for each value of each attribute."""
+    """Maps a clip's five frames, `[B, 15, 64, 64]` in [-1, 1], to a logit for each value of each
+    attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class CaptionReader(nn.Module):
 
     @torch.no_grad()
     def read(self, clips: Tensor) -> list[dict[str, str]]:
-        """The likeliest value of each attribute; `clips` `[B, F, h, w, 3]` uint8."""
+        """For each of the clips `[B, F, h, w, 3]` uint8, the likeliest value of each attribute."""
         logits = self(_squeezed(clips))
         chosen = {name: each.argmax(dim=1).tolist() for name, each in logits.items()}
         return [
@@ -61,7 +62,8 @@ class CaptionReader(nn.Module):
 
 
 def train_reader(*, num_clips: int, num_steps: int, seed: int = 0) -> CaptionReader:
-    """Trained on clips of persons and scenes that it draws."""
+    """A reader that is trained on drawn clips of `num_clips` persons; it leaves the global random
+    state as it was."""
     rng = random.Random(seed)
     frames, labels = [], []
     for number in tqdm(draw_numbers(num_clips, rng, unseen=False), "clips to read", unit="clip"):
@@ -87,7 +89,8 @@ def train_reader(*, num_clips: int, num_steps: int, seed: int = 0) -> CaptionRea
 
 
 def _squeezed(clips: Tensor) -> Tensor:
-    """A few frames side by side in the channels, small."""
+    """Five frames of each clip `[B, F, h, w, 3]` uint8, scaled down and one after another in the
+    channels: `[B, 15, 64, 64]` in [-1, 1]."""
     chosen = clips[:, np.linspace(0, clips.shape[1] - 1, _NUM_FRAMES).round().astype(int)]
     flat = chosen.permute(0, 1, 4, 2, 3).flatten(0, 1).float() / 127.5 - 1
     small = F.interpolate(flat, size=(_SIDE_PX, _SIDE_PX), mode="area")

@@ -1,4 +1,4 @@
-"""Scores of sampled clips of unseen persons: likeness, its constancy, leaks, and the caption."""
+"""Scores of sampled clips of unseen persons: FaceSim, TIC, leaks of the photo, and the caption."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..faces.constancy import constancy
 from ..faces.finder import FaceFinder
-from ..faces.similarity import clip_score, cosines, largest_embeddings, largest_faces, spread
+from ..faces.similarity import (
+    clip_tic,
+    cosines,
+    facesim,
+    largest_embeddings,
+    largest_faces,
+    spread,
+)
 from ..generate.pipeline import Pipeline, Shot
 from ..mini.character import Identity, draw_numbers, identity
 from ..mini.drawing import draw_clip, draw_photo
@@ -23,49 +29,51 @@ from ..mini.text import MiniatureText
 from ..uint8 import to_uint8
 from .reader import CaptionReader
 
-# Frames that are searched for faces: FaceSim's 16 of 17 would be hardly better and twice as slow.
+# How many frames are searched for faces: the 16 of FaceSim, of a clip's 17, would measure hardly
+# better and take twice as long.
 _NUM_FRAMES = 8
-# Clips that are sampled side by side.
+# How many clips are sampled side by side.
 BATCH_SIZE = 25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A person, the scene of the photo, and the scene that the prompt asks for: unlike the photo's
-    in every attribute."""
+    """A person to be sampled, and what the clip is asked to show."""
 
     person: Identity
     photo_scene: Scene
+    """The scene of the photo, which differs from `scene` in every attribute."""
     scene: Scene
+    """The scene that the prompt asks for."""
 
     @cached_property
     def photo(self) -> Tensor:
-        """`[1, h, w, 3]` in [0, 1]."""
+        """The photo, `[1, h, w, 3]` in [0, 1]."""
         return torch.from_numpy(draw_photo(self.person, self.photo_scene))[None].float() / 255
 
     def true_clip(self) -> Tensor:
-        """What a perfect generator might make, `[F, h, w, 3]` uint8."""
+        """A clip that a perfect generator might make, `[F, h, w, 3]` uint8."""
         return torch.from_numpy(draw_clip(self.person, self.scene).pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Of one clip; shares and cosines."""
+    """What one clip scores."""
 
-    identity: float
-    """FaceSim with the photo."""
-    constancy: float | None
-    """Mean cosine of the frames' faces with their mean (Eq. 10); None without a face."""
+    facesim: float
+    """FaceSim with the photo, 0 to 1."""
+    tic: float | None
+    """Temporal identity consistency (Eq. 10), 0 to 1; None without a face."""
     leak: float
-    """Share of the background's attributes that are read as the photo's."""
+    """The share of the background's attributes that are read as the photo's."""
     caption: float
-    """Share of the caption's attributes that are read back."""
+    """The share of the caption's attributes that are read back."""
 
 
-# Name -> how it reads in a table.
+# Field of `Score` -> its head in a table.
 COLUMNS = {
-    "identity": "identity similarity",
-    "constancy": "temporal consistency",
+    "facesim": "FaceSim",
+    "tic": "TIC",
     "leak": "background leak",
     "caption": "caption adherence",
 }
@@ -73,7 +81,7 @@ _BACKGROUND = ("background", "pattern")
 
 
 def draw_cases(count: int, seed: int) -> list[Case]:
-    """`count` unseen persons with a photo and a prompt each."""
+    """`count` unseen persons, each with a photo and a prompt; the same `seed`, the same cases."""
     rng = random.Random(seed)
     cases = []
     for number in draw_numbers(count, rng, unseen=True):
@@ -86,7 +94,10 @@ def draw_cases(count: int, seed: int) -> list[Case]:
 def sample_cases(
     pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int, name: str = "clips"
 ) -> list[Tensor]:
-    """A clip `[F, h, w, 3]` uint8 for each case; its noise is that of `seed` and its place."""
+    """A clip `[F, h, w, 3]` uint8 for each case; its noise depends on `seed` and on its place.
+
+    `name` is shown on the progress bar.
+    """
     asked = [(case.photo, case.scene.caption) for case in cases]
     return sample_clips(pipeline, asked, shot, seed, name)
 
@@ -98,8 +109,11 @@ def sample_clips(
     seed: int,
     name: str = "clips",
 ) -> list[Tensor]:
-    """A clip `[F, h, w, 3]` uint8 for each that is asked for: its photo or photos, as
-    `Pipeline.many` takes them, and its caption. Its noise is that of `seed` and its place."""
+    """A clip `[F, h, w, 3]` uint8 for each of `asked`, a pair of its photo or photos, as
+    `Pipeline.many` takes them, and its caption; its noise depends on `seed` and on its place.
+
+    `name` is shown on the progress bar.
+    """
     text = MiniatureText()
     clips: list[Tensor] = []
     for start in tqdm(range(0, len(asked), BATCH_SIZE), name, unit="batch"):
@@ -121,8 +135,8 @@ def score_clips(
         (read,) = reader.read(clip[None])
         scores.append(
             Score(
-                identity=clip_score(cosines(found, e_ref)),
-                constancy=constancy([each.embedding for each in found if each is not None]),
+                facesim=facesim(cosines(found, e_ref)),
+                tic=clip_tic(found),
                 leak=_share(read, case.photo_scene, _BACKGROUND),
                 caption=_share(read, case.scene, tuple(ATTRIBUTES)),
             )

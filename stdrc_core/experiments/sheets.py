@@ -1,4 +1,4 @@
-"""Contact sheets of what a table compares: photos beside frames of each row's clips."""
+"""Draws contact sheets of what a table compares: photos beside frames of each row's clips."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ def compare_rows(
     *,
     num_frames: int,
 ) -> None:
-    """A PNG with a line for each of `captions`: its photos `[1, h, w, 3]` in [0, 1], as many for
-    each, then `num_frames` frames of its clip `[F, H, W, 3]` uint8 in each row."""
+    """Writes a PNG with a line for each of `captions`.
+
+    A line shows the caption's photos `[1, h, w, 3]` in [0, 1], of which all captions have equally
+    many, and then, for each of `rows`, `num_frames` frames of its clip `[F, H, W, 3]` uint8.
+    """
     lines = []
     for i in range(len(captions)):
         tiles = [to_uint8(fit_reference(photo, SIDE_PX, SIDE_PX)) for photo in photos[i]]

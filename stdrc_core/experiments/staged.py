@@ -1,19 +1,20 @@
 """`python -m stdrc_core.experiments staged`: staged clips against direct ones, best-of-N of both.
 
-Of persons that nobody has seen: clips made at once from photo and prompt, of which the one most
-like the photo is kept; and clips made in two stages as `python -m stdrc_core.generate --staged`
-makes them, where of several first frames the one most like the photo is animated. One batch of
-candidates gives the best of 1, 2, 4 and 8: fewer candidates are the first of more. Writes
+Two ways to a clip of an unseen person are compared. Direct clips are made at once from photo and
+prompt, and of N clips the one most like the photo is kept. Staged clips are made as `python -m
+stdrc_core.generate --staged` makes them: of N first frames the one most like the photo is animated.
+One batch of candidates gives the best of 1, 2, 4 and 8, since fewer candidates are the first ones
+of more. It writes
 
     staged.json   means and standard errors over persons: each row, and staged minus direct
     staged.md     the same as tables
     staged.png    the same as curves over N
-    parts/        what each person and seed scored, and pictures of the first of them; run again,
-                  it goes on with what is missing
+    parts/        what each person and seed scored, and pictures of the first of them; the same
+                  command again makes only what is missing
 
-The candidates are chosen by the recogniser that then measures them: part of what a larger N gains
-in identity similarity is that choice. A time is what one clip took of its batch of candidates, with
-their measuring where there was a choice, and of its animation; on the machine that ran it.
+The candidates are chosen by the recogniser that then measures them, so that part of what a larger N
+gains in FaceSim is that choice. A time is one clip's share of sampling its candidates, of measuring
+them where there was a choice, and of the animation, on the machine that ran it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ..faces.caching_finder import RememberingFinder
+from ..faces.caching_finder import CachingFinder
 from ..faces.finder import open_face_pack
 from ..faces.similarity import spread
 from ..files import write_json, written_aside
@@ -60,14 +61,14 @@ from .tables import DECODED_CLIPS, by_person, mean_and_error, summary, table
 
 log = logging.getLogger(__name__)
 
-# Between two seeds' noise there is room for this many persons.
+# Seeds are so far apart that this many persons have noise of their own.
 _MAX_PERSONS = 100_000
-# Persons of whom pictures are kept, and pictures in a line.
+# Of how many persons pictures are kept, and how many pictures stand in a line.
 _NUM_SHOWN, _NUM_TILES = 6, 6
-# Name -> how it reads in a table.
+# Field of `StagedScore` -> its head in a table.
 COLUMNS = {
-    "identity": "identity similarity",
-    "first_frame": "of the first frame",
+    "facesim": "FaceSim",
+    "first_frame": "FaceSim of the first frame",
     "motion": "motion (face widths a frame)",
     "caption": "caption adherence",
     "time_s": "time (s)",
@@ -75,7 +76,7 @@ COLUMNS = {
 
 
 def main(args: argparse.Namespace) -> None:
-    """Samples and scores what is missing, and writes the table."""
+    """Samples and scores what is missing, and writes tables and plot."""
     if args.num_persons < 1 or len(set(args.seeds)) < len(args.seeds):
         raise ValueError(
             f"num-persons was {args.num_persons} and seeds {args.seeds}; needs 1 person or more, "
@@ -86,7 +87,7 @@ def main(args: argparse.Namespace) -> None:
     cases = draw_cases(args.num_persons, args.persons_seed)
     pipeline = open_pipeline(args.checkpoint)
     judges = Judges(
-        faces=RememberingFinder(open_face_pack(args.faces)),
+        faces=CachingFinder(open_face_pack(args.faces)),
         reader=open_reader(args.reader or args.out / "reader.pt", args.persons_seed),
     )
     made_by = {"weights": _digest(args.checkpoint), "faces": args.faces.name}
@@ -119,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for the table and its parts")
     add("--num-persons", type=int, default=100)
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the noise; each counts")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the noise")
     add("--persons-seed", type=int, default=1234, help="of persons and scenes")
     add("--steps", type=int, default=SHOT.num_steps, help="of the sampler, in both stages")
     add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
@@ -131,8 +132,12 @@ def summarize(
     by_seed: Sequence[Sequence[Mapping[str, StagedScore]]],
     drawn_by_seed: Sequence[Sequence[Mapping[str, StagedScore]]],
 ) -> dict[str, Any]:
-    """`rows` and `differences`, staged minus direct of one N in pairs of one person: each column's
-    mean over persons and its standard error."""
+    """`rows`, each row's columns, and `differences`, staged minus direct of one N in pairs of one
+    person: means over persons with their standard errors.
+
+    `by_seed` has, for each seed, each person's rows of sampled clips; `drawn_by_seed` has those of
+    drawn clips.
+    """
     scores = {
         name: [[person[name] for person in persons] for persons in source]
         for source in (by_seed, drawn_by_seed)
@@ -150,7 +155,7 @@ def summarize(
 
 
 def report(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """The tables in Markdown, and what they are of."""
+    """The tables in Markdown, and what they are of: `asked`, as staged.json has it."""
     return (
         f"{asked['persons']} unseen persons, {len(asked['seeds'])} seed(s), "
         f"{asked['shot']['num_steps']} steps; mean ± standard error over persons.\n\n"
@@ -161,7 +166,8 @@ def report(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def plot(path: Path, rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """A panel for each column, over N; dashed where a perfect generator with this VAE is."""
+    """Draws each column over N in a panel of its own; a dashed line is where a perfect generator
+    with this VAE would be."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.2), layout="constrained")
@@ -189,9 +195,10 @@ def _part(
     make: Callable[[], dict[str, Scored]],
     shown: Case | None = None,
 ) -> dict[str, StagedScore]:
-    """What the file holds if it was made of the same, else what is made now, and written to it.
+    """The scores in a file, if it was made of the same (`asked`), else what `make` makes, which is
+    then written to the file.
 
-    The clips of `shown` become a picture beside the file.
+    Where `shown` is given, what is made becomes a picture beside the file, too.
     """
     if path.is_file():
         part = json.loads(path.read_text())
@@ -207,18 +214,18 @@ def _part(
 
 
 def _show(path: Path, case: Case, made: Mapping[str, Scored]) -> None:
-    """A line for each clip: the photo, then frames of it."""
+    """Draws a line for each clip: the photo, then frames of the clip."""
     photo = to_uint8(fit_reference(case.photo, SIDE_PX, SIDE_PX))
     frames = spread(NUM_FRAMES, _NUM_TILES - 1)
     lines = [torch.cat((photo, clip[frames])) for _, clip in made.values()]
-    labels = [f"{name}: {score.identity:.3f}" for name, (score, _) in made.items()]
+    labels = [f"{name}: {score.facesim:.3f}" for name, (score, _) in made.items()]
     labels[0] += f"  {case.scene.caption}"
     options = {"num_columns": _NUM_TILES, "tile_height": SIDE_PX}
     contact_sheet(path, lines, labels=labels, **options)
 
 
 def _asked(case: Case, shot: Shot | None = None) -> dict[str, Any]:
-    """All that decides what a person's scores are, in plain words and numbers."""
+    """All that decides what a person's scores are, as plain values for JSON."""
     photo = hashlib.sha256(case.photo.numpy()).hexdigest()
     asked = {"photo": photo, "caption": case.scene.caption}
     return asked | ({} if shot is None else {"shot": dataclasses.asdict(shot)})
@@ -230,6 +237,6 @@ def _digest(path: Path) -> str:
 
 
 def _warm_up(pipeline: Pipeline, case: Case, shot: Shot) -> None:
-    """One step before the clock counts: the first run of a network is slower."""
+    """Runs one step before times are taken, since the first run of a network is slower."""
     context = MiniatureText().encode(case.scene.caption)
     pipeline.many([case.photo], context[None], replace(shot, num_steps=1), [0])

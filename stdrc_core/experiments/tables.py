@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluate.tables import markdown_table, mean_over_persons, plus_minus
 from .scores import COLUMNS
 
 # Rows of clips that were drawn: what a perfect generator would score, and one with this VAE.
@@ -15,10 +16,10 @@ TRUE_CLIPS, DECODED_CLIPS = "true clips", "true clips through the VAE"
 
 
 def by_person(by_seed: Sequence[Sequence[Any]], name: str) -> np.ndarray:
-    """The column `name` of each person, its mean over seeds, `[persons]`.
+    """Each person's mean over seeds of the scores' field `name`: `[persons]`.
 
-    `by_seed` are each seed's scores in one order of persons: clips of one person are not
-    independent. None values are left out; a person who has no other is NaN.
+    `by_seed` has, for each seed, the persons' scores, always in one order of persons. A score whose
+    field is None is left out; a person who has no other score is NaN.
     """
     persons = []
     for scores in zip(*by_seed, strict=True):
@@ -28,32 +29,30 @@ def by_person(by_seed: Sequence[Sequence[Any]], name: str) -> np.ndarray:
 
 
 def mean_and_error(persons: np.ndarray) -> dict[str, float]:
-    """The mean over persons and its standard error; NaN persons are left out."""
+    """The `mean` of one value for each person and its `standard_error`; NaN persons are left out.
+
+    Where nobody is left the mean is NaN, where one person is left the error is NaN.
+    """
     known = persons[~np.isnan(persons)]
-    error = known.std(ddof=1) / len(known) ** 0.5 if len(known) > 1 else math.nan
-    mean = known.mean() if len(known) else math.nan
-    return {"mean": float(mean), "standard_error": float(error)}
+    return mean_over_persons(known, range(len(known)))._asdict()
 
 
 def summary(
     by_seed: Sequence[Sequence[Any]], columns: Mapping[str, str] = COLUMNS
 ) -> dict[str, dict[str, float]]:
-    """Each column's mean over persons and its standard error; None values are left out."""
+    """Each column's mean over persons and its standard error, of scores as `by_person` takes
+    them."""
     return {name: mean_and_error(by_person(by_seed, name)) for name in columns}
 
 
 def table(results: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] = COLUMNS) -> str:
-    """Markdown: a line for each row, mean ± standard error."""
-    lines = ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, result in results.items():
-        cells = [cell(**result[column]) for column in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    """A table in Markdown: a line for each row of `results`, with mean ± standard error."""
+    rows = [
+        [name, *(cell(result[column]) for column in columns)] for name, result in results.items()
+    ]
+    return markdown_table(["", *columns.values()], rows)
 
 
-def cell(mean: float, standard_error: float) -> str:
-    """A table's cell; empty without a mean."""
-    if math.isnan(mean):
-        return ""
-    # One person has no standard error.
-    return f"{mean:.3f}" if math.isnan(standard_error) else f"{mean:.3f} ± {standard_error:.3f}"
+def cell(found: Mapping[str, float]) -> str:
+    """What `mean_and_error` found, as a cell of a table; empty without a mean."""
+    return plus_minus(found["mean"], found["standard_error"])

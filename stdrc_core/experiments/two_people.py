@@ -1,8 +1,8 @@
 """`python -m stdrc_core.experiments two-people`: two people in one clip, each like its own photo.
 
-The shipped miniature was trained with one person. This trains it on with drawn clips of two, whose
-photos stand in two slots, and samples persons that none has seen. Each stage is skipped where its
-result is there, so that a run that was stopped goes on:
+The shipped miniature was trained with one person. This trains it further with drawn clips of two,
+whose photos stand in two slots, and samples persons whom it has never seen. A stage whose result is
+there is skipped, so that the same command goes on where it was stopped. It writes
 
     data/, cache/            drawn clips of two persons as files, and what `prepare` makes of them
     two_people.safetensors   after the trainer's run of mini_two_people.yaml
@@ -10,7 +10,7 @@ result is there, so that a run that was stopped goes on:
     two_people.md            the same as tables, mean ± standard error over pairs of persons
     two_people.png           photos beside each row's clips
 
-How much a side of the frame is a person is FaceSim of that side alone with the person's photo.
+FaceSim is measured on each side of the frame alone, with each of the two photos.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..faces.caching_finder import RememberingFinder
+from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
 from ..faces.similarity import (
     PAD_GREY,
-    clip_score,
     cosines,
+    facesim,
     largest_embeddings,
     largest_faces,
     spread,
@@ -52,22 +52,26 @@ log = logging.getLogger(__name__)
 CHECKPOINT_NAME = "two_people.safetensors"
 _RECIPE = "mini_two_people"
 _NUM_FRAMES = 8
-# Persons and frames of each row on the contact sheet.
+# How many pairs of persons, and how many frames of each row, the contact sheet shows.
 _SHEET_DUOS, _SHEET_FRAMES = 8, 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class DuoScore:
-    """Of one clip: FaceSim of the face at a side of the frame with one of the two photos."""
+    """What one clip scores: FaceSim of each side of the frame with each of the two photos.
+
+    `left_first` is the left side's with the first person's photo, and so on.
+    """
 
     left_first: float
     right_second: float
     left_second: float
     right_first: float
     found: float
-    """Share of frames with a face at both sides."""
+    """The share of frames with a face at both sides."""
 
 
+# Field of `DuoScore` -> its head in a table.
 COLUMNS = {
     "left_first": "left face, first person",
     "right_second": "right face, second person",
@@ -81,7 +85,7 @@ BOTH, SWAPPED = "both references", "references swapped"
 
 
 def main(args: argparse.Namespace) -> None:
-    """Makes what is missing, samples, scores and writes."""
+    """Trains what is missing, samples, scores, and writes tables and picture."""
     if args.num_pairs < 2:
         raise ValueError(f"num-pairs was {args.num_pairs}; needs 2 or more.")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +93,7 @@ def main(args: argparse.Namespace) -> None:
     if not weights.is_file():
         _train(args, weights)
     duos = draw_duos(args.num_pairs, args.pairs_seed)
-    faces = RememberingFinder(open_face_pack(args.faces))
+    faces = CachingFinder(open_face_pack(args.faces))
     scores, shown = _score(args, weights, duos, faces)
     results = compare(scores)
     asked = {"pairs": len(duos), "pairs_seed": args.pairs_seed, "seeds": args.num_seeds}
@@ -133,10 +137,10 @@ def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder)
         both = [a is not None and b is not None for a, b in zip(left, right, strict=True)]
         scores.append(
             DuoScore(
-                left_first=clip_score(cosines(left, e_refs[0])),
-                right_second=clip_score(cosines(right, e_refs[1])),
-                left_second=clip_score(cosines(left, e_refs[1])),
-                right_first=clip_score(cosines(right, e_refs[0])),
+                left_first=facesim(cosines(left, e_refs[0])),
+                right_second=facesim(cosines(right, e_refs[1])),
+                left_second=facesim(cosines(left, e_refs[1])),
+                right_first=facesim(cosines(right, e_refs[0])),
                 found=sum(both) / len(both),
             )
         )
@@ -144,9 +148,10 @@ def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder)
 
 
 def each_side(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames `[F, h, w, 3]` uint8 with the right half grey, and with the left half grey.
+    """Frames `[F, h, w, 3]` uint8 with the right half grey, and the same with the left half grey.
 
-    The miniature's detector has learned from one face a frame; of two it finds neither exactly.
+    The miniature's detector has learned from frames with one face; of two faces it finds neither
+    exactly.
     """
     left, right = frames.clone(), frames.clone()
     middle = frames.shape[2] // 2
@@ -156,8 +161,11 @@ def each_side(frames: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def compare(scores: Mapping[str, Sequence[Sequence[DuoScore]]]) -> dict[str, Any]:
-    """`rows`, each column's mean over pairs of persons and its standard error, of each row's scores
-    by seed; and `gains`, the same of sampled rows minus the one without references, by pair."""
+    """`rows`, each row's columns, and `gains`, sampled rows minus the row without references: means
+    over pairs of persons with their standard errors, for `gains` of each pair's own difference.
+
+    `scores` has, for each row and seed, the score of each pair of persons.
+    """
     gains = {
         name: {
             column: mean_and_error(by_person(own, column) - by_person(scores[WITHOUT], column))
@@ -170,10 +178,10 @@ def compare(scores: Mapping[str, Sequence[Sequence[DuoScore]]]) -> dict[str, Any
 
 
 def report(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """The tables in Markdown, and what they are of."""
+    """The tables in Markdown, and what they are of: `asked`, as two_people.json has it."""
     return (
         f"{asked['pairs']} pairs of unseen persons, {asked['seeds']} seed(s); mean ± standard "
-        "error over pairs. The first person is the one whom the caption tells at the left.\n\n"
+        "error over pairs. The first person is the one whom the caption puts at the left.\n\n"
         + table(results["rows"], COLUMNS)
         + f"\nMinus the row {WITHOUT!r}, by pair:\n\n"
         + table(results["gains"], COLUMNS)
@@ -194,7 +202,7 @@ def _train(args: argparse.Namespace, weights: Path) -> None:
         checkpoint=args.checkpoint,
         faces=args.faces,
         num_processes=args.num_processes,
-        # A drawn clip shows whom it says, whatever the detector makes of two faces.
+        # A drawn clip shows whom it is said to show, whatever the detector makes of two faces.
         min_cosine=-1,
         in_bfloat16=args.bfloat16,
     )
@@ -212,7 +220,7 @@ def _train(args: argparse.Namespace, weights: Path) -> None:
 def _score(
     args: argparse.Namespace, weights: Path, duos: Sequence[Duo], faces: FaceFinder
 ) -> tuple[dict[str, list[list[DuoScore]]], dict[str, list[Tensor]]]:
-    """Each row's scores by seed, and its clips of the first pairs."""
+    """Each row's scores by seed, and its clips of the first pairs of persons."""
     shot = replace(SHOT, num_steps=args.steps)
     trained, before = open_pipeline(weights), open_pipeline(args.checkpoint)
     photos, swapped = [duo.photos for duo in duos], [duo.photos[::-1] for duo in duos]

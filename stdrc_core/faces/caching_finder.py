@@ -13,8 +13,8 @@ from .finder import EmbeddedFace, FaceFinder
 MAX_FRAMES = 4096
 
 
-class RememberingFinder:
-    """`FaceFinder` that keeps what another one found in the last `max_frames` distinct frames.
+class CachingFinder:
+    """A `FaceFinder` that keeps what another one found in the last `max_frames` distinct frames.
 
     Frames are told apart by a digest of their pixels, so that a photo that comes again, a clip
     measured twice and a clip's still frames cost no detection.

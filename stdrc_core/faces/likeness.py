@@ -1,4 +1,4 @@
-"""Likeness over a clip: FaceSim, frame by frame, and where it drifts."""
+"""A clip measured against a photo: FaceSim, the cosine of each frame, and where it drifts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .constancy import constancy
 from .finder import EmbeddedFace, FaceFinder
 from .frames import rgb_levels
-from .similarity import clip_score, cosines, largest_faces
+from .similarity import clip_tic, cosines, facesim, largest_faces
 
 # Frames searched at once, and between two reports of progress; a long clip is never held twice.
 BATCH_SIZE = 8
@@ -23,7 +22,7 @@ BATCH_SIZE = 8
 class FrameLikeness:
     """A frame of the clip, its largest face, and that face's cosine with the photo's.
 
-    `face` and `cosine` are None where no face is found; the cosine is not clamped.
+    `face` and `cosine` are None where no face is found. The cosine, -1 to 1, is not clamped.
     """
 
     index: int
@@ -33,14 +32,14 @@ class FrameLikeness:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Likeness:
-    """Of a clip of `num_frames`; `frames` are those looked at, in order, each once.
-
-    `similarity` is FaceSim (docs/method.md section 7).
-    """
+    """What was measured on a clip."""
 
     num_frames: int
+    """How many frames the clip has."""
     frames: tuple[FrameLikeness, ...]
-    similarity: float
+    """The frames that were looked at, in order, each once."""
+    facesim: float
+    """FaceSim (docs/method.md section 7), 0 to 1."""
 
     @property
     def with_face(self) -> tuple[FrameLikeness, ...]:
@@ -48,18 +47,18 @@ class Likeness:
 
     @property
     def worst(self) -> FrameLikeness | None:
-        """The frame least like the photo; of equals the first. None without a face."""
+        """The frame least like the photo, of equals the first; None without a face."""
         return min(self.with_face, key=_cosine, default=None)
 
     @property
     def best(self) -> FrameLikeness | None:
-        """The frame most like the photo; of equals the first. None without a face."""
+        """The frame most like the photo, of equals the first; None without a face."""
         return max(self.with_face, key=_cosine, default=None)
 
     @property
     def drift(self) -> float | None:
-        """By how much the cosine changes from the first frame to the last: the straight line of
-        least squares through the frames with a face. None with fewer than two."""
+        """By how much the cosine changes from the first frame to the last, on the straight line of
+        least squares through the frames with a face. None with fewer than two such frames."""
         if len(self.with_face) < 2:
             return None
         slope, _ = np.polyfit(
@@ -68,19 +67,20 @@ class Likeness:
         return float(slope) * (self.num_frames - 1)
 
     @property
-    def consistency(self) -> float | None:
-        """Mean cosine of the faces with their mean (Eq. 10, 1 - L_tic). None without a face."""
-        return constancy([each.face.embedding for each in self.with_face])
+    def tic(self) -> float | None:
+        """Temporal identity consistency (Eq. 10), 0 to 1. None without a face."""
+        return clip_tic([each.face for each in self.frames])
 
     def report(self) -> dict[str, Any]:
-        """All of it as plain values for JSON; boxes are left, top, right and bottom in pixels."""
+        """All of it as plain values for JSON: FaceSim as `similarity` and tic as `consistency`, the
+        names that saved workflows read; boxes are left, top, right and bottom in pixels."""
         return {
-            "similarity": self.similarity,
+            "similarity": self.facesim,
             "num_frames": self.num_frames,
             "num_scored": len(self.frames),
             "num_without_face": len(self.frames) - len(self.with_face),
             "drift": self.drift,
-            "consistency": self.consistency,
+            "consistency": self.tic,
             "best_frame": None if self.best is None else self.best.index,
             "worst_frame": None if self.worst is None else self.worst.index,
             "frames": [_plain(frame) for frame in self.frames],
@@ -95,12 +95,12 @@ def measure_likeness(
     indices: Sequence[int],
     on_frames: Callable[[int], None] = lambda num_frames: None,
 ) -> Likeness:
-    """Likeness of the frames `indices` of a clip `[F, h, w, 3]` to a photo's face `e_ref` `[D]`.
+    """Measures the frames `indices` of a clip `[F, h, w, 3]` against a photo's face `e_ref` `[D]`.
 
     `clip` is uint8, or floating point in [0, 1] of 3 channels or more (RGB first). An index that
     comes twice is looked at once and counts twice, as FaceSim has it for short clips. A few frames
     are converted at a time; `on_frames` is told how many more are done, and may raise to stop.
-    Raises ValueError, which calls the clip `images`, for values that are not finite.
+    Raises ValueError, which calls the clip `images`, for values that are not finite or above 1.
     """
     order = sorted(set(indices))
     measured: dict[int, FrameLikeness] = {}
@@ -115,7 +115,7 @@ def measure_likeness(
     return Likeness(
         num_frames=len(clip),
         frames=tuple(measured[index] for index in order),
-        similarity=clip_score([measured[index].cosine for index in indices]),
+        facesim=facesim([measured[index].cosine for index in indices]),
     )
 
 

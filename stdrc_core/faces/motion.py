@@ -11,11 +11,11 @@ from .finder import EmbeddedFace
 def face_motion(found: Sequence[EmbeddedFace | None]) -> float | None:
     """The mean displacement of the face's landmarks from a frame to the next, in face widths.
 
-    `found` is the face of each frame of a clip in order, None where there is none. Each of the five
-    landmarks counts, so that turning, nodding, speaking and coming closer are motion, as walking
-    is. A face's width is that of its box, the mean of both frames'. None where no two frames one
-    after the other have a face. The detector's own jitter is motion too: compare with a clip whose
-    motion is known.
+    `found` has the face of each frame of a clip in order, None for a frame without one. All five
+    landmarks count, so that turning, nodding, speaking and coming closer are motion, as walking is.
+    A face's width is its box's, averaged over the two frames. Returns None where no two frames in
+    a row have a face. The detector's own jitter is motion too, so a figure means something only
+    beside that of a clip whose motion is known.
     """
     steps = [
         _step(before, after)

@@ -1,6 +1,6 @@
-"""The likeness of a clip as one small picture: cosine over frames, for a node's preview.
+"""A clip's cosines with the photo over its frames, as one small picture for a node's preview.
 
-Drawn with Pillow, twice as large and scaled down, which smooths its lines.
+It is drawn with Pillow twice as large and then scaled down, which smooths its lines.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _NO_FACE_TEXT = (214, 132, 132)
 
 
 def plot_likeness(likeness: Likeness, note: str = "") -> Tensor:
-    """The cosine of each frame looked at, FaceSim as a number and a dashed line: `[480, 960, 3]`.
+    """A picture `[480, 960, 3]` uint8 of the cosine of each frame that was looked at.
 
-    uint8. Frames without a face are red bands with a cross; `note` stands at the lower right.
+    FaceSim is a number and a dashed line; frames without a face are red bands with a cross; `note`
+    stands at the lower right.
     """
     return _Canvas(likeness).draw(note)
 
@@ -82,7 +83,7 @@ class _Canvas:
             self._text(self._x(index), _BOTTOM + 10, str(index), 15, _MUTED, "mt")
 
     def _bands(self) -> None:
-        """A band over each run of frames without a face, half way to the frames beside it."""
+        """Draws a band over each run of frames without a face, half way to the frames beside it."""
         frames = self.likeness.frames
         for has_face, run in groupby(range(len(frames)), lambda i: frames[i].cosine is not None):
             places = list(run)
@@ -97,7 +98,8 @@ class _Canvas:
                 self._text(x, y - 14, "no face", 15, _NO_FACE_TEXT, "ms")
 
     def _between(self, place: int) -> float:
-        """The middle between the `place`th frame looked at and the next; the ends of the axis."""
+        """Where, from the left, the middle is between the `place`th frame that was looked at and
+        the next one: an end of the axis where there is no such frame."""
         frames = self.likeness.frames
         if place < 0:
             return _LEFT
@@ -108,9 +110,9 @@ class _Canvas:
     def _curve(self) -> None:
         if not self.likeness.with_face:
             return
-        mean_y = self._y(self.likeness.similarity)
+        facesim_y = self._y(self.likeness.facesim)
         for left in range(_LEFT, _RIGHT, 14):
-            self._lines([(left, mean_y), (min(left + 7, _RIGHT), mean_y)], _MUTED, 1.5)
+            self._lines([(left, facesim_y), (min(left + 7, _RIGHT), facesim_y)], _MUTED, 1.5)
         for has_face, run in groupby(self.likeness.frames, lambda each: each.cosine is not None):
             points = [(self._x(each.index), self._y(each.cosine)) for each in run if has_face]
             if len(points) > 1:
@@ -122,14 +124,14 @@ class _Canvas:
 
     def _words(self, note: str) -> None:
         likeness = self.likeness
-        self._text(_LEFT, 26, "ArcFace similarity", 20, _MUTED, "ls")
-        color = likeness_color(likeness.similarity if likeness.with_face else None)
-        self._text(_LEFT, 84, f"{likeness.similarity:.3f}", 54, color, "ls")
+        self._text(_LEFT, 26, "FaceSim-Arc", 20, _MUTED, "ls")
+        color = likeness_color(likeness.facesim if likeness.with_face else None)
+        self._text(_LEFT, 84, f"{likeness.facesim:.3f}", 54, color, "ls")
         missing = len(likeness.frames) - len(likeness.with_face)
         seen = f"face in {len(likeness.with_face)} of {len(likeness.frames)} frames looked at"
         self._text(_RIGHT, 34, seen, 18, _NO_FACE_TEXT if missing else _TEXT, "rs")
         if likeness.drift is not None:
-            words = f"drift {likeness.drift:+.3f}   consistency {likeness.consistency:.3f}"
+            words = f"drift {likeness.drift:+.3f}   TIC {likeness.tic:.3f}"
             self._text(_RIGHT, 60, words, 18, _TEXT, "rs")
             words = f"lowest {likeness.worst.cosine:.3f} at frame {likeness.worst.index}"
             self._text(_RIGHT, 86, words, 18, _TEXT, "rs")

@@ -1,4 +1,8 @@
-"""FaceSim, how much a clip is a person: cosines of embeddings (docs/method.md section 7)."""
+"""How much a clip is a person (FaceSim, docs/method.md section 7) and stays one (tic, Eq. 10).
+
+Both are cosines of ArcFace embeddings: FaceSim with the photo's face, tic with the clip's own mean
+face.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..method.identity import tic
 from .finder import EmbeddedFace, FaceFinder, largest
 
 NUM_SCORED_FRAMES = 16
@@ -23,20 +29,36 @@ class Embedded(Protocol):
     embedding: Tensor
 
 
-def face_sim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
-    """FaceSim of a clip `[F, h, w, 3]` uint8 with a photo's embedding `[D]`.
+def clip_facesim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
+    """FaceSim, 0 to 1, of a clip `[F, h, w, 3]` uint8 with a photo's embedding `[D]`.
 
     The mean over 16 frames of the largest face's cosine, clamped at 0; frames without a face are
     left out, and where none has one it is 0.0.
     """
     scored = frames[spread(len(frames), NUM_SCORED_FRAMES)]
-    return clip_score(frame_cosines(scored, e_ref, faces))
+    return facesim(frame_cosines(scored, e_ref, faces))
 
 
-def clip_score(cosines: Sequence[float | None]) -> float:
-    """FaceSim of the scored frames' cosines, None where a frame has no face."""
+def clip_facesims(frames: Tensor, e_refs: Sequence[Tensor], faces: FaceFinder) -> list[float]:
+    """FaceSim of a clip with each of several photos, as `clip_facesim` has it, but of the face in
+    each frame that is most like the photo's."""
+    scored = frames[spread(len(frames), NUM_SCORED_FRAMES)]
+    return [facesim(each) for each in best_cosines(scored, e_refs, faces)]
+
+
+def facesim(cosines: Sequence[float | None]) -> float:
+    """FaceSim, 0 to 1, from the scored frames' cosines: None stands for a frame without a face."""
     found = [max(0.0, each) for each in cosines if each is not None]
     return sum(found) / len(found) if found else 0.0
+
+
+def clip_tic(found: Sequence[Embedded | None]) -> float | None:
+    """The tic (Eq. 10) of a clip's faces, 0 to 1; None without a face.
+
+    `found` has the face of each scored frame, None for a frame without one, which is left out.
+    """
+    embeddings = [each.embedding for each in found if each is not None]
+    return float(tic(torch.stack(embeddings))) if embeddings else None
 
 
 def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[float | None]:
@@ -48,8 +70,8 @@ def frame_cosines(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> list[floa
 def best_cosines(
     frames: Tensor, e_refs: Sequence[Tensor], faces: FaceFinder
 ) -> list[list[float | None]]:
-    """For each of several embeddings `[D]` the cosine of the face most like it in each frame of
-    `[F, h, w, 3]` uint8; None where no face is found. One face may be the best for two."""
+    """For each of several embeddings `[D]`, the cosine of the face most like it in each frame of
+    `[F, h, w, 3]` uint8; None where no face is found. One face may be the best for two of them."""
     found = find_padding(frames, faces)
     return [
         [max((float(each.embedding @ e_ref) for each in here), default=None) for here in found]
@@ -57,20 +79,13 @@ def best_cosines(
     ]
 
 
-def face_sims(frames: Tensor, e_refs: Sequence[Tensor], faces: FaceFinder) -> list[float]:
-    """FaceSim of a clip with each of several photos: as `face_sim`, but of the face most like it in
-    each frame."""
-    scored = frames[spread(len(frames), NUM_SCORED_FRAMES)]
-    return [clip_score(each) for each in best_cosines(scored, e_refs, faces)]
-
-
 def cosines(found: Sequence[Embedded | None], e_ref: Tensor) -> list[float | None]:
-    """Each face's cosine with `e_ref` `[D]`; None for none."""
+    """Each face's cosine with `e_ref` `[D]`, -1 to 1; None for a frame without a face."""
     return [None if each is None else float(each.embedding @ e_ref) for each in found]
 
 
 def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
-    """The largest face's embedding in each frame; looked for again on the padded frame."""
+    """The embedding `[D]` of the largest face in each frame, found as `largest_faces` does."""
     found = largest_faces(frames, faces)
     return [None if each is None else each.embedding for each in found]
 
@@ -84,7 +99,10 @@ def largest_faces(frames: Tensor, faces: FaceFinder) -> list[EmbeddedFace | None
 
 
 def find_padding(frames: Tensor, faces: FaceFinder) -> list[tuple[EmbeddedFace, ...]]:
-    """`faces.find`, once more on the padded frame where it finds none; in the frame's pixels."""
+    """What `faces.find` finds in each frame `[h, w, 3]` uint8, in pixels of that frame.
+
+    A frame without a face is looked at once more with grey around it (`pad_grey`).
+    """
     found = faces.find(frames)
     bare = [i for i, each in enumerate(found) if not each]
     if bare:
@@ -101,12 +119,13 @@ def scored_indices(num_frames: int, count: int) -> list[int]:
 
 
 def spread(num_frames: int, count: int) -> list[int]:
-    """`count` indices evenly over a clip, rounded down; a short clip's repeat."""
+    """`count` frame numbers evenly over a clip, rounded down; those of a short clip repeat."""
     return np.linspace(0, num_frames - 1, count, dtype=int).tolist()
 
 
 def pad_grey(frames: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Frames `[F, h, w, 3]` with grey around them, and its (left, top) in pixels."""
+    """Frames `[F, h, w, 3]` with grey around them, and the grey's width and height at their left
+    and top, in pixels."""
     height, width = frames.shape[1:3]
     top, left = int(height * PAD_SHARE), int(width * PAD_SHARE)
     return F.pad(frames, (0, 0, left, left, top, top), value=PAD_GREY), (left, top)

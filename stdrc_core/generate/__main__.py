@@ -2,9 +2,9 @@
 
     NAME.mp4              the clip
     NAME.sheet.png        the references beside frames of the clip
-    NAME.similarity.png   the face's likeness to each reference, frame by frame
+    NAME.similarity.png   the face's cosine with each reference, frame by frame
     NAME.first.png        with --staged, the first frame that was kept
-    NAME.json             what was asked, FaceSim and the likeness of each frame; written last
+    NAME.json             what was asked, FaceSim and each frame's cosine; written last
 
 With no --checkpoint it is the miniature that ships with this project, which knows drawn characters
 alone (`python -m stdrc_core.mini draw` draws the photo of one) and brings its own face pack.
@@ -127,7 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--lora", type=Path, help="LoRA for the checkpoint, ST-DRC's or a public adapter's")
     add("--vae", type=Path, help="file with the video VAE; by default the checkpoint")
     add("--text-encoder", help=f"folder of Gemma 3 12B, or {MINIATURE!r} for the miniature's")
-    add("--faces", type=Path, help="InsightFace pack folder that measures likeness")
+    add("--faces", type=Path, help="InsightFace pack folder that measures FaceSim")
     add("--placement", type=Placement, choices=list(Placement), help="by default the weights'")
     add(
         "--reference-timestep",

@@ -104,9 +104,9 @@ def faces_folder(args: argparse.Namespace) -> Path | None:
 
 
 def open_faces(args: argparse.Namespace, device: torch.device) -> FaceFinder | None:
-    """What measures likeness; none for real weights where no face pack is named."""
+    """What measures FaceSim; none for real weights where no face pack is named."""
     folder = faces_folder(args)
     if folder is None:
-        log.info("no face pack was named (--faces): likeness is not measured")
+        log.info("no face pack was named (--faces): FaceSim is not measured")
         return None
     return open_face_pack(folder, device)

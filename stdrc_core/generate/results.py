@@ -18,7 +18,7 @@ from ..faces.finder import FaceFinder
 from ..faces.similarity import (
     NUM_SCORED_FRAMES,
     best_cosines,
-    clip_score,
+    facesim,
     frame_cosines,
     largest_embeddings,
     spread,
@@ -59,7 +59,7 @@ def make(
     """
     started = time.perf_counter()
     e_refs = [_embedding(*each, faces) for each in zip(job.references, photos, strict=True)]
-    result: dict[str, Any] = {"asked": job.asked(), "face_sim": None, "similarity": None}
+    result: dict[str, Any] = {"asked": job.asked(), "facesim": None, "similarity": None}
     num_steps, first_frames, prompt = job.shot.num_steps, None, job.prompt
     with tqdm(total=num_steps * (1 + (stages is not None)), desc=job.name, unit="step") as progress:
 
@@ -86,15 +86,15 @@ def make(
     if any(e_ref is not None for e_ref in e_refs):
         similarity = _likeness(frames, e_refs, faces)
         scored = spread(len(frames), NUM_SCORED_FRAMES)
-        face_sims = [
-            None if each is None else clip_score([each[i] for i in scored]) for each in similarity
+        facesims = [
+            None if each is None else facesim([each[i] for i in scored]) for each in similarity
         ]
-        known = (f"{score:.3f}" for score in face_sims if score is not None)
+        known = (f"{score:.3f}" for score in facesims if score is not None)
         label = f"FaceSim {', '.join(known)}  {label}"
         _plot(out / f"{job.name}.similarity.png", similarity, job)
         if len(photos) == 1:
-            (similarity,), (face_sims,) = similarity, face_sims
-        result |= {"face_sim": face_sims, "similarity": similarity}
+            (similarity,), (facesims,) = similarity, facesims
+        result |= {"facesim": facesims, "similarity": similarity}
     fitted = [to_uint8(fit_reference(each, job.shot.height, job.shot.width)) for each in photos]
     row = torch.cat((*fitted, frames[spread(len(frames), _NUM_FRAMES)]))
     contact_sheet(out / f"{job.name}.sheet.png", [row], labels=[label], num_columns=len(row))
@@ -106,7 +106,7 @@ def make(
 def _embedding(path: Path, photo: Tensor, faces: FaceFinder | None) -> Tensor | None:
     e_ref = None if faces is None else largest_embeddings(to_uint8(photo), faces)[0]
     if faces is not None and e_ref is None:
-        log.warning("%s shows no face that %s finds: likeness is not measured", path, faces.name)
+        log.warning("%s shows no face that %s finds: FaceSim is not measured", path, faces.name)
     return e_ref
 
 

@@ -1,8 +1,8 @@
-"""The persons of the miniature world: an identity is a number, and the number is what the face has.
+"""The persons of the miniature world: each is a number, which tells all attributes of the face.
 
 Each digit of the number, in the mixed radix of `CHOICES`, chooses one attribute, so that different
-numbers are different faces. Nothing here says where a person is, in what light or what it does:
-that is `scene`.
+numbers are different faces. Where a person is, in what light and what it does is the matter of
+`scene`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ Color = tuple[int, int, int]
 
 
 class Hair(NamedTuple):
+    """A person's hair; `style` is one of `_HAIR_STYLES`."""
+
     style: str
     color: Color
 
 
 class Glasses(NamedTuple):
+    """A person's glasses; `shape` is `round` or `square`."""
+
     shape: str
     color: Color
 
@@ -45,7 +49,7 @@ _HAIR_STYLES = ("short", "fringe", "side_part", "long", "curly", "bun", "bob", "
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What makes a face this person's; lengths in half-heights of the head."""
+    """What makes a face this person's; lengths are in half-heights of the head."""
 
     skin: Color
     face_width: float
@@ -100,12 +104,12 @@ def identity(number: int) -> Identity:
 
 
 def is_unseen(number: int) -> bool:
-    """Whether a person is kept out of all training: one in ten, whatever its attributes."""
+    """Whether a person is kept out of all training, as one in ten is, whatever its attributes."""
     return hashlib.blake2b(b"%d" % number, digest_size=4).digest()[0] % 10 == 0
 
 
 def draw_numbers(count: int, rng: random.Random, *, unseen: bool) -> list[int]:
-    """`count` different identities, all of them unseen or none."""
+    """The numbers of `count` different persons: all of them `is_unseen` if `unseen`, else none."""
     numbers: dict[int, None] = {}
     while len(numbers) < count:
         number = rng.randrange(NUM_IDENTITIES)
@@ -115,6 +119,6 @@ def draw_numbers(count: int, rng: random.Random, *, unseen: bool) -> list[int]:
 
 
 def shaded(color: Color, share: float) -> Color:
-    """Darker below 1, lighter above."""
+    """The color made darker by a `share` below 1, or lighter by one above 1."""
     red, green, blue = (min(255, round(part * share)) for part in color)
     return red, green, blue

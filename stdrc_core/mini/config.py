@@ -1,6 +1,6 @@
-"""Sizes of the miniature LTX-2.3: the real architecture switches, small numbers.
+"""The sizes of the miniature LTX-2.3: its architecture is the real one, with small numbers.
 
-VAE geometry (128 channels, 8 x 32 x 32) is the real one, since the host fixes it.
+The VAE keeps the real geometry, 128 channels for 8 x 32 x 32 pixels, since ComfyUI fixes it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ HEAD_DIM = 20
 AUDIO_HEAD_DIM = 4
 VIDEO_DIM = NUM_HEADS * HEAD_DIM
 AUDIO_DIM = NUM_HEADS * AUDIO_HEAD_DIM
-# The host takes one context: the video's embedding and the audio's, side by side.
+# ComfyUI takes one context: the video's embedding and the audio's, side by side.
 CONTEXT_DIM = VIDEO_DIM + AUDIO_DIM
 NUM_LAYERS = 4
 NUM_CONNECTOR_LAYERS = 1
 
-# diffusers fixes the encoder's first width at the latent's, and the host cannot narrow it after.
+# diffusers fixes the encoder's first width at the latent's, and ComfyUI cannot narrow it later.
 ENCODER_CHANNELS = 128
 ENCODER_LAYERS = (0, 0, 0, 0, 0)
-# Large blocks last: what is kept of them decides how sharp so small a VAE is.
+# The large blocks come last: what is kept of them decides how sharp so small a VAE is.
 DOWNSAMPLERS = {
     "compress_all_res": "spatiotemporal",
     "compress_space_res": "spatial",
@@ -30,12 +30,12 @@ ENCODER_ORDER = (
     "compress_space_res",
     "compress_time_res",
 )
-# From the last block to the first, as files list them; the last upsampler keeps its width.
+# They go from the last block to the first, as files list them; the last upsampler keeps its width.
 DECODER_LAYERS = (0, 1, 1, 1)
 DECODER_CHANNELS = (24, 48, 96)
 UPSAMPLE_FACTORS = (1, 2, 2)
 
-# As the metadata of an LTX-2.3 file names them.
+# The keys are those of the metadata of an LTX-2.3 file.
 TRANSFORMER_CONFIG = {
     "_class_name": "AVTransformer3DModel",
     "num_layers": NUM_LAYERS,

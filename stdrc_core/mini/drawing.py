@@ -1,4 +1,4 @@
-"""Draws a person in a scene: frames, and where the face is in them."""
+"""Draws a person in a scene: the frames of a clip or a photo, and where the face is in them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from .scene import Scene
 SIDE_PX = 128
 NUM_FRAMES = 17
 FPS = 24
-# A photo is a portrait: the head in the middle, larger than any clip shows it (half-height and
-# middle, of the frame's height).
+# A photo is a portrait: the head is in the middle, and larger than in any clip. Its half-height and
+# its middle are shares of the frame's height.
 PORTRAIT_SIZE, PORTRAIT_Y = 0.34, 0.53
-# Shapes are drawn this much larger and then scaled down, so that edges are smooth.
+# Shapes are drawn larger by this factor and then scaled down, so that edges are smooth.
 _OVERSAMPLING = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawing:
-    """`pixels` `[F, h, w, 3]` uint8; in each frame the face's `boxes` `[F, 4]` (left, top, right,
-    bottom) and `landmarks` `[F, 5, 2]` (eyes, nose, corners of the mouth, from the left), px."""
+    """Drawn frames, and where one person's face is in each of them."""
 
     pixels: np.ndarray
+    """The frames, `[F, h, w, 3]` uint8."""
     boxes: np.ndarray
+    """The face's left, top, right and bottom in pixels, `[F, 4]`."""
     landmarks: np.ndarray
+    """Eyes, tip of the nose, corners of the mouth, each from the left, in pixels, `[F, 5, 2]`."""
 
 
 def draw_clip(
     person: Identity, scene: Scene, num_frames: int = NUM_FRAMES, side_px: int = SIDE_PX
 ) -> Drawing:
-    """The person through the scene's motion, `num_frames` frames of `side_px` squared."""
+    """A clip of the person through the scene's motion: `num_frames` frames of `side_px` squared."""
     return draw_together([(person, scene)], num_frames, side_px)[0]
 
 
@@ -48,8 +50,8 @@ def draw_together(
 ) -> list[Drawing]:
     """One clip of several persons, each through its own scene's motion, the later ones in front.
 
-    Wall and light are those of the first scene. A `Drawing` for each person: all have the same
-    pixels, and each its own face.
+    Wall and light are those of the first scene. Returns a `Drawing` for each person: all have the
+    same pixels, and each tells where its own person's face is.
     """
     times = np.linspace(0, 1, num_frames) if num_frames > 1 else np.array([0.5])
     cast = [(person, scene, [_pose(scene, u) for u in times]) for person, scene in people]
@@ -57,15 +59,17 @@ def draw_together(
 
 
 def draw_photo(person: Identity, scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:
-    """A portrait of the person in the middle of the scene's motion, `[h, w, 3]` uint8; of where the
-    scene places a person only the shift is kept."""
+    """A portrait of the person in the middle of the scene's motion, `[h, w, 3]` uint8.
+
+    The head is where portraits have it, moved by the scene's shift.
+    """
     right, down = scene.shift
     pose = replace(_pose(scene, 0.5), x=0.5 + right, y=PORTRAIT_Y + down, size=PORTRAIT_SIZE)
     return _draw([(person, scene, [pose])], side_px)[0].pixels[0]
 
 
 def _draw(cast: Sequence[tuple[Identity, Scene, list[Pose]]], side_px: int) -> list[Drawing]:
-    """A `Drawing` for each person of the cast, whose poses are as many as the clip's frames."""
+    """A `Drawing` for each person of the cast, who has a pose for each frame of the clip."""
     surroundings = cast[0][1]
     backdrop = _draw_backdrop(surroundings, side_px * _OVERSAMPLING)
     pixels, figures = [], []

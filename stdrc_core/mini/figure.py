@@ -1,7 +1,8 @@
-"""A person on a canvas: body, head and face, drawn from the back to the front.
+"""Draws a person on a canvas: body, head and face, from the back to the front.
 
-A head is an ellipsoid seen without perspective. Its features are flat shapes on the surface, turned
-with the head; lengths are half-heights of the head, x to the right of the picture and y down.
+A head is an ellipsoid that is seen without perspective. Its features are flat shapes on its
+surface, which turn with it. Lengths are in half-heights of the head, with x to the right of the
+picture and y down.
 """
 
 from __future__ import annotations
@@ -33,19 +34,23 @@ _CIRCLE = np.stack(
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """A head in a frame: its middle and half-height in frame sides, angles in radians."""
+    """Where a head is in a frame, and how it is turned; angles are in radians."""
 
     x: float
+    """The head's middle from the left, as a share of the frame's side."""
     y: float
+    """The head's middle from the top, as a share of the frame's side."""
     size: float
+    """The head's half-height, as a share of the frame's side."""
     yaw: float
     pitch: float
     roll: float
     mouth_open: float
+    """How far the mouth is open, in half-heights of the head."""
 
 
 class Figure:
-    """The person drawn on `canvas`, a square; points and lengths in pixels of it."""
+    """A person, drawn on the square `canvas` when it is made."""
 
     def __init__(self, person: Identity, scene: Scene, pose: Pose, canvas: Image.Image) -> None:
         self.person, self.scene, self.pose = person, scene, pose
@@ -64,7 +69,8 @@ class Figure:
         self._draw_glasses()
 
     def landmarks(self) -> np.ndarray:
-        """Eyes, tip of the nose and corners of the mouth, from the left: `[5, 2]` (x, y)."""
+        """Eyes, tip of the nose and corners of the mouth, each from the left: `[5, 2]` (x, y) in
+        pixels of the canvas."""
         person = self.person
         eyes = np.array([(-_EYE_DISTANCE, _EYES_Y), (_EYE_DISTANCE, _EYES_Y)])
         tip = np.array([(0, _EYES_Y + _NOSE_LENGTH)])
@@ -73,13 +79,13 @@ class Figure:
         return np.concatenate(points)
 
     def box(self) -> np.ndarray:
-        """The head without hair and ears: `[4]` left, top, right, bottom."""
+        """The head without hair and ears: `[4]` left, top, right, bottom in the canvas's pixels."""
         outline = self._flat(self._outline())
         return np.concatenate([outline.min(axis=0), outline.max(axis=0)])
 
     def _on_face(self, points: np.ndarray, lift: float = 0.0) -> np.ndarray:
-        """Points `[N, 2]` at `lift` above the head's surface to canvas pixels, turned by yaw and
-        pitch."""
+        """Canvas pixels `[N, 2]` of points `[N, 2]` that lie `lift` above the head's surface and
+        turn with the head."""
         x, y = points.T
         depth = 1 - (x / self.person.face_width) ** 2 - y**2
         z = _HEAD_DEPTH * np.sqrt(np.clip(depth, 0.02, None)) + lift
@@ -89,7 +95,8 @@ class Figure:
         return self._flat(np.stack([x, y], axis=1))
 
     def _flat(self, points: np.ndarray) -> np.ndarray:
-        """Points `[N, 2]` in the plane of the head's middle to canvas pixels: roll alone."""
+        """Canvas pixels `[N, 2]` of points `[N, 2]` in the plane of the head's middle, which turn
+        by roll alone."""
         cos, sin = math.cos(self.pose.roll), math.sin(self.pose.roll)
         # The head tilts about the neck.
         x, y = points[:, 0], points[:, 1] - 1
@@ -97,6 +104,7 @@ class Figure:
         return self._upright(turned)
 
     def _upright(self, points: np.ndarray) -> np.ndarray:
+        """Canvas pixels `[N, 2]` of points `[N, 2]` that do not turn with the head."""
         middle = np.array([self.pose.x, self.pose.y])
         return (middle + points * self.pose.size) * self.side_px
 
@@ -104,12 +112,12 @@ class Figure:
         self.draw.polygon([tuple(point) for point in points_px], fill=color)
 
     def _spot(self, x: float, y: float, radius: float, color: Color, stretch: float = 1.0) -> None:
-        """An ellipse on the face; `stretch` is its height over its width."""
+        """Draws an ellipse on the face; `stretch` is its height over its width."""
         points = _CIRCLE * (radius, radius * stretch) + (x, y)
         self._fill(self._on_face(points), color)
 
     def _stroke(self, points: Any, width: float, color: Color) -> None:
-        """A line on the face."""
+        """Draws a line on the face."""
         line = [tuple(point) for point in self._on_face(np.array(points, dtype=float))]
         width_px = max(1, round(width * self.pose.size * self.side_px))
         self.draw.line(line, fill=color, width=width_px, joint="curve")
@@ -268,7 +276,7 @@ class Figure:
             strip = np.array([(-0.18, -0.98), (0.18, -0.98), (0.13, -0.55), (-0.13, -0.55)])
             self._fill(self._on_face(strip), color)
             return
-        # How far down the forehead the hair comes at the left, the middle and the right.
+        # The y to which the hair comes down the forehead at the left, the middle and the right.
         left, middle, right = {
             "short": (-0.42, -0.62, -0.42),
             "fringe": (-0.26, -0.32, -0.26),
@@ -280,7 +288,8 @@ class Figure:
         }[style]
         skull = self._outline(grow=0.07)
         skull = skull[skull[:, 1] < -0.15]
-        # From the left end of the skull's arc over the top to the right, then back on the face.
+        # From the left end of the skull's arc the outline goes over the top to the right end, then
+        # back on the face.
         skull = skull[np.argsort(skull[:, 0])]
         width = self.person.face_width
         edge = np.array([(0.85 * width, right), (0.5 * width, (right + middle) / 2), (0, middle),

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def unseen_photo(seed: int) -> np.ndarray:
-    """`[h, w, 3]` uint8: the seed's person, none of those in any training, in a random scene."""
+    """The photo `[h, w, 3]` uint8 of a person who takes part in no training, in a random scene; the
+    same seed gives the same photo."""
     rng = random.Random(seed)
     (number,) = draw_numbers(1, rng, unseen=True)
     return draw_photo(identity(number), draw_scene(rng))
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Writes the photo."""
+    """Draws the photo and writes it to `--out`."""
     with written_aside(args.out) as partial:
         Image.fromarray(unseen_photo(args.seed)).save(partial, format="png")
     log.info("%s", args.out)

@@ -1,4 +1,4 @@
-"""Prompt to text embedding for the miniature, which has no Gemma."""
+"""Embeds prompts for the miniature, which has no Gemma."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from .config import CONTEXT_DIM
 
 NUM_TOKENS = 32
-# Shares of the word, of the word before it (so that "red shirt" is not "red wall") and of the place
-# in a token's variance.
+# The shares that the word, the word before it (so that "red shirt" is not "red wall") and the place
+# have of a token's variance.
 _SHARES = (0.5, 0.35, 0.15)
 
 
 def encode_prompt(text: str) -> Tensor:
-    """`[1, NUM_TOKENS, CONTEXT_DIM]` float32 of unit variance; the same text, the same tensor.
+    """The embedding of a prompt, `[1, NUM_TOKENS, CONTEXT_DIM]` float32; each token has variance 1.
 
-    Each word (letter case does not matter) is a fixed random vector; a word's token holds it, the
-    word before it and its place. Words beyond NUM_TOKENS are left out; unused tokens hold the
-    vector of the empty word, so that all prompts have one shape and the host can batch their
-    streams.
+    Each word, whatever its letter case, is a fixed random vector; a word's token holds that vector,
+    the one of the word before it and the one of its place. Words beyond NUM_TOKENS are left out;
+    unused tokens hold the vector of the empty word, so that all prompts have one shape and the host
+    can batch their streams. The same text always gives the same tensor.
     """
     words = re.findall(r"\w+", text.lower())[:NUM_TOKENS]
     tokens = []

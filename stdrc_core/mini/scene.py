@@ -1,6 +1,6 @@
-"""What surrounds a person of the miniature world, drawn independently of who it is.
+"""What surrounds a person of the miniature world, whoever it is, and what the person does.
 
-All of it is told by the caption, but for shifts of place and pose: in clips they are tiny.
+The caption tells all of it but the shifts of place and pose, which are tiny in clips.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ LIGHTS: dict[str, tuple[float, float, float]] = {
     "warm": (1.0, 0.9, 0.78),
     "cold": (0.84, 0.94, 1.0),
 }
-# Of the frame's width; the person's middle. Whole latent cells apart: what the VAE makes of a
-# person then moves with it from cell to cell.
+# Where the person's middle is, as a share of the frame's width. The places are whole latent cells
+# apart, so that what the VAE makes of a person moves with it from cell to cell.
 PLACES: dict[str, float] = {"left": 0.25, "middle": 0.5, "right": 0.75}
-# Half-heights of the head, of the frame's height.
+# The head's half-height, as a share of the frame's height.
 SHOTS: dict[str, float] = {"near": 0.28, "far": 0.21}
 MOTIONS = (
     "stays still",
@@ -53,7 +53,7 @@ _STILL = "stays still"
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Names of the tables above; `shift` and `pose` are what the caption leaves open."""
+    """A scene, by the names of the tables above; the caption leaves `shift` and `pose` open."""
 
     background: str
     pattern: str
@@ -64,12 +64,13 @@ class Scene:
     shot: str
     motion: str
     shift: tuple[float, float] = (0.0, 0.0)
-    """Of the frame's sides, right and down."""
+    """How far the person is moved to the right and down, as shares of the frame's side."""
     pose: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Yaw (to the right of the picture), pitch (down) and roll (clockwise), radians."""
 
     @property
     def caption(self) -> str:
+        """What the miniature is prompted with for this scene."""
         return (
             f"a person with {self.clothes_color} {self.clothes}, {self.background} "
             f"{self.pattern} wall, {self.light} light, {self.shot} {self.place}, {self.motion}"
@@ -77,18 +78,16 @@ class Scene:
 
 
 def split_caption(caption: str) -> tuple[str, str] | None:
-    """What of a caption stands still, and all of it: the prompts of a first frame and of its clip.
-
-    In the words that the miniature knows; None for what is no caption of its world.
-    """
+    """The prompts of a first frame and of the clip that begins with it: the caption with its motion
+    made stillness, and the caption itself. None for what is no caption of this world."""
     seen, _, motion = caption.strip().rpartition(", ")
     return (f"{seen}, {_STILL}", caption) if seen and motion in MOTIONS else None
 
 
-# How far place and pose may be off what the caption tells: in a photo, as it comes, and in a clip.
+# How far place and pose may be off what the caption tells, in a photo and in a clip.
 PHOTO_FREEDOM, CLIP_FREEDOM = 1.0, 0.1
 
-# What the caption tells, with its values.
+# What the caption tells, and which values each may have.
 ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     "background": tuple(COLORS),
     "pattern": PATTERNS,
@@ -104,7 +103,10 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
 def draw_scene(
     rng: random.Random, *, unlike: Scene | None = None, freedom: float = PHOTO_FREEDOM
 ) -> Scene:
-    """A random scene; where `unlike` is given, it differs from that one in every attribute."""
+    """A random scene, which differs from `unlike`, where it is given, in every attribute.
+
+    `freedom` scales how far place and pose are off what the caption tells.
+    """
     told = {}
     for name, values in ATTRIBUTES.items():
         told[name] = rng.choice(

@@ -1,4 +1,4 @@
-"""The files of the miniature that ship with this project; weights/README.md is their card."""
+"""Where the miniature's files are that ship with this project; weights/README.md is their card."""
 
 from __future__ import annotations
 

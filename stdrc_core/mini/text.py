@@ -7,19 +7,19 @@ from torch import Tensor
 from .config import VIDEO_DIM
 from .prompt import encode_prompt
 
-# What is named where a folder of Gemma would be.
+# Its name, which is given where a folder of Gemma would be.
 MINIATURE = "miniature"
 
 
 class MiniatureText:
-    """`TextEncoder` of the miniature LTX-2.3, which has no Gemma: the video's part of a prompt."""
+    """The `TextEncoder` of the miniature LTX-2.3: the video's part of `encode_prompt`."""
 
     name = MINIATURE
 
     def encode(self, text: str) -> Tensor:
-        """`[32, D]` float32 on the CPU; words beyond the 32nd are left out."""
+        """The embedding of a prompt, `[32, D]` float32 on the CPU; words beyond 32 are left out."""
         return encode_prompt(text)[0, :, :VIDEO_DIM]
 
 
 STAND_INS = {MINIATURE: MiniatureText()}
-"""For `ltx.text.open_text_encoder`."""
+"""What `ltx.text.open_text_encoder` takes as stand-ins for Gemma, by name."""

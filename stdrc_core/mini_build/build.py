@@ -1,16 +1,16 @@
 """`python -m stdrc_core.mini_build`: makes the miniature's weights, from nothing but a seed.
 
-Each stage writes its result below OUT and is skipped when that is there, so that a build that was
-stopped goes on. Persons whose `is_unseen` is true take part in none of them.
+Each stage writes its result below OUT. A stage whose result is there is skipped, so that the same
+command goes on where it was stopped. Persons whose `is_unseen` is true take part in no stage.
 
     faces/                    the face pack, trained on portraits
     vae.safetensors           the VAE, trained on clips
     start.safetensors         a miniature with that VAE and a random transformer
     data/                     drawn clips as files, and their manifest
-    cache/                    what `prepare` makes of them
-    base.safetensors          after the trainer's run of mini_base.yaml: text alone
-    stdrc_mini.safetensors    and of mini.yaml: with the reference in context
-    report.json               what each stage was measured at, and how long it took
+    cache/                    what `python -m stdrc_core.train prepare` makes of them
+    base.safetensors          after the trainer's run of mini_base.yaml, on text alone
+    stdrc_mini.safetensors    after the trainer's run of mini.yaml, with the reference in context
+    report.json               what was measured on each stage's result, and how long it took
 """
 
 from __future__ import annotations
@@ -53,19 +53,20 @@ log = logging.getLogger(__name__)
 RECIPES = Path(__file__).parents[1] / "train" / "recipes"
 DATA, BASE, REPORT = f"data/{MANIFEST}", "base.safetensors", "report.json"
 _PORTRAITS_EACH, _NUM_EMPTY, _NUM_VAE_CLIPS = 4, 3000, 2400
-# Persons that the face pack is measured on, their pictures, and scenes without a person.
+# On how many persons the face pack is measured, with how many pictures each, and on how many scenes
+# without a person.
 _MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200}
 _NUM_MEASURED_CLIPS = 60
 
 
 def main(args: argparse.Namespace) -> None:
-    """Runs the stages that are not done, up to `--until`."""
+    """Runs the stages whose results are missing, up to `--until`."""
     args.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     try:
         _run_stages(args)
     finally:
-        # Stages that ran side by side took less than the sum of their times.
+        # Some stages run side by side, so that this is less than the sum of their times.
         _note(args.out, {"the whole build: time_s": round(time.perf_counter() - started)})
 
 
@@ -73,7 +74,7 @@ def _run_stages(args: argparse.Namespace) -> None:
     names = list(STAGES)
     if args.until:
         names = names[: names.index(args.until) + 1]
-    # A cache goes on by itself; everything else is there whole or not at all.
+    # A cache may be there in part, and `prepare` goes on with it; all else is whole or not there.
     due = [name for name in names if name == "cache" or not (args.out / name).exists()]
     together = [name for name in due if name in _NEED_A_SEED_ALONE]
     if len(together) > 1 and args.num_processes > 1:
@@ -88,14 +89,14 @@ def _run_stages(args: argparse.Namespace) -> None:
 
 
 def _run_stage(args: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Makes `name`; lines for the build's report."""
+    """Makes the result of the stage `name`; returns lines for the build's report."""
     started = time.perf_counter()
     notes = STAGES[name](args)
     return notes | {f"{name}: time_s": round(time.perf_counter() - started)}
 
 
 def _be_one_of_several() -> None:
-    # The processes share the machine's cores.
+    # The processes share the machine's cores, one each.
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -116,7 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """What makes training faster on some machines, and its results another by rounding."""
+    """Adds the options that make training faster on some machines and change its results by
+    rounding."""
     add = parser.add_argument
     add("--bfloat16", action="store_true", help="of the VAE: faster where the CPU has it")
     add("--compile", action="store_true", help="the transformer: needs a C++ compiler on a CPU")
@@ -132,9 +134,12 @@ def train_recipe(
     in_bfloat16: bool = False,
     compiled: bool = False,
 ) -> None:
-    """The trainer's run of the recipe from `base` on the cache of `work`; `out` is one file with
-    its weights and all else of `base`. `in_bfloat16` is the VAE's dtype, `compiled` the
-    transformer's blocks. Goes on where it was stopped."""
+    """Trains the recipe `name` from the file `base` on the cache of the folder `work`, and writes
+    the file `out`: the trained weights, and all others of `base`.
+
+    `in_bfloat16` has the VAE in bfloat16, `compiled` compiles the transformer's blocks. A run that
+    was stopped goes on.
+    """
     run = work / "runs" / name
     changes: dict[str, Any] = {
         "model.checkpoint": base,
@@ -222,8 +227,11 @@ def prepare_clips(
     min_cosine: float = PrepareConfig.min_cosine,
     in_bfloat16: bool = False,
 ) -> None:
-    """The cache `out` of drawn clips, made by as many processes; it goes on where it stopped.
-    `in_bfloat16` is the VAE's dtype; else `prepare` chooses."""
+    """Makes the cache `out` of the drawn clips in `manifest`, in `num_processes` processes.
+
+    A cache that was begun is continued. `in_bfloat16` has the VAE in bfloat16; else `prepare`
+    chooses its dtype.
+    """
     options = {
         "data": manifest,
         "out": out,
@@ -255,7 +263,7 @@ def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) 
     return {}
 
 
-# What each stage makes below OUT; it returns lines for the report.
+# What each stage makes below OUT -> its function, which returns lines for the report.
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "faces": _build_faces,
     "vae.safetensors": _build_vae,
@@ -266,8 +274,7 @@ STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     CHECKPOINT_NAME: partial(_train_on, recipe="mini", base=BASE, result=CHECKPOINT_NAME),
 }
 
-
-# Made side by side on a core each: the first two cannot use more.
+# These are made side by side on a core each; the first two could not use more.
 _NEED_A_SEED_ALONE = {"faces", "vae.safetensors", DATA}
 
 
@@ -275,7 +282,7 @@ def _note(out: Path, notes: dict[str, Any]) -> None:
     """Adds lines to the build's report."""
     path = out / REPORT
     stored = json.loads(path.read_text()) if path.is_file() else {}
-    # What goes on where it stopped takes the time of all its runs.
+    # What was stopped and continued took the time of all its runs.
     notes |= {key: stored.get(key, 0) + notes[key] for key in notes if key.endswith("time_s")}
     write_json(path, stored | notes)
     for what, value in notes.items():

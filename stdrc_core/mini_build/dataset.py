@@ -1,4 +1,4 @@
-"""Drawn clips as a dataset on disk, as a user's would be: MP4 files, photos and a manifest."""
+"""Writes drawn clips as a dataset like a user's: MP4 files, photos and a manifest."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ def write_dataset(
     in_twos: bool = False,
     num_processes: int = 1,
 ) -> Path:
-    """A clip and a photo of each of `num_clips` persons; returns the manifest's path.
+    """Writes `num_clips` clips and their photos; returns the manifest's path.
 
-    The photo's scene differs from the clip's in every attribute: what a reference has in common
-    with its clip is the person alone. `in_twos` each clip has two persons, the left one's photo
-    first. Clips that are there already are kept.
+    The photo's scene differs from the clip's in every attribute, so that a reference has nothing in
+    common with its clip but the person. No person comes twice. With `in_twos` each clip shows two
+    persons and has two photos, the left one's first. `unseen` takes persons that are kept out of
+    training. Clips that are there already are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cast, write = (2, _write_duo) if in_twos else (1, _write_single)
@@ -57,9 +58,9 @@ def write_dataset(
 
 
 def _write_single(folder: Path, seed: int, numbers: list[int]) -> dict[str, Any]:
-    """The manifest's entry of one person, whose clip and photo are then there."""
+    """Draws one person's clip and photo, unless they are there; returns their manifest entry."""
     (number,) = numbers
-    # Of its own, so that a larger data set has the same clips.
+    # Each clip has its own random numbers, so that a larger dataset has the same clips and more.
     rng = random.Random(f"{seed} {number}")
     scene = draw_scene(rng, freedom=CLIP_FREEDOM)
     photo_scene = draw_scene(rng, unlike=scene)
@@ -77,7 +78,7 @@ def _write_single(folder: Path, seed: int, numbers: list[int]) -> dict[str, Any]
 
 
 def _write_duo(folder: Path, seed: int, numbers: list[int]) -> dict[str, Any]:
-    """The manifest's entry of two persons, whose clip and photos are then there."""
+    """Draws two persons' clip and photos, unless they are there; returns their manifest entry."""
     left, right = numbers
     duo = draw_duo((identity(left), identity(right)), random.Random(f"{seed} {left} {right}"))
     name = f"{left}_{right}"
@@ -93,7 +94,7 @@ def _write_duo(folder: Path, seed: int, numbers: list[int]) -> dict[str, Any]:
 
 
 def _write(clip: Path, pixels: Tensor, photos: Mapping[Path, np.ndarray]) -> None:
-    """The photos last: the last one says that all is there."""
+    """Writes the clip, then the photos, the last of which says that all is there."""
     write_clip(clip, pixels, FPS)
     for path, photo in photos.items():
         with written_aside(path) as aside:

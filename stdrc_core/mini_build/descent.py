@@ -1,4 +1,4 @@
-"""How the miniature's small networks learn: AdamW and one cycle of the learning rate."""
+"""Trains the miniature's small networks by AdamW, with one cycle of the learning rate."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def descend(
     name: str,
     warm_up: float = 0.3,
 ) -> None:
-    """Moves `network` down `loss`, a new batch's at each call; leaves it in evaluation mode.
+    """Trains `network` in place and leaves it in evaluation mode.
 
-    `warm_up` is the share of the steps in which the learning rate rises to `lr`.
+    Each call of `loss` returns the loss of a new batch, a scalar. `warm_up` is the share of the
+    steps in which the learning rate rises to `lr`. `name` is shown on the progress bar.
     """
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)

@@ -13,9 +13,9 @@ from ..mini.character import Identity, draw_numbers, identity
 from ..mini.drawing import draw_photo, draw_together
 from ..mini.scene import CLIP_FREEDOM, Scene, draw_scene
 
-# Where the first person stands and the second; small enough that both fit.
+# The first person stands at the left and the second at the right, both small enough to fit.
 _PLACES, _SHOT = ("left", "right"), "far"
-# What both scenes share.
+# The attributes that both scenes share.
 _SURROUNDINGS = ("background", "pattern", "light")
 
 
@@ -33,7 +33,7 @@ class Duo:
 
     @property
     def caption(self) -> str:
-        """The left person's, as if alone, and what is told of the right one beside."""
+        """The caption of the left person as if alone, and then what is told of the right one."""
         left, right = self.scenes
         return (
             f"{left.caption}, beside a person with {right.clothes_color} {right.clothes}, "
@@ -42,18 +42,18 @@ class Duo:
 
     @cached_property
     def photos(self) -> tuple[Tensor, ...]:
-        """Of the left person and of the right one, `[1, h, w, 3]` in [0, 1]."""
+        """The photos of the left person and of the right one, `[1, h, w, 3]` in [0, 1]."""
         drawn = (draw_photo(*each) for each in zip(self.people, self.photo_scenes, strict=True))
         return tuple(torch.from_numpy(photo)[None].float() / 255 for photo in drawn)
 
     def true_clip(self) -> Tensor:
-        """What a perfect generator might make, `[F, h, w, 3]` uint8."""
+        """A clip that a perfect generator might make, `[F, h, w, 3]` uint8."""
         drawn = draw_together(list(zip(self.people, self.scenes, strict=True)))
         return torch.from_numpy(drawn[0].pixels)
 
 
 def draw_duo(people: tuple[Identity, Identity], rng: random.Random) -> Duo:
-    """The two in random scenes."""
+    """The two persons in random scenes."""
     left, right = (
         replace(draw_scene(rng, freedom=CLIP_FREEDOM), place=place, shot=_SHOT) for place in _PLACES
     )
@@ -63,7 +63,7 @@ def draw_duo(people: tuple[Identity, Identity], rng: random.Random) -> Duo:
 
 
 def draw_duos(count: int, seed: int) -> list[Duo]:
-    """`count` times two unseen persons, all of them different, in random scenes."""
+    """`count` pairs of unseen persons in random scenes; no person comes twice."""
     rng = random.Random(seed)
     numbers = draw_numbers(2 * count, rng, unseen=True)
     pairs = zip(numbers[::2], numbers[1::2], strict=True)

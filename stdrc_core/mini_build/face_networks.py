@@ -1,6 +1,6 @@
-"""The networks of the miniature face pack: SCRFD and ArcFace in small, shaped as InsightFace's.
+"""The networks of the miniature face pack: SCRFD and ArcFace in small, with InsightFace's shapes.
 
-Only operators that `faces.onnx_module` can run backwards, and InsightFace forwards.
+They have only operators that InsightFace can run and `faces.onnx_module` can differentiate.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDES = (8, 16, 32)
-# SCRFD has two anchors a cell; both learn the same.
+# SCRFD has two anchors in each cell; here both learn the same.
 NUM_ANCHORS = 2
 _WIDTHS = (16, 32, 48, 64)
 
 
 class IRBlock(nn.Module):
-    """ArcFace's improved residual block: BN, conv, BN, PReLU, conv of stride s, BN, shortcut."""
+    """ArcFace's improved residual block: BN, conv, BN, PReLU, conv of the block's stride, BN; and a
+    shortcut."""
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -39,7 +40,8 @@ class IRBlock(nn.Module):
 
 
 class RecognitionNet(nn.Sequential):
-    """RGB crops `[B, 3, 112, 112]` as (x - 127.5) / 127.5 to embeddings `[B, num_features]`."""
+    """Maps RGB crops `[B, 3, 112, 112]` as (x - 127.5) / 127.5 to embeddings `[B, num_features]`,
+    whose length is not 1."""
 
     def __init__(self, num_features: int = 128) -> None:
         first, *_, last = _WIDTHS
@@ -60,10 +62,11 @@ class RecognitionNet(nn.Sequential):
 
 
 class DetectionNet(nn.Module):
-    """RGB frames `[B, 3, S, S]` as (x - 127.5) / 128 to SCRFD's maps.
+    """Maps RGB frames `[B, 3, S, S]` as (x - 127.5) / 128 to SCRFD's maps.
 
-    For each stride, at `[B, anchors * k, S / stride, S / stride]`: a score's logit (k = 1), the
-    box's distances left, top, right, bottom (4) and five landmarks dx, dy (10) in strides.
+    Each stride has three maps `[B, anchors * k, S / stride, S / stride]`: the score's logit
+    (k = 1), the distances to the box's left, top, right and bottom (k = 4), and the dx and dy of
+    five landmarks (k = 10). Distances are in strides.
     """
 
     def __init__(self) -> None:
@@ -86,7 +89,7 @@ class DetectionNet(nn.Module):
         for stage, lateral in zip(self.stages, self.laterals, strict=True):
             x = stage(x)
             maps.append(lateral(x))
-        # From the coarsest down: what is seen as a whole helps the finer maps.
+        # The finer maps are helped by what the coarser ones see as a whole.
         for i in (1, 0):
             maps[i] = maps[i] + F.interpolate(maps[i + 1], scale_factor=2.0, mode="nearest")
         outputs = []
@@ -97,7 +100,8 @@ class DetectionNet(nn.Module):
 
 
 class ScrfdOutputs(nn.Module):
-    """`DetectionNet` with SCRFD's nine outputs of rows (y, x, anchor): scores, boxes, landmarks."""
+    """`DetectionNet` with SCRFD's nine outputs: scores, boxes and landmarks of each stride, in rows
+    of (y, x, anchor)."""
 
     def __init__(self, network: DetectionNet) -> None:
         super().__init__()
@@ -113,7 +117,7 @@ class ScrfdOutputs(nn.Module):
 
 
 def _rows(maps: Tensor) -> Tensor:
-    """`[1, anchors * k, h, w]` to `[h * w * anchors, k]`."""
+    """Rows `[h * w * anchors, k]` of maps `[1, anchors * k, h, w]`."""
     return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1] // NUM_ANCHORS)
 
 
@@ -126,7 +130,8 @@ def _conv(width_in: int, width: int, stride: int) -> nn.Sequential:
 
 
 def stack_maps(outputs: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """All strides in one row: scores `[B, N]`, boxes `[B, N, 4]`, landmarks `[B, N, 10]`."""
+    """The maps of all strides joined to N anchors: scores `[B, N]`, boxes `[B, N, 4]` and landmarks
+    `[B, N, 10]`."""
     flat = [
         torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, k) for m in maps], dim=1)
         for k, maps in zip((1, 4, 10), zip(*outputs, strict=True), strict=True)

@@ -1,9 +1,9 @@
-"""Trains and writes the miniature face pack: a folder of InsightFace's own format.
+"""Trains and writes the miniature face pack, a folder of InsightFace's own format.
 
     det_mini.onnx   SCRFD-style detector, input 128 x 128
     rec_mini.onnx   ArcFace-style recogniser, 112 x 112
 
-Both learn from drawn persons; `face_report` measures them on others.
+Both learn from drawn persons; `face_report` measures them on other persons.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ DETECTOR_FILE, RECOGNIZER_FILE = "det_mini.onnx", "rec_mini.onnx"
 CROP_PX = 112
 # ArcFace's scale and an additive margin on the cosine.
 _SCALE, _MARGIN = 24.0, 0.25
-# Levels of a stride are asked for faces of these heights, in strides; they overlap.
+# A stride is asked for faces whose longer side is between these many strides; the ranges overlap.
 _LEAST_STRIDES, _MOST_STRIDES = 1.5, 7.0
-# Of the face's size: cells so near to its middle count as face.
+# Cells count as face that are as near to its middle as this share of its size.
 _CENTRE_SHARE = 0.22
 _LEAST_FACE_PX, _MOST_FACE_PX = 20.0, 150.0
 _SHARE_EMPTY = 0.2
@@ -45,7 +45,11 @@ _SHARE_EMPTY = 0.2
 def train_recognizer(
     portraits: Portraits, *, num_steps: int, num_persons: int = 64, lr: float = 2e-3, seed: int = 0
 ) -> RecognitionNet:
-    """Learns who is who: in a batch of two pictures each, a person's are nearer than others'."""
+    """Trains a recogniser of `num_steps` steps.
+
+    A batch has two pictures of each of `num_persons` persons; it learns that those of one person
+    are nearer to each other than to those of others.
+    """
     network, generator = _seeded(RecognitionNet, seed), torch.Generator().manual_seed(seed)
 
     def loss() -> Tensor:
@@ -66,7 +70,8 @@ def train_recognizer(
 def train_detector(
     portraits: Portraits, *, num_steps: int, batch_size: int = 48, lr: float = 2e-3, seed: int = 0
 ) -> DetectionNet:
-    """Learns boxes and landmarks from portraits at random sizes and places, and empty scenes."""
+    """Trains a detector of `num_steps` steps on portraits at random sizes and places, and on empty
+    scenes."""
     network, generator = _seeded(DetectionNet, seed), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for head in network.heads:
@@ -77,7 +82,7 @@ def train_detector(
         score, box, points = stack_maps(network((frames - 127.5) / 128))
         positive, target_box, target_points = detection_targets(boxes, landmarks)
         error = F.binary_cross_entropy_with_logits(score, positive, reduction="none")
-        # Focal: the many easy cells weigh little.
+        # The loss is focal, so that the many easy cells weigh little.
         wrong = (score.sigmoid() - positive).abs().square()
         num_positive = positive.sum().clamp(min=1)
         found = positive.bool()
@@ -90,7 +95,7 @@ def train_detector(
 
 
 def write_face_pack(folder: Path, detector: DetectionNet, recognizer: RecognitionNet) -> Path:
-    """Writes both networks as ONNX; returns the folder."""
+    """Writes both networks as ONNX into `folder`, and returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     side = SIDE_PX
     _export(ScrfdOutputs(detector), folder / DETECTOR_FILE, torch.zeros(1, 3, side, side), 9, {})
@@ -101,8 +106,11 @@ def write_face_pack(folder: Path, detector: DetectionNet, recognizer: Recognitio
 
 
 def detection_targets(boxes: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which anchors are a face `[B, N]`, and their boxes `[B, N, 4]` and landmarks `[B, N, 10]`
-    in strides. `boxes` `[B, 4]` and `landmarks` `[B, 5, 2]` in pixels; NaN where there is none."""
+    """What the detector is to find at its N anchors: which are a face, `[B, N]` of 0 and 1, and the
+    boxes `[B, N, 4]` and landmarks `[B, N, 10]` in strides from each anchor.
+
+    `boxes` `[B, 4]` and `landmarks` `[B, 5, 2]` are in pixels, and NaN in a frame without a face.
+    """
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     size = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)
     positives, distances, shifts = [], [], []
@@ -122,10 +130,10 @@ def detection_targets(boxes: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor,
 
 
 def _crops(portraits: Portraits, indices: Tensor, generator: torch.Generator) -> Tensor:
-    """Aligned faces `[B, 3, 112, 112]` as the network takes them, a little worse than the truth.
+    """Aligned faces `[B, 3, 112, 112]` as the recogniser takes them, a little worse than drawn.
 
     Landmarks are off by a pixel or two, as a detector's are; pictures are blurred, noisy and of
-    other brightness, as decoded and generated ones are.
+    another brightness, as decoded and generated ones are.
     """
     frames = portraits.pixels[indices].float() / 255
     size = (portraits.boxes[indices, 2:] - portraits.boxes[indices, :2]).amax(dim=1)
@@ -149,9 +157,11 @@ def _blurred(frames: Tensor, sigma: float) -> Tensor:
 def _scattered(
     portraits: Portraits, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames `[B, 3, S, S]` of grey levels, their boxes and landmarks; NaN in empty scenes.
+    """Frames `[B, 3, S, S]` in 0 to 255, their faces' boxes `[B, 4]` and landmarks `[B, 5, 2]` in
+    pixels, which are NaN in empty scenes.
 
-    Each picture is scaled about its face and moved; what is then outside shows a grey of its own.
+    Half of the pictures are scaled about their face and moved; what is then outside the picture is
+    filled with a grey.
     """
     num_empty = int(count * _SHARE_EMPTY) if len(portraits.empty) else 0
     faces = torch.randint(len(portraits.pixels), (count - num_empty,), generator=generator)
@@ -162,7 +172,7 @@ def _scattered(
     size = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)
     low, high = math.log(_LEAST_FACE_PX), math.log(_MOST_FACE_PX)
     wanted = torch.exp(low + (high - low) * torch.rand(len(faces), generator=generator))
-    # Half of the pictures keep their own size: those are the clips of the miniature.
+    # Half of the pictures keep their size, which faces have in the miniature's clips.
     keeps = torch.rand(len(faces), generator=generator) < 0.5
     zoom = torch.where(keeps, torch.ones(()), wanted / size)
     place = SIDE_PX * (0.2 + 0.6 * torch.rand(len(faces), 2, generator=generator))
@@ -199,7 +209,7 @@ def _seeded(build, seed: int) -> nn.Module:
 
 def _export(network: nn.Module, path: Path, example: Tensor, num_outputs: int, axes: dict) -> None:
     with warnings.catch_warnings(), written_aside(path) as partial:
-        # torch warns that this exporter is the older one; the newer one needs another package.
+        # torch warns that this exporter is the older one, but the newer one needs another package.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             network.eval(),

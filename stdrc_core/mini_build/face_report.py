@@ -1,4 +1,4 @@
-"""How good the miniature face pack is, measured on persons that no training saw."""
+"""Measures how good the miniature face pack is, on persons that no training saw."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _FALSE_ACCEPTS = 1e-3
 
 
 def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
-    """Detection and verification figures; `portraits` are of unseen persons, two each or more.
+    """Figures of detection and verification by the pack in `folder`.
 
-    `detection_rate`: pictures with a face whose box overlaps the true one by half or more (IoU).
-    `false_detections`: faces found in an empty scene, on average. `landmark_error`: mean distance
-    over the face's longer side. `roc_auc` and `tar_at_far_1e-3`: cosines of two pictures of one
-    person against two of different persons, over the pictures with a face; they are left out where
-    the detector finds none.
+    `portraits` are two or more pictures of each of several unseen persons. `detection_rate` is the
+    share of pictures with a face whose box overlaps the true one by half or more (IoU).
+    `false_detections` is how many faces are found in an empty scene, on average. `landmark_error`
+    is the mean distance of landmarks from the true ones, over the face's longer side. `roc_auc` and
+    `tar_at_far_1e-3` compare cosines of two pictures of one person with those of two persons, over
+    the pictures with a face; where the detector finds no face they are left out.
     """
     finder = open_face_pack(folder)
     persons, embeddings, errors = [], [], []
@@ -50,7 +51,7 @@ def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
     threshold = np.quantile(impostor, 1 - _FALSE_ACCEPTS)
     return report | {
         "landmark_error": float(np.mean(errors)),
-        # The share of pairs that are in the right order.
+        # The share of pairs, one genuine and one impostor cosine, that are in the right order.
         "roc_auc": float(np.searchsorted(impostor, genuine).mean() / len(impostor)),
         "tar_at_far_1e-3": float((genuine > threshold).mean()),
         "genuine_cosine": float(genuine.mean()),

@@ -1,4 +1,4 @@
-"""Single drawn pictures of many persons, with the truth about the face in each."""
+"""Draws single pictures of many persons, and tells where the face is in each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ..mini.scene import draw_scene
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Portraits:
-    """`per_person` pictures in a row of each person; pixels of `SIDE_PX` squared."""
+    """Pictures of `SIDE_PX` squared: each person has `per_person` of them in a row."""
 
     per_person: int
     pixels: Tensor
-    """`[N, 3, h, w]` uint8."""
+    """The pictures, `[N, 3, h, w]` uint8."""
     boxes: Tensor
-    """`[N, 4]` left, top, right, bottom, px."""
+    """The face's left, top, right and bottom in pixels, `[N, 4]`."""
     landmarks: Tensor
-    """`[N, 5, 2]` px."""
+    """The face's landmarks in pixels, `[N, 5, 2]`."""
     empty: Tensor
-    """`[M, 3, h, w]` uint8: scenes without a person."""
+    """Scenes without a person, `[M, 3, h, w]` uint8."""
 
     @property
     def num_persons(self) -> int:
@@ -37,7 +37,10 @@ class Portraits:
 def draw_portraits(
     num_persons: int, per_person: int, seed: int, *, unseen: bool, num_empty: int = 0
 ) -> Portraits:
-    """Each picture in a scene of its own; persons kept out of training where `unseen`."""
+    """Pictures of `num_persons` persons, each in a scene of its own, and `num_empty` empty scenes.
+
+    `unseen` takes persons that are kept out of training.
+    """
     rng = random.Random(seed)
     pixels, boxes, landmarks = [], [], []
     for number in tqdm(draw_numbers(num_persons, rng, unseen=unseen), "portraits", unit="person"):

@@ -1,6 +1,6 @@
-"""Random weights of the miniature LTX-2.3, built as diffusers builds them, named as LTX names them.
+"""Random weights of the miniature LTX-2.3, as diffusers initialises them, under LTX's names.
 
-Not trained: what it makes is noise. It proves the plumbing.
+They are not trained, so that what they generate is noise; they show that the code works.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..mini import config
 
 
 def build_transformer() -> LTX2VideoTransformer3DModel:
+    """The miniature's transformer with random weights."""
     return LTX2VideoTransformer3DModel(
         num_layers=config.NUM_LAYERS,
         num_attention_heads=config.NUM_HEADS,
@@ -31,12 +32,14 @@ def build_transformer() -> LTX2VideoTransformer3DModel:
         audio_cross_attn_mod=True,
         use_prompt_embeddings=False,
         rope_type="split",
-        # ComfyUI's av_ca_timestep_scale_multiplier; diffusers' default of 1000 is LTX-2.0's.
+        # This is ComfyUI's av_ca_timestep_scale_multiplier; diffusers' default, 1000, is LTX-2.0's.
         cross_attn_timestep_scale_multiplier=1,
     )
 
 
 def build_connector(head_dim: int) -> LTX2ConnectorTransformer1d:
+    """The miniature's text connector, of the video's or of the audio's `head_dim`, with random
+    weights."""
     return LTX2ConnectorTransformer1d(
         num_attention_heads=config.NUM_HEADS,
         attention_head_dim=head_dim,
@@ -47,6 +50,7 @@ def build_connector(head_dim: int) -> LTX2ConnectorTransformer1d:
 
 
 def build_vae() -> AutoencoderKLLTX2Video:
+    """The miniature's video VAE with random weights."""
     return AutoencoderKLLTX2Video(
         latent_channels=128,
         block_out_channels=(config.ENCODER_CHANNELS,) * 4,
@@ -63,8 +67,8 @@ def build_vae() -> AutoencoderKLLTX2Video:
 
 
 def random_tensors(seed: int) -> dict[str, Tensor]:
-    """All tensors of the miniature in bfloat16 under their single-file names."""
-    # diffusers' modules draw from the global generator: give it back as it was.
+    """All tensors of the miniature in bfloat16, under the names of LTX's single file."""
+    # diffusers' modules draw from the global generator, which is given back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformer = build_transformer()
@@ -80,7 +84,7 @@ def random_tensors(seed: int) -> dict[str, Tensor]:
 
 
 def write_miniature(path: str | Path, seed: int = 0) -> Path:
-    """Writes the miniature with random weights as one file; the same seed, the same file."""
+    """Writes the miniature with random weights as one file; the same seed gives the same file."""
     metadata = {"transformer": config.TRANSFORMER_CONFIG, "vae": config.VAE_CONFIG}
     return write_checkpoint(path, random_tensors(seed), metadata)
 

@@ -1,10 +1,11 @@
-"""A start for the miniature's VAE in closed form: principal components up, least squares down.
+"""Sets the miniature's VAE to a start in closed form: principal components in the encoder, least
+squares in the decoder.
 
 From a random start this VAE's decoder stays at the mean colour for a thousand steps, since its
 upsamplers and pixel norms carry almost nothing of the latents. Here each downsampler keeps the
 principal components of what it sees, and each convolution of the decoder is the least-squares fit
-of what it must make, so that descent starts near the best linear code of a block
-(a Karhunen-Loeve pyramid).
+of what it must make, so that descent starts near the best linear code of a block (a Karhunen-Loeve
+pyramid).
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from diffusers import AutoencoderKLLTX2Video
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# A downsampler adds the mean of its input to what its convolution kept: the convolution is louder.
+# A downsampler adds the mean of its input to what its convolution kept, so that the convolution has
+# to be louder.
 _LOUDER = 4.0
-# Signals ride on a constant, in their standard deviations, so that norm and SiLU are near linear.
+# Signals ride on a constant of so many of their standard deviations, so that norm and SiLU are
+# nearly linear.
 _CARRIER = 3.0
-# Of the mean square of a convolution's inputs.
+# The ridge is this share of the mean square of a convolution's inputs.
 _RIDGE = 1e-4
 # The latents' root mean square over all channels.
 _LATENT_RMS = 1.0
@@ -29,9 +32,9 @@ _LOG_VARIANCE = -8.0
 
 @torch.no_grad()
 def start_from_components(vae: AutoencoderKLLTX2Video, pixels: Tensor) -> None:
-    """Sets all convolutions of `vae`, which has no layers in its encoder's blocks.
+    """Sets all convolutions of `vae`, whose encoder's blocks have no layers, in place.
 
-    `pixels` `[B, 3, F, h, w]` in [-1, 1] are what its components are taken from.
+    Its components are those of the clips `pixels` `[B, 3, F, h, w]` in [-1, 1].
     """
     _start_encoder(vae, pixels)
     latents = torch.cat([vae.encode(one).latent_dist.mode() for one in pixels.split(1)])
@@ -71,7 +74,7 @@ def _start_decoder(vae: AutoencoderKLLTX2Video, latents: Tensor, pixels: Tensor)
             nn.init.zeros_(layer.conv2.conv.weight)
             nn.init.zeros_(layer.conv2.conv.bias)
 
-    # What each stage is to make, from the pixels down to the latent's grid.
+    # What each stage is to make, from the latent's grid up to the pixels.
     patches = _to_patches(pixels, vae.config.patch_size)
     width = decoder.conv_out.conv.in_channels
     mean, variances, components = _principal(patches)
@@ -95,7 +98,8 @@ def _start_decoder(vae: AutoencoderKLLTX2Video, latents: Tensor, pixels: Tensor)
 
 
 def layer_inputs(module: nn.Module, run: Callable[[Tensor], object], batch: Tensor) -> Tensor:
-    """What `module`, a layer of it, is given while `run` sees each item of `batch`."""
+    """The inputs `[B, ...]` that the layer `module` is given while `run` runs on each item of
+    `batch`."""
     caught: list[Tensor] = []
     hook = module.register_forward_pre_hook(
         lambda _, args, kwargs: caught.append((args or tuple(kwargs.values()))[0]),
@@ -108,7 +112,8 @@ def layer_inputs(module: nn.Module, run: Callable[[Tensor], object], batch: Tens
 
 
 def _principal(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean `[C]`, variances `[C]`, largest first, and components `[C, C]` (columns) of channels."""
+    """Of the channels of `[B, C, ...]` the mean `[C]`, the components' variances `[C]`, the largest
+    first, and the components `[C, C]` in columns."""
     rows = x.movedim(1, -1).flatten(0, -2).double()
     mean = rows.mean(dim=0)
     centred = rows - mean
@@ -118,11 +123,12 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _apply(x: Tensor, components: Tensor, mean: Tensor) -> Tensor:
+    """`[B, C, T, H, W]` in the coordinates of `components` `[C, k]`: `[B, k, T, H, W]`."""
     return torch.einsum("bcthw,ck->bkthw", x - mean[:, None, None, None], components)
 
 
 def _project(conv: nn.Conv3d, mean: Tensor, components: Tensor) -> None:
-    """The causal convolution that maps each position alone onto `components` `[C_in, k]`."""
+    """Sets a causal `conv` so that it maps each position alone onto `components` `[C_in, k]`."""
     conv.weight.zero_(), conv.bias.zero_()
     count = components.shape[1]
     conv.weight[:count, :, -1, 1, 1] = components.T
@@ -130,7 +136,8 @@ def _project(conv: nn.Conv3d, mean: Tensor, components: Tensor) -> None:
 
 
 def _fit(conv: nn.Conv3d, x: Tensor, target: Tensor) -> None:
-    """Ridge regression: `conv` of `x` `[B, C, T, H, W]`, padded as LTX does, is `target`."""
+    """Sets `conv` by ridge regression so that it maps `x` `[B, C, T, H, W]`, padded as LTX does, to
+    `target`."""
     size = conv.in_channels * 27 + 1
     square, cross = torch.zeros(size, size).double(), torch.zeros(size, conv.out_channels).double()
     for one, wanted in zip(x.split(1), target.split(1), strict=True):
@@ -148,13 +155,16 @@ def _fit(conv: nn.Conv3d, x: Tensor, target: Tensor) -> None:
 
 
 def _to_patches(pixels: Tensor, side: int) -> Tensor:
-    """`[B, 3, F, h, w]` to `[B, 3 side^2, F, H, W]`, as the decoder's end undoes it."""
+    """Patches `[B, 3 side^2, F, H, W]` of pixels `[B, 3, F, h, w]`; the decoder's end undoes it."""
     split = pixels.unflatten(4, (-1, side)).unflatten(3, (-1, side))
     return split.permute(0, 1, 6, 4, 2, 3, 5).flatten(1, 3)
 
 
 def _to_depth(x: Tensor, stride: tuple[int, int, int]) -> Tensor:
-    """`[B, C, T, H, W]` to `[B, C s, ...]`, as an upsampler undoes it; time's first is repeated."""
+    """Blocks of `stride` in `[B, C, T, H, W]` moved into the channels, which an upsampler undoes.
+
+    The first frame is repeated, so that time has whole blocks.
+    """
     x = torch.cat([x[:, :, : stride[0] - 1], x], dim=2)
     split = x.unflatten(4, (-1, stride[2])).unflatten(3, (-1, stride[1]))
     split = split.unflatten(2, (-1, stride[0]))

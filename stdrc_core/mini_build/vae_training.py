@@ -1,4 +1,4 @@
-"""Trains the miniature's video VAE on drawn clips: LTX-2.3's architecture in small."""
+"""Trains the miniature's video VAE, which is LTX-2.3's architecture in small, on drawn clips."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from .descent import descend
 from .portraits import Portraits
 from .vae_start import layer_inputs, start_from_components
 
-# Noise on the latents, in their standard deviations: what decodes well although a little wrong is
-# what a generator can hit.
+# The noise on the latents, in their standard deviations: latents that decode well although they are
+# a little wrong are those that a generator can hit.
 _LATENT_NOISE = 0.1
 _EDGE_WEIGHT = 1.0
 _FACE_WEIGHT = 2.0
-# The encoder's downsamplers that learn, the last ones; those before them are cheap to keep.
+# How many of the encoder's downsamplers learn, the last ones; what the others make is kept.
 _NUM_LEARNED_DOWNSAMPLERS = 2
 _NUM_START_CLIPS = 240
 
 
 def draw_clips(count: int, seed: int, *, unseen: bool) -> tuple[Tensor, Tensor]:
-    """Clips `[N, F, 3, h, w]` uint8 of as many persons, and the face's boxes `[N, F, 4]` px."""
+    """Clips `[N, F, 3, h, w]` uint8 of `count` persons, and the faces' boxes `[N, F, 4]` in pixels.
+
+    `unseen` takes persons that are kept out of training.
+    """
     rng = random.Random(seed)
     pixels, boxes = [], []
     for number in tqdm(draw_numbers(count, rng, unseen=unseen), "clips", unit="clip"):
@@ -53,11 +56,11 @@ def train_vae(
     seed: int = 0,
     in_bfloat16: bool = False,
 ) -> None:
-    """Trains `vae` in place on whole clips and, as references are encoded, on `photos`.
+    """Trains `vae` in place on whole clips and on `photos`, since it encodes references too.
 
-    `clips` `[N, F, 3, h, w]` uint8 with the faces' `boxes` `[N, F, 4]` px. What the encoder does
-    first stays as `start_from_components` sets it; its end and the decoder learn, `in_bfloat16` by
-    mixed precision. Ends by measuring the latents (`measure_latents`).
+    `clips` are `[N, F, 3, h, w]` uint8, the faces' `boxes` `[N, F, 4]` in pixels. The beginning of
+    the encoder stays as `start_from_components` sets it; its end and the decoder learn, with
+    `in_bfloat16` in mixed precision. At the end the latents are measured (`measure_latents`).
     """
     generator = torch.Generator().manual_seed(seed)
     start_from_components(vae, signed(clips[:_NUM_START_CLIPS]))
@@ -91,11 +94,11 @@ def train_vae(
 
 @torch.no_grad()
 def measure_latents(vae: AutoencoderKLLTX2Video, clips: Tensor) -> None:
-    """Sets the VAE's statistics, by which latents are normalised: each channel's mean, and one
-    standard deviation for all of them.
+    """Sets the statistics by which `vae` normalises latents to those of `clips` `[N, F, 3, h, w]`
+    uint8: each channel's mean, and one standard deviation for all channels.
 
-    A channel that moves little moves the picture little. Scaled up to the others, its errors would
-    weigh as much as theirs where the transformer learns.
+    A channel that varies little changes the picture little. If it were scaled up to the others, its
+    errors would weigh as much as theirs where the transformer learns.
     """
     latents = torch.cat([vae.encode(signed(clip[None])).latent_dist.mode() for clip in clips])
     vae.latents_mean.copy_(latents.mean(dim=(0, 2, 3, 4)))
@@ -105,7 +108,7 @@ def measure_latents(vae: AutoencoderKLLTX2Video, clips: Tensor) -> None:
 
 @torch.no_grad()
 def psnr(vae: AutoencoderKLLTX2Video, clips: Tensor) -> float:
-    """Of what `vae` makes of `clips` `[N, F, 3, h, w]` uint8: their mean, in dB."""
+    """The mean PSNR, in dB, of `clips` `[N, F, 3, h, w]` uint8 encoded and decoded by `vae`."""
     errors = []
     for clip in clips:
         pixels = signed(clip[None])
@@ -115,13 +118,13 @@ def psnr(vae: AutoencoderKLLTX2Video, clips: Tensor) -> float:
 
 
 def signed(clips: Tensor) -> Tensor:
-    """`[B, F, 3, h, w]` uint8 to `[B, 3, F, h, w]` in [-1, 1]."""
+    """Clips `[B, F, 3, h, w]` uint8 as the VAE takes them: `[B, 3, F, h, w]` in [-1, 1]."""
     return clips.movedim(1, 2).float() / 127.5 - 1
 
 
 @torch.no_grad()
 def _features(vae: AutoencoderKLLTX2Video, layer: nn.Module, clips: Tensor) -> Tensor:
-    """What the encoder's `layer` is given for `clips`; in float16, since there are many."""
+    """What the encoder's `layer` is given for `clips`, in float16, since there are many of them."""
     parts = tqdm(clips.split(8), "features", unit="batch")
     return torch.cat(
         [layer_inputs(layer, lambda one: vae.encode(one), signed(part)).half() for part in parts]
@@ -131,7 +134,7 @@ def _features(vae: AutoencoderKLLTX2Video, layer: nn.Module, clips: Tensor) -> T
 def _encode_end(
     vae: AutoencoderKLLTX2Video, downsamplers: Sequence[nn.Module], features: Tensor
 ) -> Tensor:
-    """The encoder from its last `downsamplers` on, to latents."""
+    """The latents of `features`, by the encoder from its last `downsamplers` on."""
     encoder = vae.encoder
     for downsampler in downsamplers:
         features = downsampler(features, causal=True)
@@ -145,13 +148,17 @@ def _with_noise(latents: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _error(error: Tensor, weights: Tensor) -> Tensor:
-    """Weighted squares of the pixels' `error`, and of its neighbours' differences: edges."""
+    """The loss of pixels with `error`: its weighted mean square, and the mean square of its
+    differences between neighbouring pixels, which are errors of edges."""
     edges = sum(error.diff(dim=dim).square().mean() for dim in (3, 4))
     return (error.square() * weights).mean() + _EDGE_WEIGHT * edges
 
 
 def _face_weights(boxes: Tensor, side_px: int) -> Callable[[Tensor], Tensor]:
-    """Pixels of the face weigh more: that is what this world is about."""
+    """A function from indices of clips `[B]` to weights of their pixels, `[B, 1, F, h, w]`.
+
+    Pixels of the face weigh more, since this world is about faces.
+    """
     line = torch.arange(side_px) + 0.5
 
     def weights(chosen: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ class CheckpointFolder:
         step, path = found[-1]
         return path, step
 
-    def rate(self, step: int, face_sim: float | None) -> None:
+    def rate(self, step: int, facesim: float | None) -> None:
         """Notes that the checkpoint of `step` was validated, with its mean FaceSim if it has one.
 
         The best of the rated checkpoints is kept, the newest one of equals. Nothing happens where
@@ -90,22 +90,22 @@ class CheckpointFolder:
         path = self.path / f"{_PREFIX}{step:08d}"
         if not (path / _STATE).is_file():
             return
-        write_json(path / _STATE, {"step": step, "face_sim": face_sim})
+        write_json(path / _STATE, {"step": step, "facesim": facesim})
         best = self.best()
         if best is not None and best[1] == step:
-            best_entry = {"checkpoint": path.name, "step": step, "face_sim": face_sim}
+            best_entry = {"checkpoint": path.name, "step": step, "facesim": facesim}
             write_json(self.path / _BEST, best_entry)
         self._clear()
 
     def is_rated(self, step: int) -> bool:
         """Whether the checkpoint of `step` was validated."""
-        path = self.path / f"{_PREFIX}{step:08d}" / _STATE
-        return path.is_file() and "face_sim" in json.loads(path.read_text())
+        path = self.path / f"{_PREFIX}{step:08d}"
+        return (path / _STATE).is_file() and "facesim" in _read_state(path)
 
     def best(self) -> tuple[Path, int] | None:
         """The checkpoint of the highest mean FaceSim and its step; None where none has one."""
-        rated = [(state["face_sim"], state["step"], path) for state, path in self._states()
-                 if state.get("face_sim") is not None]  # fmt: skip
+        rated = [(state["facesim"], state["step"], path) for state, path in self._states()
+                 if state.get("facesim") is not None]  # fmt: skip
         if not rated:
             return None
         _, step, path = max(rated)
@@ -132,7 +132,7 @@ class CheckpointFolder:
     def _states(self) -> list[tuple[dict[str, Any], Path]]:
         """What `state.json` says of each whole checkpoint, and its folder."""
         return [
-            (json.loads((path / _STATE).read_text()), path)
+            (_read_state(path), path)
             for path in self.path.glob(f"{_PREFIX}*")
             if (path / _STATE).is_file()
         ]
@@ -149,6 +149,15 @@ class CheckpointFolder:
             if best is None or step != best[1]:
                 shutil.rmtree(path)
                 log.info("removed %s: the newest %d and the best are kept", path, self.keep)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The step of a checkpoint and, once it was validated, its mean FaceSim."""
+    state = json.loads((path / _STATE).read_text())
+    if "face_sim" in state:
+        # Runs that began before the key had its name keep their best checkpoint.
+        state["facesim"] = state.pop("face_sim")
+    return state
 
 
 def _save_unwrapped(save: Callable[[Path], None], path: Path) -> None:

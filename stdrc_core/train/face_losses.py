@@ -11,7 +11,7 @@ from torch import Tensor
 from ..faces.align import ARCFACE_SIZE_PX
 from ..faces.crop import face_crop
 from ..method.grid import LTX_SCALE_FACTORS, ScaleFactors
-from ..method.identity import identity_loss, temporal_consistency_loss
+from ..method.identity import identity_loss, tic_loss
 from .objective import TrainingSample
 
 
@@ -83,7 +83,7 @@ class FaceLosses:
                 has_face = own.new_ones(1, len(own))
                 e_ref = samples[i].e_ref[None].to(own)
                 ids[i] = identity_loss(own[None], e_ref, has_face)[0]
-                tics[i] = temporal_consistency_loss(own[None], has_face)[0]
+                tics[i] = tic_loss(own[None], has_face)[0]
         return ids, tics
 
     def _view(

@@ -137,9 +137,9 @@ def train(
         if validate is None:
             return
         with nullcontext() if average is None else exchanged(bare, average.weights):
-            face_sim = validate(done)
+            facesim = validate(done)
         if is_main:
-            folder.rate(done, face_sim)
+            folder.rate(done, facesim)
 
     # The run may have been stopped between a checkpoint and the validation that belongs to it.
     is_owed = newest is not None and config.validation.is_due(done, run.num_steps)

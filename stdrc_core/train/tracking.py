@@ -49,8 +49,8 @@ def trackers(config: TrainConfig) -> list[GeneralTracker]:
 
 def show(accelerator: Accelerator, validated: Validated) -> None:
     """Shows scores, contact sheet and clips of a validation; only the main process may call it."""
-    scores = {"validation/face_sim": validated.face_sim} | {
-        f"validation/face_sim_{i:02d}": score for i, score in enumerate(validated.scores)
+    scores = {"validation/facesim": validated.facesim} | {
+        f"validation/facesim_{i:02d}": score for i, score in enumerate(validated.scores)
     }
     step = validated.step
     accelerator.log({key: value for key, value in scores.items() if value is not None}, step=step)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from ..faces.finder import FaceFinder
-from ..faces.similarity import face_sim, face_sims, largest_embeddings, spread
+from ..faces.similarity import clip_facesim, clip_facesims, largest_embeddings, spread
 from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
@@ -112,7 +112,7 @@ class Validated:
     """A validation that was written, with a score and a clip for each item."""
 
     step: int
-    face_sim: float | None
+    facesim: float | None
     """Mean of `scores`; None where no face pack is configured, and so are the scores."""
     scores: list[float | None]
     clips: list[Tensor]
@@ -179,9 +179,9 @@ class Validator:
         folder = self._write(step, clips, scores)
         entry = {
             "step": step,
-            "face_sim": mean,
+            "facesim": mean,
             "items": [
-                {**case.item.model_dump(mode="json"), "face_sim": score}
+                {**case.item.model_dump(mode="json"), "facesim": score}
                 for case, score in zip(self.cases, scores, strict=True)
             ],
             "time_s": round(time.perf_counter() - started, 3),
@@ -192,7 +192,7 @@ class Validator:
             self.show(
                 Validated(
                     step=step,
-                    face_sim=mean,
+                    facesim=mean,
                     scores=scores,
                     clips=clips,
                     fps=self.fps,
@@ -234,8 +234,8 @@ class Validator:
         if self.faces is None:
             return None
         if len(case.e_refs) == 1:
-            return face_sim(clip, case.e_refs[0], self.faces)
-        scores = face_sims(clip, case.e_refs, self.faces)
+            return clip_facesim(clip, case.e_refs[0], self.faces)
+        scores = clip_facesims(clip, case.e_refs, self.faces)
         return sum(scores) / len(scores)
 
     def _write(self, step: int, clips: list[Tensor], scores: list[float | None]) -> Path:

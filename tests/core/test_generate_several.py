@@ -97,7 +97,7 @@ def test_several_photos_on_the_command_line(
     result = json.loads((tmp_path / "ann_3.json").read_text())
     assert result["asked"]["reference"] == str(photos[0])
     assert result["asked"]["further"] == [str(photos[1])]
-    assert len(result["face_sim"]) == len(result["similarity"]) == 2
+    assert len(result["facesim"]) == len(result["similarity"]) == 2
     assert all(len(each) == 9 for each in result["similarity"])
     with Image.open(tmp_path / "ann_3.sheet.png") as sheet:
         tiles = np.asarray(sheet.convert("RGB"))[-160:].reshape(160, 7, -1, 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stdrc_core.method.flow import clean_estimate
-from stdrc_core.method.identity import identity_loss, temporal_consistency_loss
+from stdrc_core.method.identity import EPS, identity_loss, mean_direction, mean_face, tic, tic_loss
 
 
 def clip(batch: int, frames: int, dim: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,7 +42,7 @@ def mean(values: list[float]) -> float:
 def test_both_losses_are_the_means_over_the_frames_that_show_a_face(batch, frames, dim, seed):
     embeddings, reference, has_face = clip(batch, frames, dim, seed)
     loss_id = identity_loss(embeddings, reference, has_face)
-    loss_tic = temporal_consistency_loss(embeddings, has_face)
+    loss_tic = tic_loss(embeddings, has_face)
     for b in range(batch):
         faces = [e.tolist() for e, m in zip(embeddings[b], has_face[b], strict=True) if m]
         expected_id = mean([1 - cosine(face, reference[b].tolist()) for face in faces])
@@ -58,14 +58,27 @@ def test_the_same_face_in_every_frame_costs_nothing_and_the_opposite_one_two():
     shown = torch.ones(1, 4)
     assert identity_loss(still, face, shown).item() == pytest.approx(0, abs=1e-5)
     assert identity_loss(-still, face, shown).item() == pytest.approx(2, abs=1e-5)
-    assert temporal_consistency_loss(still, shown).item() == pytest.approx(0, abs=1e-5)
+    assert tic_loss(still, shown).item() == pytest.approx(0, abs=1e-5)
+
+
+@settings(deadline=None)
+@given(frames=st.integers(1, 6), dim=st.integers(2, 6), seed=st.integers(0, 999))
+def test_score_and_curve_of_tic_are_those_of_its_loss(frames: int, dim: int, seed: int):
+    faces = torch.nn.functional.normalize(clip(1, frames, dim, seed)[0][0], dim=1)
+    shown = torch.ones(1, frames)
+    average = [mean(list(column)) for column in zip(*faces.tolist(), strict=True)]
+    curve = [cosine(face, average) for face in faces.tolist()]
+    assert (faces @ mean_direction(faces)).tolist() == pytest.approx(curve, abs=1e-9)
+    assert tic(faces).item() == pytest.approx(mean(curve), abs=1e-9)
+    assert tic(faces).item() == pytest.approx(1 - tic_loss(faces[None], shown).item(), abs=1e-5)
+    assert mean_face(faces[None], shown)[0].tolist() == pytest.approx(average, abs=EPS)
 
 
 def test_a_clip_without_a_face_has_no_loss_and_no_gradient():
     embeddings = torch.full((1, 3, 4), math.nan, requires_grad=True)
     shown = torch.zeros(1, 3, dtype=torch.bool)
     total = identity_loss(embeddings, torch.ones(1, 4), shown)
-    total = total + temporal_consistency_loss(embeddings, shown)
+    total = total + tic_loss(embeddings, shown)
     total.sum().backward()
     assert total.item() == 0
     assert torch.equal(embeddings.grad, torch.zeros(1, 3, 4))
@@ -79,7 +92,7 @@ def test_a_frame_without_a_face_may_hold_anything():
     broken[1, 2] = math.inf
     for loss in (
         lambda e: identity_loss(e, reference, shown),
-        lambda e: temporal_consistency_loss(e, shown),
+        lambda e: tic_loss(e, shown),
     ):
         assert torch.equal(loss(broken), loss(embeddings))
 
@@ -111,7 +124,7 @@ def test_gradients_with_respect_to_the_predicted_velocity_are_finite_differences
         embeddings = torch.tanh(frames @ face_network)
         if loss == "id":
             return identity_loss(embeddings, reference, shown).sum()
-        return temporal_consistency_loss(embeddings, shown).sum()
+        return tic_loss(embeddings, shown).sum()
 
     assert torch.autograd.gradcheck(total, (velocity,), eps=1e-6, atol=1e-7)
     (gradient,) = torch.autograd.grad(total(velocity), velocity)

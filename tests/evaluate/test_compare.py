@@ -13,7 +13,7 @@ from scipy import stats
 
 from stdrc_core.evaluate.__main__ import main
 from stdrc_core.evaluate.compare import compare
-from stdrc_core.evaluate.paired import paired_difference
+from stdrc_core.evaluate.comparison import paired_difference
 
 from .conftest import Evaluate, World
 

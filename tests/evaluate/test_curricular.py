@@ -12,8 +12,7 @@ from insightface.app import FaceAnalysis
 from insightface.utils import face_align
 from torch import nn
 
-from stdrc_core.evaluate.curricular_face import IR101
-from stdrc_core.evaluate.facesim_cur import aligned_crop
+from stdrc_core.evaluate.curricular_face import IR101, aligned_crop
 from stdrc_core.evaluate.metric_registry import CURRICULAR_FACE
 from stdrc_core.faces.detector import Face
 from stdrc_core.mini.shipped import FACES

@@ -14,7 +14,6 @@ from stdrc_core.evaluate.dynamic_degree import DynamicDegree, flow_length, moves
 from stdrc_core.evaluate.imaging_quality import prepared
 from stdrc_core.evaluate.metric import Clip
 from stdrc_core.evaluate.metric_registry import MUSIQ, RAFT
-from stdrc_core.evaluate.options import Options
 from stdrc_core.evaluate.resources import Resources
 from stdrc_core.video import write_clip
 
@@ -98,8 +97,8 @@ def test_dynamic_degree_is_by_torchvisions_raft(drift: Path, tmp_path: Path, eva
     (result,) = report["results"]
     assert result["scores"]["dd"]["value"] == float(moving >= 1)
 
-    options = Options(videos=drift, pairs=drift, out=drift, weights=tmp_path, metrics=("dd",))
-    metric = DynamicDegree(Resources(options, torch.device("cpu")))
+    device = torch.device("cpu")
+    metric = DynamicDegree(Resources(device=device, weights=tmp_path, num_frames=16, batch_size=16))
     facts = {"num_frames": 10, "fps": 24.0, "height": 130, "width": 150}
     clip = Clip(name="d", path=drift, prompt=None, reference=None, **facts)
     watch = metric.watch(clip)

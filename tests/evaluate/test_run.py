@@ -255,12 +255,3 @@ def test_frames_of_several_clips_share_a_batch():
     batches.flush()
     assert sizes == [4, 3, 1]
     assert [[float(value) for value in clip] for clip in clips] == [[0, 3, 6, 2], [1, 4], [2, 5]]
-
-
-def test_the_ablation_is_the_miniatures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        main(["--ablation", "--out", str(tmp_path)])
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert "python -m stdrc_core.experiments ablation" in said
-    assert "--build" in said

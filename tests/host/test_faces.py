@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stdrc_core.experiments.scores import Case, draw_cases
 from stdrc_core.faces.onnx_finder import open_onnx_pack
-from stdrc_core.faces.similarity import face_sim, largest_embeddings
+from stdrc_core.faces.similarity import clip_facesim, largest_embeddings
 from stdrc_core.mini.shipped import FACES
 
 pytestmark = [
@@ -38,7 +38,7 @@ def test_the_similarity_is_facesim_and_all_of_it_is_reported(
     finder = open_onnx_pack(FACES)
     (e_ref,) = largest_embeddings((case.photo * 255).round().byte(), finder)
     got = host("faces.similarity", images=clip, reference=case.photo)
-    expected = face_sim(case.true_clip(), e_ref, finder)
+    expected = clip_facesim(case.true_clip(), e_ref, finder)
     assert got["similarity"] == pytest.approx(expected, abs=1e-6)
     report = json.loads(got["report"])
     assert report["similarity"] == got["similarity"]

@@ -15,7 +15,7 @@ from host.face_workflow import workflow
 from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack
-from stdrc_core.faces.similarity import face_sim, largest_embeddings
+from stdrc_core.faces.similarity import clip_facesim, largest_embeddings
 from stdrc_core.mini.shipped import FACES
 
 pytestmark = pytest.mark.host
@@ -84,7 +84,7 @@ def test_the_seeds_workflow_keeps_the_clip_that_is_the_person_most(server: Serve
     faces = open_face_pack(FACES)
     (e_ref,) = largest_embeddings(torch.from_numpy(photo), faces)
     # PNG files hold 8 bits a channel.
-    assert abs(face_sim(torch.from_numpy(clip), e_ref, faces) - scores[0]) < 0.01
+    assert abs(clip_facesim(torch.from_numpy(clip), e_ref, faces) - scores[0]) < 0.01
 
 
 def save_images(source: list[Any]) -> dict[str, Any]:

@@ -97,20 +97,20 @@ def test_the_kept_one_is_the_arg_max_of_each_prefix(reader: CaptionReader):
     made = run(pipeline, case, replace(SHOT, seed=70), judges)
     rows = {name: score for name, (score, _) in made.items()}
     alone = [judges.score(clip, case) for clip in clips]
-    alike = [score.identity for score in alone]
+    alike = [score.facesim for score in alone]
     assert alike[0] == 0 and sorted(np.argsort(alike)[-2:]) == [2, 5]
     for count in NUM_CANDIDATES:
         direct = rows[row_name("direct", count)]
         assert direct.kept == int(np.argmax(alike[:count]))
-        assert direct.identity == pytest.approx(max(alike[:count]), abs=1e-6)
+        assert direct.facesim == pytest.approx(max(alike[:count]), abs=1e-6)
         assert direct.motion == alone[direct.kept].motion
         assert torch.equal(made[row_name("direct", count)][1], clips[direct.kept])
         staged = rows[row_name("staged", count)]
         # Its first frame was chosen: of one flat and one stranger the stranger, then the person.
         assert staged.kept in {1: {0}, 2: {1}, 4: {2}, 8: {2, 5}}[count]
-        assert staged.identity == pytest.approx(alike[staged.kept], abs=1e-6)
+        assert staged.facesim == pytest.approx(alike[staged.kept], abs=1e-6)
         still = judges.score(clips[staged.kept][:1].expand(17, -1, -1, -1), case)
-        assert staged.first_frame == pytest.approx(still.identity, abs=1e-5)
+        assert staged.first_frame == pytest.approx(still.facesim, abs=1e-5)
         assert direct.first_frame is None and still.motion in (0, None)
     # Each kept frame is animated once; more candidates take more time.
     assert len(pipeline.animated) == len(set(pipeline.animated))
@@ -123,17 +123,17 @@ def test_differences_are_between_clips_of_one_person():
         values = {"motion": None, "caption": 1.0, "time_s": 2.0}
         made = {"direct": direct, "staged": staged}
         return {
-            row_name(way, count): StagedScore(identity=identity, **values)
-            for way, identity in made.items()
+            row_name(way, count): StagedScore(facesim=facesim, **values)
+            for way, facesim in made.items()
             for count in NUM_CANDIDATES
         }
 
-    drawn = {"true clips": StagedScore(identity=1.0, motion=0.1, caption=1.0, time_s=None)}
+    drawn = {"true clips": StagedScore(facesim=1.0, motion=0.1, caption=1.0, time_s=None)}
     by_seed = [[rows(0.1, 0.4), rows(0.7, 0.8)], [rows(0.3, 0.4), rows(0.7, 0.8)]]
     results = summarize(by_seed, [[drawn, drawn]])
-    assert results["rows"]["direct, best of 4"]["identity"]["mean"] == pytest.approx(0.45)
+    assert results["rows"]["direct, best of 4"]["facesim"]["mean"] == pytest.approx(0.45)
     # Persons' differences 0.2 and 0.1: far surer than the two means are.
-    difference = results["differences"]["best of 4"]["identity"]
+    difference = results["differences"]["best of 4"]["facesim"]
     assert difference["mean"] == pytest.approx(0.15)
     assert difference["standard_error"] == pytest.approx(0.05)
     assert np.isnan(results["differences"]["best of 4"]["motion"]["mean"])
@@ -146,7 +146,7 @@ def test_the_command_writes_the_table_and_goes_on(tmp_path: Path, reader: Captio
     written = (tmp_path / "staged.json").read_text()
     rows = json.loads(written)["rows"]
     assert len(rows) == 2 * len(NUM_CANDIDATES) + 2
-    direct = [rows[row_name("direct", count)]["identity"]["mean"] for count in NUM_CANDIDATES]
+    direct = [rows[row_name("direct", count)]["facesim"]["mean"] for count in NUM_CANDIDATES]
     assert direct == sorted(direct)
     # One more stage is more time, one frame is less than a clip.
     time = {name: row["time_s"]["mean"] for name, row in rows.items()}

@@ -17,8 +17,8 @@ from stdrc_core.method.guidance_options import PRESETS
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def score(identity: float, caption: float = 1.0) -> Score:
-    return Score(identity=identity, constancy=None, leak=0.0, caption=caption)
+def score(facesim: float, caption: float = 1.0) -> Score:
+    return Score(facesim=facesim, tic=None, leak=0.0, caption=caption)
 
 
 def test_losses_are_of_pairs_and_times_of_the_same_batch():
@@ -33,11 +33,11 @@ def test_losses_are_of_pairs_and_times_of_the_same_batch():
     # 1/2, 1/4 and 1; 0.1, 0 and 0.2.
     assert half["time"] == 0.5
     assert half["clip_time"] == 3 / 4
-    assert half["identity_lost"]["mean"] == pytest.approx(0.1)
-    assert half["identity_lost"]["standard_error"] == pytest.approx(0.1 / 3**0.5)
+    assert half["facesim_lost"]["mean"] == pytest.approx(0.1)
+    assert half["facesim_lost"]["standard_error"] == pytest.approx(0.1 / 3**0.5)
     assert half["caption_lost"]["mean"] == pytest.approx(0.25)
-    assert half["identity"]["mean"] == pytest.approx(0.4)
-    assert (results["exact"]["time"], results["exact"]["identity_lost"]["mean"]) == (1, 0)
+    assert half["facesim"]["mean"] == pytest.approx(0.4)
+    assert (results["exact"]["time"], results["exact"]["facesim_lost"]["mean"]) == (1, 0)
 
 
 def test_the_command_measures_every_preset(tmp_path: Path):
@@ -48,7 +48,7 @@ def test_the_command_measures_every_preset(tmp_path: Path):
     assert set(PRESETS) <= set(results)
     assert all(result["time"] > 0 for result in results.values())
     # Of two steps the second keeps the first one's direction, however long it may.
-    assert results["every 2"]["identity_lost"] == results["every 8"]["identity_lost"]
+    assert results["every 2"]["facesim_lost"] == results["every 8"]["facesim_lost"]
     lines = (tmp_path / "guidance.md").read_text().splitlines()
     assert len(lines) == 2 + len(results)
     assert (tmp_path / "guidance.png").stat().st_size > 10_000

@@ -42,11 +42,11 @@ def test_true_clips_score_high_and_those_of_others_low(cases: list[Case], reader
     faces = open_face_pack(FACES)
     truth = [case.true_clip() for case in cases]
     true_scores = score_clips(truth, cases, faces, reader)
-    assert mean(true_scores, "identity") > 0.7
-    assert mean(true_scores, "constancy") > 0.9
+    assert mean(true_scores, "facesim") > 0.7
+    assert mean(true_scores, "tic") > 0.9
     # Clips of other people score as strangers, and do not do what was asked.
     wrong = score_clips(truth[1:] + truth[:1], cases, faces, reader)
-    assert mean(wrong, "identity") < 0.35
+    assert mean(wrong, "facesim") < 0.35
     assert mean(wrong, "caption") < mean(true_scores, "caption") - 0.2
 
 
@@ -59,23 +59,23 @@ def test_a_clip_that_copies_the_photos_scene_leaks(cases: list[Case], reader: Ca
     assert mean(score_clips(honest, cases, faces, reader), "leak") < leak - 0.4
 
 
-def test_no_face_is_no_likeness_and_no_constancy(cases: list[Case], reader: CaptionReader):
+def test_no_face_is_no_facesim_and_no_tic(cases: list[Case], reader: CaptionReader):
     flat = torch.full((17, 128, 128, 3), 90, dtype=torch.uint8)
     (score,) = score_clips([flat], cases[:1], open_face_pack(FACES), reader)
-    assert score.identity == 0
-    assert score.constancy is None
+    assert score.facesim == 0
+    assert score.tic is None
 
 
 def test_the_standard_error_is_over_persons_and_none_is_left_out():
-    def score(identity: float, constancy: float | None) -> Score:
-        return Score(identity=identity, constancy=constancy, leak=0.5, caption=1.0)
+    def score(facesim: float, tic: float | None) -> Score:
+        return Score(facesim=facesim, tic=tic, leak=0.5, caption=1.0)
 
     seeds = [[score(0.2, None), score(0.6, 0.9)], [score(0.4, None), score(0.8, 0.7)]]
     result = summary(seeds)
     # Persons' means over seeds: 0.3 and 0.7.
-    assert result["identity"]["mean"] == pytest.approx(0.5)
-    assert result["identity"]["standard_error"] == pytest.approx(0.2)
-    assert result["constancy"]["mean"] == pytest.approx(0.8)
+    assert result["facesim"]["mean"] == pytest.approx(0.5)
+    assert result["facesim"]["standard_error"] == pytest.approx(0.2)
+    assert result["tic"]["mean"] == pytest.approx(0.8)
     lines = table({"a row": summary([[score(0.2, 0.9), score(0.4, 0.5)]])}).splitlines()
     assert lines[0].count("|") == len(COLUMNS) + 2
     assert lines[2].startswith("| a row | 0.300 ± 0.100 | 0.700 ± 0.200 |")

@@ -40,7 +40,7 @@ def test_generate_needs_nothing_but_a_photo_and_a_prompt(
     result = json.loads((tmp_path / "person_0.json").read_text())
     assert len(result["similarity"]) == 17
     assert None not in result["similarity"]
-    assert result["face_sim"] > 0.2
+    assert result["facesim"] > 0.2
     assert sum("drawn characters only" in line for line in caplog.messages) == 1
 
 
@@ -66,7 +66,7 @@ def test_the_prompt_decides_the_scene_and_nothing_leaks_from_the_photos():
     assert np.mean([each.leak for each in scores]) < 0.2
     without = sample_cases(pipeline, cases, replace(SHOT, num_steps=10, reference_scale=0), seed=0)
     plain = score_clips(without, cases, open_face_pack(FACES), reader)
-    likeness = [np.mean([each.identity for each in rows]) for rows in (scores, plain)]
-    assert likeness[0] > likeness[1] + 0.25
+    facesim = [np.mean([each.facesim for each in rows]) for rows in (scores, plain)]
+    assert facesim[0] > facesim[1] + 0.25
     # Each frame has one person, and the same one throughout.
-    assert np.mean([each.constancy for each in scores]) > 0.7
+    assert np.mean([each.tic for each in scores]) > 0.7

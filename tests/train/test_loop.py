@@ -209,7 +209,7 @@ def test_the_best_of_all_validations_is_kept_whatever_is_due_when(
     loop.train(config, world.parts(config), Accelerator(cpu=True), scores.__getitem__)
     folder = CheckpointFolder.of(config.run)
     stored = json.loads((folder.path / "best.json").read_text())
-    assert (stored["step"], stored["face_sim"]) == (best_step, best)
+    assert (stored["step"], stored["facesim"]) == (best_step, best)
     assert folder.named("best") == folder.path / stored["checkpoint"]
     assert folder.named("last").name == "step_00000007"
     kept = {p.name for p in folder.path.iterdir() if p.is_dir()}

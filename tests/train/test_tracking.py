@@ -63,14 +63,14 @@ def test_the_command_validates_and_writes_for_tensorboard(tmp_path: Path, make_c
     command(config, tmp_path / "recipe.yaml")
     (line,) = (tmp_path / "run" / "validation.jsonl").read_text().splitlines()
     entry = json.loads(line)
-    assert entry["face_sim"] is not None
+    assert entry["facesim"] is not None
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    told = {"total", "flow", "lr", "tokens_per_s", "peak_memory_gib", "validation/face_sim"}
+    told = {"total", "flow", "lr", "tokens_per_s", "peak_memory_gib", "validation/facesim"}
     assert told <= set(events.Tags()["scalars"])
-    items = [item["face_sim"] for item in entry["items"]]
-    for name, value in zip(("", "_00", "_01"), (entry["face_sim"], *items), strict=True):
-        (score,) = events.Scalars(f"validation/face_sim{name}")
+    items = [item["facesim"] for item in entry["items"]]
+    for name, value in zip(("", "_00", "_01"), (entry["facesim"], *items), strict=True):
+        (score,) = events.Scalars(f"validation/facesim{name}")
         assert (score.step, score.value) == (1, pytest.approx(value))
 
     folder = tmp_path / "run" / "validation" / "step_00000001"

@@ -17,7 +17,7 @@ from train import drawn, mini_run
 from stdrc_core.faces.detector import Face, FaceDetector, largest_face
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.recognizer import Recognizer
-from stdrc_core.faces.similarity import face_sim
+from stdrc_core.faces.similarity import clip_facesim
 from stdrc_core.ltx.text import TextEncoder
 from stdrc_core.mini.config import VIDEO_DIM
 from stdrc_core.mini.text import MiniatureText
@@ -115,7 +115,7 @@ def test_clips_and_sheet_read_back_and_the_same_seeds_give_the_same_clips(
         # Two rows of a label and tiles of 160 px; the photo and five frames.
         assert sheet.size == (6 * round(WIDTH * 160 / mini_run.SIZE_PX), 2 * (160 + 14))
     (entry,) = entries(tmp_path)
-    assert (entry["step"], entry["face_sim"]) == (7, mean)
+    assert (entry["step"], entry["facesim"]) == (7, mean)
     assert [(i["prompt"], i["seed"]) for i in entry["items"]] == [
         ("a man  walks", 3),
         ("a woman", 4),
@@ -214,11 +214,11 @@ def test_a_run_that_validates_is_bit_for_bit_the_one_that_does_not(
 
     # Stopped between its checkpoint and the validation of it: going on makes up for that.
     last = tmp_path / "checked" / "checkpoints" / "step_00000003"
-    scores = [entry["face_sim"] for entry in entries(tmp_path / "checked")]
+    scores = [entry["facesim"] for entry in entries(tmp_path / "checked")]
     (last / "state.json").write_text(json.dumps({"step": 3}))
     run(make_config(tmp_path / "checked", validation={"every": 2}, **section), pack)
     run(make_config(tmp_path / "checked", validation={"every": 2}, **section), pack)
-    assert [entry["face_sim"] for entry in entries(tmp_path / "checked")] == [*scores, scores[1]]
+    assert [entry["facesim"] for entry in entries(tmp_path / "checked")] == [*scores, scores[1]]
 
 
 def recomputed(clip: Tensor, photo: Path, pack: Path) -> float:
@@ -237,7 +237,7 @@ def recomputed(clip: Tensor, photo: Path, pack: Path) -> float:
     return sum(max(0.0, (each @ e_ref).item()) for each in found) / len(found) if found else 0.0
 
 
-def test_face_sim_is_that_of_the_packs_own_models(pack: Path, photos: Path, tmp_path: Path):
+def test_facesim_is_that_of_the_packs_own_models(pack: Path, photos: Path, tmp_path: Path):
     section = mini_run.config(
         tmp_path,
         Path("unused"),
@@ -249,7 +249,9 @@ def test_face_sim_is_that_of_the_packs_own_models(pack: Path, photos: Path, tmp_
     red, blue, nobody = (drawn.draw(20, c) for c in (drawn.RED, drawn.BLUE, None))
     half = torch.cat((red[:10], nobody[:10]))
     mixed = torch.cat((red[:10], blue[:10]))
-    scores = [face_sim(clip, case.e_refs[0], faces) for clip in (red, blue, mixed, half, nobody)]
+    scores = [
+        clip_facesim(clip, case.e_refs[0], faces) for clip in (red, blue, mixed, half, nobody)
+    ]
     expected = [recomputed(c, photos / "red.png", pack) for c in (red, blue, mixed, half, nobody)]
     assert scores == pytest.approx(expected, abs=1e-5)
     # Frames without a face count for nothing; those of somebody else count as 0 at least.
@@ -270,7 +272,7 @@ def test_the_scores_of_a_validation_are_its_clips_and_photos(
     monkeypatch.setattr(validate.vae, "decode", lambda latents: decoded)
     mean = validate(1)
     (entry,) = entries(tmp_path)
-    scores = [item["face_sim"] for item in entry["items"]]
+    scores = [item["facesim"] for item in entry["items"]]
     expected = [recomputed(clip, photos / name, pack) for name in ("red.png", "blue.png")]
     assert scores == pytest.approx(expected, abs=1e-5)
     assert scores[1] < 0.5 < scores[0]
@@ -295,8 +297,8 @@ def test_a_face_is_looked_for_again_on_a_frame_padded_with_grey():
             return [(here,)] * len(frames)
 
     clip = torch.zeros(5, 40, 80, 3, dtype=torch.uint8)
-    assert face_sim(clip, torch.tensor([1.0, 0.0]), OnlyPadded()) == pytest.approx(0.6)
-    assert face_sim(clip, torch.tensor([-1.0, 0.0]), OnlyPadded()) == 0.0
+    assert clip_facesim(clip, torch.tensor([1.0, 0.0]), OnlyPadded()) == pytest.approx(0.6)
+    assert clip_facesim(clip, torch.tensor([-1.0, 0.0]), OnlyPadded()) == 0.0
 
 
 def test_the_best_checkpoint_is_kept_beside_the_newest_and_found_again(tmp_path: Path, make_config):
@@ -313,17 +315,31 @@ def test_the_best_checkpoint_is_kept_beside_the_newest_and_found_again(tmp_path:
     assert folder.best() == (kept / "step_00000002", 2)
     assert folder.newest() == (kept / "step_00000005", 5)
     best = json.loads((kept / "best.json").read_text())
-    assert best == {"checkpoint": "step_00000002", "step": 2, "face_sim": 0.6}
+    assert best == {"checkpoint": "step_00000002", "step": 2, "facesim": 0.6}
     folder.write(6, lambda path: None)
     folder.rate(6, 0.6)
     assert folder.best() == folder.newest() == (kept / "step_00000006", 6)
     assert sorted(p.name for p in kept.iterdir()) == ["best.json", "step_00000006"]
 
 
+def test_a_run_from_before_the_key_was_renamed_keeps_its_best(tmp_path: Path):
+    folder = CheckpointFolder(path=tmp_path, keep=1)
+    for step, score in ((1, 0.6), (2, 0.4)):
+        folder.write(step, lambda path: None)
+        (tmp_path / f"step_{step:08d}" / "state.json").write_text(
+            json.dumps({"step": step, "face_sim": score})
+        )
+    assert folder.is_rated(1)
+    folder.write(3, lambda path: None)
+    folder.rate(3, 0.5)
+    assert folder.best() == (tmp_path / "step_00000001", 1)
+    assert folder.newest() == (tmp_path / "step_00000003", 3)
+
+
 def test_validating_without_a_face_pack_names_no_best(tmp_path: Path, make_config):
     config = make_config(tmp_path, run={"num_steps": 2, "checkpoint_every": 2})
     result = run(config)
-    assert [entry["face_sim"] for entry in entries(tmp_path)] == [None, None]
+    assert [entry["facesim"] for entry in entries(tmp_path)] == [None, None]
     folder = CheckpointFolder(path=tmp_path / "checkpoints", keep=1)
     assert folder.best() is None
     assert folder.is_rated(2)

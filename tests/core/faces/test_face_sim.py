@@ -27,7 +27,7 @@ from stdrc_core.experiments.scores import Case, draw_cases
 from stdrc_core.faces.likeness import measure_likeness
 from stdrc_core.faces.onnx_finder import OnnxFinder, open_onnx_pack
 from stdrc_core.faces.similarity import (
-    face_sim,
+    clip_facesim,
     largest_embeddings,
     largest_faces,
     scored_indices,
@@ -66,7 +66,7 @@ class Theirs:
             return None
         return found @ reference / np.linalg.norm(found) / np.linalg.norm(reference)
 
-    def face_sim(self, clip: np.ndarray, reference: np.ndarray) -> float:
+    def facesim(self, clip: np.ndarray, reference: np.ndarray) -> float:
         chosen = [clip[int(i)] for i in np.linspace(0, len(clip) - 1, 16).astype(int)]
         cosines = [self.cosine(frame, reference) for frame in chosen]
         kept = [max(0.0, float(each)) for each in cosines if each is not None]
@@ -111,13 +111,13 @@ def e_ref(case: Case, faces: OnnxFinder) -> Tensor:
 def assert_same(clip: Tensor, case: Case, theirs: Theirs, faces: OnnxFinder) -> float:
     """Both entries against the recomputation; returns the score."""
     reference = theirs.largest(levels(case.photo)[0].numpy())
-    expected = theirs.face_sim(clip.numpy(), reference)
+    expected = theirs.facesim(clip.numpy(), reference)
     found = e_ref(case, faces)
-    assert face_sim(clip, found, faces) == pytest.approx(expected, abs=SAME)
+    assert clip_facesim(clip, found, faces) == pytest.approx(expected, abs=SAME)
     indices = scored_indices(len(clip), 16)
     for given in (clip, clip.float() / 255):
         likeness = measure_likeness(given, found, faces, indices=indices)
-        assert likeness.similarity == pytest.approx(expected, abs=SAME)
+        assert likeness.facesim == pytest.approx(expected, abs=SAME)
     return expected
 
 
@@ -158,7 +158,7 @@ def test_the_largest_face_counts(cases: list[Case], theirs: Theirs, faces: OnnxF
     best = [max(each, key=lambda face: face.face.score).face.box[0] for each in found]
     assert min(best) < 64 and max(best) >= 96
     score = assert_same(clip, cases[0], theirs, faces)
-    assert score > face_sim(clip, e_ref(cases[3], faces), faces)
+    assert score > clip_facesim(clip, e_ref(cases[3], faces), faces)
 
 
 def test_frames_without_a_face_are_left_out(cases: list[Case], theirs: Theirs, faces: OnnxFinder):
@@ -182,9 +182,9 @@ def test_negative_cosines_count_as_zero(cases: list[Case], theirs: Theirs, faces
     cosines = [theirs.cosine(frame, reference.numpy()) for frame in clip.numpy()]
     assert min(cosines) < -0.2
     assert max(cosines) > 0.1
-    expected = theirs.face_sim(clip.numpy(), reference.numpy())
+    expected = theirs.facesim(clip.numpy(), reference.numpy())
     assert expected == pytest.approx(np.mean(np.maximum(cosines, 0)), abs=SAME)
-    assert face_sim(clip, reference, faces) == pytest.approx(expected, abs=SAME)
+    assert clip_facesim(clip, reference, faces) == pytest.approx(expected, abs=SAME)
 
 
 BOX = torch.tensor([10.0, 12.0, 30.0, 28.0])
@@ -228,16 +228,18 @@ def test_a_frame_without_a_face_is_looked_at_once_more_on_grey(
     # A clip in which only some frames need it.
     clip = np.stack((frame, padded(frame)[:height, :width], np.zeros_like(frame)))
     reference = theirs.largest(clip[1])
-    expected = theirs.face_sim(clip, reference)
+    expected = theirs.facesim(clip, reference)
     unit_length = torch.from_numpy(reference / np.linalg.norm(reference))
     assert expected > 0
-    assert face_sim(torch.from_numpy(clip), unit_length, faces) == pytest.approx(expected, abs=SAME)
+    assert clip_facesim(torch.from_numpy(clip), unit_length, faces) == pytest.approx(
+        expected, abs=SAME
+    )
 
 
 def test_clips_of_one_person_are_told_from_clips_of_others(cases: list[Case], faces: OnnxFinder):
     references = [e_ref(case, faces) for case in cases]
     scores = np.array(
-        [[face_sim(case.true_clip(), e, faces) for e in references] for case in cases]
+        [[clip_facesim(case.true_clip(), e, faces) for e in references] for case in cases]
     )
     same = np.eye(len(cases), dtype=bool)
     assert scores[same].min() > scores[~same].max()

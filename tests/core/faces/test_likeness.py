@@ -52,7 +52,7 @@ def test_cosines_frame_by_frame():
     assert [frame.index for frame in likeness.frames] == [0, 1, 2, 3]
     cosines = [frame.cosine for frame in likeness.frames]
     assert cosines == pytest.approx([0.5, None, 0.7, 0.2])
-    assert likeness.similarity == pytest.approx(1.4 / 3)
+    assert likeness.facesim == pytest.approx(1.4 / 3)
     assert (likeness.best.index, likeness.worst.index) == (2, 3)
     assert likeness.frames[1].face is None
     assert len(likeness.with_face) == 3
@@ -61,7 +61,7 @@ def test_cosines_frame_by_frame():
 def test_a_frame_that_is_chosen_twice_counts_twice_and_is_listed_once():
     likeness = measure(40, 90, indices=[0, 0, 0, 1])
     assert [frame.index for frame in likeness.frames] == [0, 1]
-    assert likeness.similarity == pytest.approx((3 * 0.4 + 0.9) / 4)
+    assert likeness.facesim == pytest.approx((3 * 0.4 + 0.9) / 4)
 
 
 @pytest.mark.parametrize("num_frames", [2, 5, 30])
@@ -84,21 +84,21 @@ def test_drift_is_the_line_of_least_squares():
     assert measure(*levels).drift == pytest.approx(4 * slope, abs=1e-6)
 
 
-def test_consistency_is_the_cosine_with_the_mean_face():
+def test_tic_is_the_cosine_with_the_mean_face():
     """Two faces at angles a and b to the photo's: each is (a - b) / 2 from their mean."""
     a, b = math.acos(0.9), math.acos(0.3)
     likeness = measure(90, 30, NO_FACE)
-    assert likeness.consistency == pytest.approx(math.cos((a - b) / 2), abs=1e-5)
-    assert measure(60, 60, 60).consistency == pytest.approx(1, abs=1e-5)
+    assert likeness.tic == pytest.approx(math.cos((a - b) / 2), abs=1e-5)
+    assert measure(60, 60, 60).tic == pytest.approx(1, abs=1e-5)
 
 
 def test_no_face_at_all_and_one_face():
     nobody = measure(NO_FACE, NO_FACE)
-    assert nobody.similarity == 0.0
-    assert (nobody.drift, nobody.consistency, nobody.best, nobody.worst) == (None,) * 4
+    assert nobody.facesim == 0.0
+    assert (nobody.drift, nobody.tic, nobody.best, nobody.worst) == (None,) * 4
     one = measure(NO_FACE, 40)
     assert one.drift is None
-    assert one.similarity == pytest.approx(0.4)
+    assert one.facesim == pytest.approx(0.4)
     for likeness in (nobody, one):
         json.dumps(likeness.report(), allow_nan=False)
 
@@ -139,7 +139,7 @@ def test_floats_and_alpha_are_the_same_frames():
     alpha = torch.zeros(3, 8, 12, 1)
     given = torch.cat((clip.float() / 255, alpha), dim=-1)
     likeness = measure_likeness(given, E_REF, LevelFinder(), indices=[0, 1, 2])
-    assert likeness.similarity == pytest.approx(1.4 / 3)
+    assert likeness.facesim == pytest.approx(1.4 / 3)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stdrc_core.faces.caching_finder import RememberingFinder
+from stdrc_core.faces.caching_finder import CachingFinder
 from stdrc_core.faces.detector import Face
 from stdrc_core.faces.finder import EmbeddedFace
 
@@ -39,7 +39,7 @@ def levels(found: list[tuple[EmbeddedFace, ...]]) -> list[int]:
 
 def test_a_frame_that_comes_again_is_not_looked_at_again():
     inner = CountingFinder()
-    finder = RememberingFinder(inner)
+    finder = CachingFinder(inner)
     assert levels(finder.find(plain(5, 7, 5, 5, 9))) == [5, 7, 5, 5, 9]
     assert inner.looks == [5, 7, 9]
     assert levels(finder.find(plain(9, 8, 7))) == [9, 8, 7]
@@ -50,7 +50,7 @@ def test_a_frame_that_comes_again_is_not_looked_at_again():
 
 def test_one_pixel_or_another_shape_makes_another_frame():
     inner = CountingFinder()
-    finder = RememberingFinder(inner)
+    finder = CachingFinder(inner)
     frame = plain(5)
     finder.find(frame)
     other = frame.clone()
@@ -64,7 +64,7 @@ def test_one_pixel_or_another_shape_makes_another_frame():
 @pytest.mark.parametrize("max_frames", [1, 2])
 def test_the_frames_not_seen_for_longest_are_forgotten(max_frames: int):
     inner = CountingFinder()
-    finder = RememberingFinder(inner, max_frames=max_frames)
+    finder = CachingFinder(inner, max_frames=max_frames)
     assert levels(finder.find(plain(1, 2, 3))) == [1, 2, 3]
     finder.find(plain(3))
     assert inner.looks == [1, 2, 3]

@@ -1,4 +1,5 @@
-"""Differences between two systems on the same clips, with bootstrap confidence intervals."""
+"""What a comparison of two evaluations is: differences on the same clips, with bootstrap confidence
+intervals over persons."""
 
 from __future__ import annotations
 
@@ -6,34 +7,60 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
+
+from .tables import person_sums
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
-# Resamples whose indices are held at once.
+# How many resamples' indices are held at once.
 _CHUNK = 500
 
 
 class Difference(BaseModel):
-    """Of a metric: B - A, mean over the clips that both have."""
+    """A metric's difference B - A on the clips that both evaluations scored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_clips: int
     num_persons: int
+    """How many persons the clips show."""
     mean_a: float
     mean_b: float
     difference: float
+    """The mean of B - A over the clips."""
     low: float
+    """The lower bound of the difference's 95 % confidence interval, by the bootstrap over
+    persons."""
     high: float
-    """Bounds of the 95 % confidence interval of the difference."""
+    """The upper bound of it."""
     share_b_higher: float
-    """Share of clips that B scores higher on; equal ones count half."""
+    """The share of clips that B scores higher on; equal ones count half."""
 
     @property
     def is_certain(self) -> bool:
         """Whether the interval lies on one side of 0."""
         return self.low > 0 or self.high < 0
+
+
+class Comparison(BaseModel):
+    """What compare.json holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    a: str
+    """The name of the evaluation A."""
+    b: str
+    """The name of the evaluation B."""
+    num_common: int
+    """How many clips both have."""
+    num_only_a: int
+    """How many clips A alone has."""
+    num_only_b: int
+    """How many clips B alone has."""
+    metrics: dict[str, Difference]
+    """Metric -> B - A."""
+    left_out: dict[str, str]
+    """Metric -> why it is not compared."""
 
 
 def paired_difference(
@@ -43,14 +70,15 @@ def paired_difference(
     generator: torch.Generator,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Difference:
-    """Of clips in the same order, each with its person.
+    """The difference of the scores `b` - `a`, of clips in the same order, each with its person.
 
-    Percentile bootstrap over persons, with all of a person's clips: clips of one person are not
-    independent. Where each clip has a person of its own, this is the bootstrap over clips.
+    The interval is the percentile bootstrap over persons, each drawn with all of its clips, since
+    clips of one person are not independent. Where each clip has a person of its own, it is the
+    bootstrap over clips.
     """
     values_a, values_b = (torch.tensor(each, dtype=torch.float64) for each in (a, b))
     differences = values_b - values_a
-    sums, counts = _by_person(differences, persons)
+    sums, counts = map(torch.from_numpy, person_sums(differences.tolist(), persons))
     means = []
     for start in range(0, num_resamples, _CHUNK):
         size = (min(_CHUNK, num_resamples - start), len(sums))
@@ -68,15 +96,4 @@ def paired_difference(
         low=float(low),
         high=float(high),
         share_b_higher=float(higher.mean()),
-    )
-
-
-def _by_person(differences: Tensor, persons: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Each person's sum of differences and number of clips."""
-    places = {person: place for place, person in enumerate(dict.fromkeys(persons))}
-    index = torch.tensor([places[person] for person in persons])
-    zeros = differences.new_zeros(len(places))
-    return (
-        zeros.index_add(0, index, differences),
-        zeros.index_add(0, index, torch.ones_like(differences)),
     )
