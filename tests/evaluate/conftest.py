@@ -43,7 +43,7 @@ class World:
         return path
 
     def arguments(self, out: Path, **changes: Any) -> list[str]:
-        """The command's, for FaceSim-Arc and temporal identity."""
+        """The command's, for FaceSim-Arc and TIC."""
         options = {
             "videos": self.folder,
             "pairs": self.folder / "pairs.jsonl",
@@ -84,7 +84,7 @@ Evaluate = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def evaluated(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All clips by FaceSim-Arc and temporal identity; where the results are."""
+    """All clips by FaceSim-Arc and TIC; where the results are."""
     out = tmp_path_factory.mktemp("evaluated")
     main(world.arguments(out))
     return out

@@ -1,4 +1,4 @@
-"""FaceSim-Arc and temporal identity, against InsightFace's own API on the same frames."""
+"""FaceSim-Arc and TIC, against InsightFace's own API on the same frames."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_scores_are_those_of_insightface_itself(world: World, evaluated: Path, a
         assert ours["frames"] == np.linspace(0, 16, 16).astype(int).tolist()
 
 
-def test_temporal_identity_is_equation_10(world: World, evaluated: Path, app: FaceAnalysis):
+def test_tic_is_equation_10(world: World, evaluated: Path, app: FaceAnalysis):
     pair = world.pairs[2]
     frames = bgr_frames(world.folder / pair["video"])
     indices = np.linspace(0, len(frames) - 1, 16).astype(int)
