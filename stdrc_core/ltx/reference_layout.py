@@ -105,9 +105,8 @@ class LayoutChoice:
         """Returns the layout that a model is sampled with.
 
         `lora_metadata` are the safetensors metadata of the LoRAs on the model, the last applied
-        first.
-        `settings` are those that its transformer was built with: ST-DRC's full weights say there
-        what they were trained for.
+        first. `settings` are those that its transformer was built with: ST-DRC's full weights say
+        there what they were trained for.
 
         The first of these that says something decides: the adapter that the user named; the last
         ST-DRC LoRA; the file name of a known adapter; ST-DRC's full weights; the metadata of other
