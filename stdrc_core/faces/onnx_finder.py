@@ -25,7 +25,7 @@ from .provider import CUDA_PROVIDER, Provider, execution_providers
 # The most face crops that are embedded at once; larger batches are hardly faster and take more
 # memory.
 _BATCH_SIZE = 16
-# Each worker holds a detector's activations.
+# Each worker holds the activations of a detector, which take memory.
 _MAX_WORKERS = 8
 
 
