@@ -76,7 +76,7 @@ class Checkpoint:
             with _opened(path) as file:
                 for name in group:
                     tensor = file.get_tensor(self.tensors[name].name)
-                    # What safetensors hands out may still be the file, mapped into memory.
+                    # Without the copy, the tensor may be the file itself, mapped into memory.
                     yield name, tensor.to(device=device, dtype=dtype, copy=True)
 
 
