@@ -59,6 +59,11 @@ def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0)
                 f"LoRA {path} has a change of shape {found} for {module}; this model's is "
                 f"{list(weight.shape)}: take a LoRA that was trained for this model."
             )
+        if up.shape[1] != down.shape[0]:
+            raise ValueError(
+                f"LoRA {path} has halves of ranks {down.shape[0]} and {up.shape[1]} for {module}; "
+                "needs one rank: the file is damaged, get it again."
+            )
     for module in merged:
         weight, down, up = weights[module], tensors[module + _DOWN], tensors[module + _UP]
         rank = down.shape[0]

@@ -65,11 +65,10 @@ def fitted_box(
     (height, width), (frame_height, frame_width) = photo_size, frame_size
     pick = min if fit is Fit.PAD else max
     factor = pick(frame_height / height, frame_width / width)
-    bound = min if fit is Fit.PAD else max
     # Rounding may neither push the fitted side over the frame's edge, nor bring the other side of a
     # thin photo down to 0.
-    new_height = max(1, bound(frame_height, round(height * factor)))
-    new_width = max(1, bound(frame_width, round(width * factor)))
+    new_height = max(1, pick(frame_height, round(height * factor)))
+    new_width = max(1, pick(frame_width, round(width * factor)))
     return FittedBox(
         top=(frame_height - new_height) // 2,
         left=(frame_width - new_width) // 2,
