@@ -14,8 +14,6 @@ from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import Score
 from stdrc_core.method.guidance_plan import PRESETS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def score(identity: float, caption: float = 1.0) -> Score:
     return Score(identity=identity, constancy=None, leak=0.0, caption=caption)

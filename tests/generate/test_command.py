@@ -23,9 +23,6 @@ from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
 from stdrc_core.method.guidance_plan import PRESETS
 from stdrc_core.mini.shipped import FACES
 
-# The same seed is the same clip bit for bit at one number of threads.
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_a_clip_its_sheet_its_curve_and_what_was_asked(
     tmp_path: Path, mini_checkpoint: Path, photo: Path
