@@ -23,9 +23,6 @@ from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
 from stdrc_core.method.guidance_options import PRESETS
 from stdrc_core.mini.shipped import FACES
 
-# The same seed is the same clip bit for bit at one number of threads.
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NOTHING_SAID = LayoutChoice().decide([], {})
 
 

@@ -32,10 +32,7 @@ from stdrc_core.mini.drawing import draw_clip, draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, MOTIONS, Scene, split_caption
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")
 
 
 def test_a_staged_clip_begins_with_its_first_frame_and_tells_how_it_was_made(
