@@ -91,7 +91,7 @@ def _is_widget(value: object) -> bool:
 
 
 def make(server: Server, name: str, person: str, folder: Path) -> Path:
-    """A person's clip of a system: by the four inputs that the README names."""
+    """A person's clip of a system: by the four inputs that docs/baselines.md names."""
     prompt = small(name)
     photo = write_picture(folder / f"{person}.png", torch.from_numpy(unseen_photo(PERSONS[person])))
 
