@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfyui import PROJECT
-from comfyui_server import Server
+from helpers.comfyui import PROJECT
+from helpers.comfyui_server import Server
 
 pytestmark = pytest.mark.host
 
