@@ -1,4 +1,4 @@
-"""The face towards ComfyUI: the extension and its list of nodes."""
+"""What ComfyUI loads of this pack: the extension and its list of nodes."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ NODES: list[type[io.ComfyNode]] = [
 
 
 class STDRCExtension(ComfyExtension):
+    """This pack, as ComfyUI asks for it."""
+
     async def on_load(self) -> None:
-        """Offers the miniature beside the user's own checkpoints: it ships with this pack."""
+        """Adds the folders of the shipped miniature and of face packs to ComfyUI's own."""
         folder_paths.add_model_folder_path("checkpoints", str(CHECKPOINT.parent))
         offer_pack_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Returns the pack's nodes."""
         return NODES
 
 
 async def comfy_entrypoint() -> STDRCExtension:
+    """Returns the extension; ComfyUI looks for this name."""
     return STDRCExtension()

@@ -142,7 +142,7 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
 
     @classmethod
     def _lora_files(cls) -> tuple[str, ...]:
-        # A script that calls the node has no workflow.
+        """Returns the names of the workflow's LoRAs before this node; a script has no workflow."""
         if cls.hidden is None or not cls.hidden.prompt:
             return ()
         return lora_files_before(cls.hidden.prompt, str(cls.hidden.unique_id))

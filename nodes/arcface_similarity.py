@@ -95,7 +95,7 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
         indices = scored_indices(len(images), frames)
         pack = open_pack(face_pack, Provider(provider), download=download)
         person = _person(reference, pack)
-        # Finding and drawing.
+        # Each frame counts twice: faces are found in it, and then drawn on it.
         bar = comfy.utils.ProgressBar(2 * len(set(indices)))
 
         def on_frames(num_frames: int) -> None:
@@ -124,7 +124,7 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
 
 
 def _person(reference: Tensor, pack: InsightFacePack) -> EmbeddedFace:
-    """The photo's largest face; ValueError where it shows none."""
+    """Returns the photo's largest face. Raises ValueError if it shows none."""
     (person,) = largest_faces(rgb_levels(reference, "reference"), pack.finder)
     if person is None:
         raise no_face(reference, "reference", pack)
@@ -132,6 +132,7 @@ def _person(reference: Tensor, pack: InsightFacePack) -> EmbeddedFace:
 
 
 def _sentence(likeness: Likeness) -> str:
+    """Returns what the node shows of the clip: its similarity, and its frames with a face."""
     num_faces, num_frames = len(likeness.with_face), len(likeness.frames)
     if likeness.worst is None:
         return f"FaceSim 0: no face in {num_frames} frames."

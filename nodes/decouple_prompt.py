@@ -1,4 +1,7 @@
-"""Decouple Prompt: instructions for a prompt's still half and its moving half (IPVG-STD)."""
+"""Decouple Prompt: instructions for a language model to split a prompt (docs/method.md section 8).
+
+One asks for what stands still, for a first frame, and one for what moves, for its clip.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from .face_packs import no_face, open_pack, pack_inputs
 from .node_message import show_on_node
 
 _AUTO = "auto"
+# The type of the link to Parse Prompts; its value is a `decouple.Request`.
 PromptRequest = io.Custom("STDRC_PROMPT_REQUEST")
 
 
@@ -49,9 +53,9 @@ class STDRCDecouplePrompt(io.ComfyNode):
                     options=[_AUTO, *Gender],
                     default=_AUTO,
                     tooltip=(
-                        "Of the subject, one throughout both prompts. auto: by the photo where "
-                        "face_pack has a gender model, else by the prompt's own words, else "
-                        "person. The node says which."
+                        "The subject's gender, the same in both prompts. auto takes it from the "
+                        "photo if face_pack has a gender model, else from the prompt's words; if "
+                        "these do not tell, the prompts say person. The node shows which it was."
                     ),
                 ),
                 face_pack,
@@ -98,8 +102,11 @@ class STDRCDecouplePrompt(io.ComfyNode):
 
 
 def _read_gender(photo: Tensor, face_pack: str, *, download: bool) -> tuple[Gender | None, str]:
-    """What the pack's gender model says of the photo's person, and that in words; None where the
-    pack has no such model."""
+    """Returns the gender that the pack's model sees in the photo, and words for where it is from.
+
+    The gender is None if the pack has no such model. Raises ValueError unless the photo shows one
+    person.
+    """
     check_photo(photo, "photo")
     pixels = rgb_levels(photo, "photo")
     pack = open_pack(face_pack, Provider.AUTO, download=download)

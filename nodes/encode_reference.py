@@ -12,6 +12,7 @@ from ..stdrc_core.photo_file import read_color
 from .host.checks import check_finite
 from .reference_list import OWN_SIZE
 
+# A choice of `fit` beside those of `Fit`: the photo keeps its own size.
 NATIVE = "native"
 
 
@@ -84,7 +85,8 @@ class STDRCEncodeReference(io.ComfyNode):
                 for photo in image.split(1)
             ]
         )
-        # Each is a clip of its own: the VAE would take a batch for the frames of one.
+        # Each photo is encoded as a clip of its own: the VAE would take a batch for one clip's
+        # frames.
         reference = torch.cat([vae.encode(photo) for photo in preview.split(1)])
         if reference.shape[1:3] != (LTX_LATENT_CHANNELS, 1):
             raise ValueError(
@@ -97,14 +99,17 @@ class STDRCEncodeReference(io.ComfyNode):
 
 
 def _own_size_px(image: Tensor, vae: io.Vae.Type) -> tuple[int, int]:
-    """Height and width of the image in pixels, in whole latent steps, at least one."""
+    """Returns height and width of the image in pixels, cut to whole latent steps, at least one."""
     _, rows_px, columns_px = vae.downscale_index_formula
     height, width = image.shape[1:3]
     return max(1, height // rows_px) * rows_px, max(1, width // columns_px) * columns_px
 
 
 def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:
-    """Height and width of the video's frames in pixels."""
+    """Returns height and width of the video's frames in pixels.
+
+    Raises ValueError if `vae` is not LTX's video VAE, or `latent` no video latent.
+    """
     if vae.latent_channels != LTX_LATENT_CHANNELS or vae.latent_dim != 3:
         raise ValueError(
             f"vae makes latents of {vae.latent_channels} channels; needs the LTX video VAE "

@@ -1,8 +1,8 @@
 """InsightFace's packs in ComfyUI: where they are found, and sessions that all face nodes share.
 
-ComfyUI keeps a list of the models that it has loaded, and unloads from it when memory is short or
-the user asks (Unload Models, `/free`). Packs stand in that list like any model; a patcher's
-callbacks open their ONNX sessions and close them.
+ComfyUI keeps a list of the models that it has loaded, and unloads some of them if memory is short
+or the user asks for it (Unload Models, `/free`). Packs stand in that list like any model, so that
+their ONNX sessions are closed too: a patcher's callbacks open and close them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,18 @@ from ..stdrc_core.faces.onnx_finder import open_onnx_pack
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.mini.shipped import FACES
 
+# The pack of the miniature's drawn faces, which ships with this node pack.
 MINIATURE = "stdrc_mini"
+# Packs are folders in models/insightface/models.
 _FOLDER_NAME = "insightface"
 _PACKS_NAME = "models"
 
 
 class InsightFacePack(torch.nn.Module):
-    """What stands for a pack among ComfyUI's models; has no weights of torch."""
+    """A face pack as ComfyUI's list of models holds it: a module without weights of torch.
+
+    `folder` has the pack's ONNX files; `finder` finds and embeds faces while the pack is open.
+    """
 
     def __init__(self, name: str, folder: Path, provider: Provider) -> None:
         super().__init__()
@@ -42,10 +47,10 @@ class InsightFacePack(torch.nn.Module):
         self.finder: FaceFinder | None = None
         self._gender_reader: GenderReader | None = None
         self.provider = ""
-        """The execution provider in use, in ONNX Runtime's word."""
+        """The execution provider in use, as ONNX Runtime calls it; "" before the pack is opened."""
 
     def open(self) -> None:
-        """Opens the sessions where they are not open yet."""
+        """Opens the sessions if they are not open. Raises ValueError if a library is missing."""
         if self.finder is not None:
             return
         try:
@@ -60,36 +65,39 @@ class InsightFacePack(torch.nn.Module):
         self.finder = CachingFinder(opened)
 
     def gender_reader(self) -> GenderReader | None:
-        """The pack's gender model, opened where it is asked for; None where it has none."""
+        """Returns the pack's gender model, opened at the first call, or None if it has none."""
         if self._gender_reader is None:
             self._gender_reader = open_gender_reader(self.folder, provider=self.asked)
         return self._gender_reader
 
     def close(self) -> None:
-        """Drops the sessions, and what was found with them."""
+        """Drops the sessions, and the faces that the finder remembers."""
         self.finder = self._gender_reader = None
 
 
 def offer_pack_folder() -> None:
-    """Makes models/insightface a folder of models as others are, with extra paths beside it."""
+    """Makes models/insightface one of ComfyUI's folders, so that users may add paths to it."""
     folder = Path(folder_paths.models_dir) / _FOLDER_NAME
     folder_paths.add_model_folder_path(_FOLDER_NAME, str(folder))
 
 
 def pack_folders() -> dict[str, Path]:
-    """The packs there are, by name: in `models` of each insightface folder, as InsightFace has it,
-    or in the folder itself; of packs of one name the first. The miniature comes last."""
+    """Returns the folder of each pack that is there, by the pack's name; the miniature's is last.
+
+    A pack is a folder with ONNX files, in `models` of an insightface folder, which is InsightFace's
+    own layout, or in the insightface folder itself. Of packs with one name the first counts.
+    """
     found: dict[str, Path] = {}
     for parent in _pack_parents():
         for file in sorted(parent.glob("*/*.onnx")):
             found.setdefault(file.parent.name, file.parent)
-    # Where root/models holds loose files, it is no pack.
+    # insightface/models with loose ONNX files in it is no pack.
     found.pop(_PACKS_NAME, None)
     return found | {MINIATURE: FACES}
 
 
 def pack_inputs() -> list[io.Input]:
-    """The inputs that say which pack, and whether it may be downloaded."""
+    """Returns the inputs by which a face node is told its pack, and whether to download it."""
     names = sorted({BUFFALO_L.name, *pack_folders()})
     megabytes = BUFFALO_L.num_bytes // 10**6
     return [
@@ -115,9 +123,9 @@ def pack_inputs() -> list[io.Input]:
 
 
 def open_pack(name: str, provider: Provider, *, download: bool) -> InsightFacePack:
-    """The pack of that name with its sessions open; all nodes get the same one.
+    """Returns the pack called `name` with its sessions open; all nodes get the same one.
 
-    Raises ValueError where it is not there, damaged or cannot run on `provider`.
+    Raises ValueError if it is not there, is damaged, or cannot run on `provider`.
     """
     folder = pack_folders().get(name)
     if folder is None:
@@ -129,12 +137,22 @@ def open_pack(name: str, provider: Provider, *, download: bool) -> InsightFacePa
     return patcher.model
 
 
+def no_face(photo: Tensor, name: str, pack: InsightFacePack) -> ValueError:
+    """Returns the error for a photo `[1, h, w, C]` without a face; `name` is the input's name."""
+    height, width = photo.shape[1:3]
+    return ValueError(
+        f"{name}, {width} x {height} pixels, shows no face that {pack.name} finds; needs a clear "
+        "one: take a sharp photo from the front in which the face is large but whole, or choose a "
+        "face_pack for this kind of face."
+    )
+
+
 @cache
 def _patcher(name: str, folder: Path, provider: Provider) -> ModelPatcher:
     pack = InsightFacePack(name, folder, provider)
     device = comfy.model_management.get_torch_device()
     on_gpu = provider is not Provider.CPU and device.type == "cuda"
-    # On the CPU the sessions take nothing of what ComfyUI counts.
+    # ComfyUI counts the GPU's memory, of which sessions on the CPU take nothing.
     size = sum(file.stat().st_size for file in folder.glob("*.onnx")) if on_gpu else 0
     patcher = ModelPatcher(pack, device, torch.device("cpu"), size=size)
     patcher.add_callback(CallbacksMP.ON_LOAD, _on_load)
@@ -147,7 +165,8 @@ def _on_load(patcher: ModelPatcher, *_: Any) -> None:
 
 
 def _on_detach(patcher: ModelPatcher, unpatch_all: bool) -> None:
-    # ComfyUI also detaches what it is about to load again, and then leaves its weights alone.
+    # ComfyUI also detaches a model that it is about to load again, and asks then to leave it as it
+    # is.
     if unpatch_all:
         patcher.model.close()
 
@@ -155,16 +174,6 @@ def _on_detach(patcher: ModelPatcher, unpatch_all: bool) -> None:
 def _pack_parents() -> list[Path]:
     roots = [Path(root) for root in folder_paths.get_folder_paths(_FOLDER_NAME)]
     return [parent for root in roots for parent in (root / _PACKS_NAME, root)]
-
-
-def no_face(photo: Tensor, name: str, pack: InsightFacePack) -> ValueError:
-    """What to raise for a photo `[1, h, w, C]` without a face; `name` is the input's."""
-    height, width = photo.shape[1:3]
-    return ValueError(
-        f"{name}, {width} x {height} pixels, shows no face that {pack.name} finds; needs a clear "
-        "one: take a sharp photo from the front in which the face is large but whole, or choose a "
-        "face_pack for this kind of face."
-    )
 
 
 def _download(name: str) -> Path | None:

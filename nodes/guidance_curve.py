@@ -1,4 +1,4 @@
-"""Guidance Curve: a guidance scale that changes while sampling."""
+"""Guidance Curve: a guidance scale that changes while sampling (docs/method.md section 12)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..stdrc_core.method.guidance import TEXT_SCALE
 from ..stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
 
-# What the node gives: a GuidanceCurve.
+# The type of the link to the guider; its value is a `GuidanceCurve`.
 Curve = io.Custom("STDRC_GUIDANCE_CURVE")
 
 

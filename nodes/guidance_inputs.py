@@ -1,4 +1,8 @@
-"""The inputs that the guider, the sampler and the inspection share, and what is made of them."""
+"""What the guider, the sampler and the inspection share: inputs, the options and the guider.
+
+The inputs of a schema come in groups, because workflows save widgets by their position and each
+node has its own inputs between them.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,11 @@ def chosen_options(
     text_curve: GuidanceCurve | None,
     reference_curve: GuidanceCurve | None,
 ) -> GuidanceOptions:
-    """The nodes' widgets as options: a curve takes the place of its scale, and the preset that of
-    what is at its default. Raises ValueError for numbers out of their ranges."""
+    """Makes the guidance's options of a node's widgets (docs/method.md section 12).
+
+    A curve takes the place of its scale, and the preset's numbers that of widgets at their
+    defaults. Raises ValueError for numbers out of their ranges.
+    """
     chosen = {
         "text_scale": text_scale if text_curve is None else text_curve,
         "reference_scale": reference_scale if reference_curve is None else reference_curve,
@@ -55,7 +62,11 @@ def make_guider(
     reference: dict[str, Tensor],
     options: GuidanceOptions,
 ) -> ThreeStreamGuider:
-    """Checks the inputs of both nodes and builds the guider; raises ValueError for a bad one."""
+    """Makes the guider of both nodes of their inputs.
+
+    `reference` is a LATENT with samples `[K, C, 1, H, W]`. Raises ValueError for a model that is
+    not patched, an empty conditioning, and samples that are no references of this model.
+    """
     if not is_patched(model):
         raise ValueError(
             "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
@@ -70,12 +81,11 @@ def make_guider(
     samples = reference["samples"]
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
     options, placed = with_common_scale(options, placed_references(reference))
-    guider = ThreeStreamGuider(model, options)
-    guider.set_streams(positive, negative, samples, placed)
-    return guider
+    return ThreeStreamGuider(model, positive, negative, samples, placed=placed, options=options)
 
 
 def stream_inputs() -> list[io.Input]:
+    """Returns the model and what the three streams see; the first inputs of both nodes."""
     return [
         io.Model.Input("model", tooltip="An LTX model from Apply TASS-RoPE Patch."),
         io.Conditioning.Input("positive", tooltip="The prompt."),
@@ -99,6 +109,7 @@ def _scale_input(name: str, default: float, tooltip: str) -> io.Input:
 
 
 def scale_inputs() -> list[io.Input]:
+    """Returns the two scales of Eq. 13."""
     return [
         _scale_input(
             "text_scale",
@@ -115,6 +126,7 @@ def scale_inputs() -> list[io.Input]:
 
 
 def window_inputs() -> list[io.Input]:
+    """Returns the part of sampling in which text and reference are guided separately."""
     return [
         io.Float.Input(
             name,
@@ -137,7 +149,7 @@ def window_inputs() -> list[io.Input]:
 
 
 def over_time_inputs() -> list[io.Input]:
-    """Last, as workflows save widgets by their position."""
+    """Returns what was added for guidance over time; it has to come last in a schema."""
     return [
         io.Float.Input(
             "guidance_rescale",

@@ -1,4 +1,4 @@
-"""Keep Best Identity: of several clips or latents, the one that is the person most."""
+"""Keep Best Identity: of several clips or latents, the one that is most like the person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Miniature Character: the photo of a drawn person, the miniature's reference."""
+"""Miniature Character: the photo of a drawn person, as a reference for the miniature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sentence on the node itself."""
+"""Messages that a node shows on itself."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from comfy_api.latest import io
 
 
 def show_on_node(node: type[io.ComfyNode], sentence: str) -> None:
-    """Shows `sentence` on the node that runs; its schema asks for `io.Hidden.unique_id`."""
-    # A script that calls the node has no graph to show it in, and no server.
+    """Shows `sentence` on the running node, whose schema has to ask for `io.Hidden.unique_id`."""
+    # A script that calls the node has no graph to show it in and no server.
     if node.hidden is not None and node.hidden.unique_id:
         from server import PromptServer
 

@@ -1,4 +1,5 @@
-"""Parse Prompts: a language model's two answers, held to the rules and repaired (IPVG-STD)."""
+"""Parse Prompts: a language model's two answers, repaired where they break a rule of IPVG-STD
+(docs/method.md section 8)."""
 
 from __future__ import annotations
 
@@ -23,18 +24,24 @@ class STDRCParsePrompts(io.ComfyNode):
             ),
             search_aliases=["st-drc", "ipvg-std", "prompt", "llm", "first frame", "staged"],
             inputs=[
-                PromptRequest.Input("request", tooltip="By Decouple Prompt."),
+                PromptRequest.Input("request", tooltip="From Decouple Prompt."),
                 io.String.Input(
                     "spatial_answer",
                     force_input=True,
                     optional=True,
-                    tooltip="To the spatial instruction. Not connected: a split by rules.",
+                    tooltip=(
+                        "The answer to the spatial instruction. If it is not connected, rules "
+                        "split the prompt."
+                    ),
                 ),
                 io.String.Input(
                     "temporal_answer",
                     force_input=True,
                     optional=True,
-                    tooltip="To the temporal instruction. Not connected: a split by rules.",
+                    tooltip=(
+                        "The answer to the temporal instruction. If it is not connected, rules "
+                        "split the prompt."
+                    ),
                 ),
             ],
             outputs=[
@@ -48,7 +55,7 @@ class STDRCParsePrompts(io.ComfyNode):
                 ),
                 io.String.Output(
                     display_name="report",
-                    tooltip="Where the gender comes from, and what was changed, a note a line.",
+                    tooltip="Where the gender comes from, and what was changed: one note a line.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

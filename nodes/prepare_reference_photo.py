@@ -1,4 +1,4 @@
-"""Prepare Reference Photo: one face of a photo, cut out with a margin."""
+"""Prepare Reference Photo: one face cut out of a photo with a margin, and advice on the photo."""
 
 from __future__ import annotations
 

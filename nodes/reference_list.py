@@ -1,7 +1,7 @@
-"""Reference List: several reference latents as one, each with its slot, strength and scale.
+"""Reference List: several references in one LATENT (docs/method.md section 11).
 
-A list is a LATENT whose batch holds the references; what is said of each stands beside its samples.
-A plain batch of latents is a list of which nothing is said.
+Its batch holds the references. The slot, strength and scale of each stand beside the samples; a
+plain batch of latents without them is a list too, in slots 0, 1, ... and all alike.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from comfy_api.latest import io
 
 from ..stdrc_core.method.multi_reference import PlacedReference, in_order
 
-# In a LATENT, beside `samples`: a tuple of PlacedReference, one for each of the batch.
+# A LATENT's key for a tuple of PlacedReference, one for each reference of the batch.
 PLACED = "stdrc_references"
-# The same of a plain latent: whether it was encoded at a size of its own.
+# The key of a LATENT that is no list yet for whether its photos were encoded at their own size.
 OWN_SIZE = "stdrc_own_size"
+# A choice of `slot`: the one after the highest that is taken.
 NEXT_SLOT = -1
 
 
 def placed_references(latent: dict[str, Any]) -> tuple[PlacedReference, ...]:
-    """What a LATENT says of the references in its batch.
+    """Returns where each reference of a LATENT stands and how much it counts, in batch order.
 
-    Raises ValueError where some of them were dropped or doubled on the way.
+    Raises ValueError if references were dropped or doubled on the way here.
     """
     num_references = latent["samples"].shape[0]
     placed = latent.get(PLACED) or _plain(latent)
@@ -70,8 +71,9 @@ class STDRCReferenceList(io.ComfyNode):
                     max=4.0,
                     step=0.05,
                     tooltip=(
-                        "Share of the guider's reference_scale. Where all references have the same "
-                        "one, three streams run; each further one costs a stream. 0 leaves it out."
+                        "This reference's share of the guider's reference_scale. If all references "
+                        "have the same scale, three streams run; each further scale costs one more "
+                        "stream. 0 leaves this reference out."
                     ),
                 ),
                 io.Int.Input(
@@ -86,7 +88,9 @@ class STDRCReferenceList(io.ComfyNode):
                     advanced=True,
                 ),
                 io.Latent.Input(
-                    "references", optional=True, tooltip="The list so far, from another of these."
+                    "references",
+                    optional=True,
+                    tooltip="The list so far, from another Reference List.",
                 ),
             ],
             outputs=[
@@ -129,6 +133,7 @@ class STDRCReferenceList(io.ComfyNode):
 
 
 def _plain(latent: dict[str, Any]) -> tuple[PlacedReference, ...]:
+    """Returns the references of a latent that is no list yet, in slots 0, 1, ..."""
     has_own_size = bool(latent.get(OWN_SIZE))
     references = in_order(latent["samples"].shape[0])
     return tuple(replace(each, has_own_size=has_own_size) for each in references)

@@ -1,4 +1,4 @@
-"""Command lines of several commands, each a module with `add_arguments` and `main`."""
+"""Runs programs that have several commands, each a module with `add_arguments` and `main`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-# What may go wrong by the user's input and disks -> the exit status.
+# The errors that the user's input and disks may cause -> the exit status after them.
 FAILURES: dict[type[Exception], int] = {ValueError: 2, OSError: 2}
 
 
@@ -19,7 +19,10 @@ def run_command(
     argv: Sequence[str],
     failures: Mapping[type[Exception], int] = FAILURES,
 ) -> None:
-    """Runs the command that `argv` names; of a failure one sentence on stderr and its status."""
+    """Runs the command that `argv` names; the first four arguments are those of `make_parser`.
+
+    After one of `failures` the program ends as in `exit_on_failure`.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser(package, doc, commands, argv)
     args = parser.parse_args(argv)
@@ -33,7 +36,10 @@ def exit_on_failure(
     name: str,
     failures: Mapping[type[Exception], int] = FAILURES,
 ) -> Iterator[None]:
-    """Ends the program after one of `failures`: one sentence of `name` on stderr, its status."""
+    """Ends the program where the block raises one of `failures`.
+
+    Its message goes to stderr, after `name`, and the exit status is the one in `failures`.
+    """
     try:
         yield
     except tuple(failures) as error:
@@ -44,10 +50,11 @@ def exit_on_failure(
 def make_parser(
     package: str, doc: str | None, commands: Mapping[str, tuple[str, str]], argv: Sequence[str]
 ) -> argparse.ArgumentParser:
-    """The parser of `python -m package`; `args.main(args)` runs the command that `argv` names.
+    """Returns the parser of `python -m package`, whose description is `doc`.
 
-    `commands` are name -> (module, relative to `package`; what it does). Only the module of the
-    command asked for is imported.
+    `commands` maps the name of a command to its module, relative to `package`, and to a summary of
+    what it does. Only the module of the command that `argv` names is imported. After parsing,
+    `args.main(args)` runs that command.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=doc)
     subparsers = parser.add_subparsers(dest="command", required=True)

@@ -1,4 +1,4 @@
-"""Where a command computes."""
+"""Opens the device that a command computes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def open_device(name: str) -> torch.device:
-    """The device of this name; ValueError where there is none."""
+    """Returns the device of this name. Raises ValueError where it cannot be used."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

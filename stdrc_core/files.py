@@ -1,4 +1,4 @@
-"""How this project writes a file: aside, then renamed, so that it appears whole or not at all."""
+"""Writes files beside their place and renames them, so that they appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` when all went well, else removed.
+    """Gives a path beside `path` to write to, and renames it to `path` when the block is left.
 
-    A file that was there stays as it is until then. Missing folders are made.
+    Where the block raises, what was written is removed instead. A file that is already at `path`
+    stays as it is until the renaming. Missing folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,22 +31,23 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """`value` as JSON that a person can read, `written_aside`."""
+    """Writes `value` as JSON that a person can read, by `written_aside`."""
     with written_aside(path) as partial:
         partial.write_text(json.dumps(value, indent=1) + "\n")
 
 
 @contextmanager
 def failures_told(what: str, remedy: str) -> Iterator[None]:
-    """Raises OSError, in one sentence, where `what` cannot be written: a full disk above all.
+    """Turns failures to write in the block, above all a full disk, into an OSError of one sentence.
 
-    For that safetensors has an exception of its own, and torch.save RuntimeErrors, of its file
-    format and of C++ streams.
+    The sentence names `what` was to be written and ends with the `remedy`. On a full disk,
+    safetensors raises an exception of its own, and torch.save raises RuntimeErrors of its file
+    format or of C++ streams.
     """
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        # Other RuntimeErrors are not about files: memory, collectives, tensors that share memory.
+        # Other RuntimeErrors are not about files but about memory, collectives or shared tensors.
         of_files = ("inline_container", "iostream")
         if isinstance(error, RuntimeError) and not any(word in str(error) for word in of_files):
             raise

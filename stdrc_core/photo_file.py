@@ -1,4 +1,4 @@
-"""Photos and colours as people have them: read from files and from words."""
+"""Reads photos from files and colours from words."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from .method.reference import fit_reference
 
 log = logging.getLogger(__name__)
 
-# What Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
+# The errors that Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-# What it raises for damaged EXIF data, whose pixels may be fine.
+# The errors that Pillow raises for damaged EXIF data; the pixels of such a file may be fine.
 _BROKEN_EXIF = (SyntaxError, ValueError, struct.error, AttributeError, TypeError)
 
 
 def load_photo(path: str | Path) -> Tensor:
-    """Reads a photo upright, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
+    """Reads a photo, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
 
-    C is 3, or 4 where the file has transparency. EXIF rotation is applied (damaged EXIF data count
-    as none); 16-bit grey keeps its depth. Raises ValueError when Pillow cannot read the file.
+    C is 3, or 4 where the file has transparency. The photo is turned as its EXIF data say; where
+    they are damaged it is not turned, and a warning is logged. 16-bit grey keeps its depth. Raises
+    ValueError where Pillow cannot read the file.
     """
     try:
         with Image.open(path) as image:
@@ -48,13 +49,19 @@ def load_photo(path: str | Path) -> Tensor:
 
 
 def load_opaque_photo(path: str | Path) -> Tensor:
-    """`load_photo`, black where it is transparent: `[1, height, width, 3]`."""
+    """Reads a photo as `load_photo` does, over black where it is transparent.
+
+    Returns `[1, height, width, 3]` float32 in [0, 1].
+    """
     photo = load_photo(path)
     return fit_reference(photo, photo.shape[1], photo.shape[2])
 
 
 def read_color(text: str) -> tuple[float, float, float]:
-    """An HTML colour such as #1e90ff or white as RGB in [0, 1]; ValueError where it is none."""
+    """Returns an HTML colour, such as #1e90ff or white, as RGB in [0, 1].
+
+    Raises ValueError for text that is no colour; the message calls it pad_color.
+    """
     try:
         red, green, blue = ImageColor.getrgb(text)[:3]
     except ValueError as error:
@@ -65,5 +72,5 @@ def read_color(text: str) -> tuple[float, float, float]:
 
 
 def _white_level(mode: str) -> float:
-    # Pillow opens 16-bit grey as I;16 or as I; F images hold [0, 1] by convention.
+    # Pillow opens 16-bit grey in the mode I;16 or I. Images of mode F hold [0, 1] by convention.
     return 1.0 if mode == "F" else 65535.0

@@ -1,7 +1,8 @@
-"""Clips in and out: read at a wanted rate and size, write H.264, lay clips out on a contact sheet.
+"""Reads clips at a wanted rate and size, writes them as H.264, and lays them out on contact sheets.
 
-A clip is `[F, H, W, 3]` uint8 RGB. Times are seconds from the first frame of the file. Rotation
-metadata (phones) and non-square pixels are honoured, so that faces stand upright and undistorted.
+A clip is `[F, H, W, 3]` uint8 RGB. Times are seconds from the first frame of the file. Frames are
+turned by the rotation in the file's metadata, which phones write, and pixels that are not square
+are stretched, so that faces stand upright and undistorted.
 """
 
 from __future__ import annotations
@@ -22,34 +23,43 @@ from .files import written_aside
 from .method.grid import LTX_SCALE_FACTORS
 from .method.reference import Fit, fitted_box
 
-# Seeking lands on the keyframe before; below this it is cheaper and safer to read from the start.
+# Seeking lands on the keyframe before the time wanted. Up to this time it is cheaper and safer to
+# read from the start.
 _MIN_SEEK_S = 4.0
-# x264's constant rate factor: visually lossless for review and for tests.
+# x264's constant rate factor; at this value no loss is seen.
 _QUALITY_CRF = "15"
-# With its macroblock tree the same frames are now and then another file, in widths that are no
-# multiple of 128 (measured with PyAV 18.1; not without it, nor without x264's assembler).
+# With x264's macroblock tree, the same frames now and then give another file where the width is no
+# multiple of 128. This was measured with PyAV 18.1; it does not happen without the tree, nor
+# without x264's assembler code.
 _X264_PARAMS = "mbtree=0"
 _LABEL_PX = 14
 
 
 class ClipTooShortError(ValueError):
-    """The clip is sound and ends before the frames that were asked for."""
+    """The error for a clip that is sound but ends before the last frame that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipInfo:
-    """What a file holds, upright: seconds, frames per second, pixels."""
+    """What a file holds, with its frames upright."""
 
     duration_s: float
+    """The length of the clip in seconds."""
     fps: float
+    """The number of frames per second."""
     height: int
+    """The height of an upright frame in pixels."""
     width: int
-    # Degrees counter-clockwise that the stored frames are turned by for showing.
+    """The width of an upright frame in pixels."""
     rotation_deg: int
+    """The angle by which the stored frames are turned for showing, in degrees counter-clockwise."""
 
 
 def probe(path: str | Path) -> ClipInfo:
-    """Reads the head of a clip. Raises ValueError when the file is unreadable or has no video."""
+    """Reads what a clip is like, from its first frame and its metadata.
+
+    Raises ValueError where the file cannot be read or has no video.
+    """
     with _opened(path) as (container, stream):
         frame = next(container.decode(stream), None)
         if frame is None:
@@ -73,11 +83,13 @@ def read_clip(
     width: int,
     start_s: float = 0.0,
 ) -> Tensor:
-    """`num_frames` frames at `fps` from `start_s` on: `[num_frames, height, width, 3]` uint8.
+    """Reads `num_frames` frames at `fps` from `start_s` on: `[num_frames, height, width, 3]` uint8.
 
-    Each is the frame nearest in time, scaled to cover `height` x `width` pixels (aspect kept) and
-    cropped about its middle. Raises ValueError for a number of frames that is not 8n + 1, and when
-    the file is unreadable, has no video or ends too early.
+    Each is the frame of the file that is nearest in time. It is scaled with its aspect ratio kept
+    until it covers `height` x `width` pixels, and is cropped about its middle.
+
+    Raises ValueError for a number of frames that is not 8n + 1 and for a file that cannot be read
+    or has no video, and ClipTooShortError for one that ends too early.
     """
     check_num_frames(num_frames)
     times = [start_s + index / fps for index in range(num_frames)]
@@ -92,16 +104,19 @@ def read_clip(
 
 
 def read_frames(path: str | Path, times_s: Sequence[float]) -> list[Tensor]:
-    """The frames nearest to the given rising times, upright and at full size: `[h, w, 3]` uint8.
+    """Reads the frames nearest to some times, upright and at full size: each `[h, w, 3]` uint8.
 
-    Times after the end of the file are left out. Raises ValueError as `probe`.
+    The times must rise. Times after the end of the file are left out. Raises ValueError as `probe`
+    does.
     """
     return [torch.from_numpy(np.array(image)) for image in _images_at(path, list(times_s))]
 
 
 def count_frames(path: str | Path) -> int:
-    """How many frames a clip holds by its index, without decoding them: a damaged file may give
-    fewer. Raises ValueError as `probe`, and where it holds none."""
+    """Returns how many frames a clip holds, counted without decoding them.
+
+    Fewer may be decoded where the file is damaged. Raises ValueError as `probe` does.
+    """
     with _opened(path) as (container, stream):
         count = sum(1 for packet in container.demux(stream) if packet.size)
     if not count:
@@ -110,10 +125,11 @@ def count_frames(path: str | Path) -> int:
 
 
 def stream_frames(path: str | Path, wanted: Container[int]) -> Iterator[Tensor | None]:
-    """Each frame of a clip in turn, upright and at full size: `[h, w, 3]` uint8, or None where its
-    number (from 0) is not `wanted`, which saves its conversion. One frame is held at a time.
+    """Yields each frame of a clip in turn, upright and at full size: `[h, w, 3]` uint8.
 
-    Raises ValueError as `probe`, in the midst of a clip too where it is damaged there.
+    For a frame whose number, counted from 0, is not in `wanted`, it yields None, which saves the
+    conversion. One frame is held at a time. Raises ValueError as `probe` does, and also in the
+    middle of a clip that is damaged there.
     """
     with _opened(path) as (container, stream):
         for index, frame in enumerate(container.decode(stream)):
@@ -124,10 +140,10 @@ def stream_frames(path: str | Path, wanted: Container[int]) -> Iterator[Tensor |
 
 
 def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:
-    """Writes `[F, H, W, 3]` uint8 as an H.264 MP4 (yuv420p); the file appears whole or not at all,
-    and the same frames are the same file.
+    """Writes a clip `[F, H, W, 3]` uint8 as an H.264 MP4 (yuv420p), and returns its path.
 
-    Missing folders are made. Raises ValueError for another shape or type, or odd sizes.
+    The file appears whole or not at all, and the same frames give the same file. Missing folders
+    are made. Raises ValueError for another shape or type, and for an odd height or width.
     """
     if (
         frames.ndim != 4
@@ -164,9 +180,11 @@ def contact_sheet(
     num_columns: int = 6,
     tile_height: int = 160,
 ) -> Path:
-    """A PNG with a row for each clip `[F, H, W, 3]` uint8: `num_columns` frames evenly over time.
+    """Writes a PNG with a row of frames for each clip, and returns its path.
 
-    A photo is a clip of one frame. `labels` stand over the rows. Raises ValueError without clips.
+    The clips are `[F, H, W, 3]` uint8. A row has up to `num_columns` frames of a clip, spread
+    evenly over time; a photo is a clip of one frame. `labels` stand over the rows. Raises
+    ValueError without clips.
     """
     if not clips:
         raise ValueError("clips were empty; a contact sheet needs at least one clip.")
@@ -188,7 +206,7 @@ def contact_sheet(
 
 
 def check_num_frames(num_frames: int) -> None:
-    """Raises ValueError unless `num_frames` is 8n + 1, which the video VAE takes."""
+    """Raises ValueError unless `num_frames` is 8n + 1, as the video VAE needs it."""
     if num_frames < 1 or num_frames % LTX_SCALE_FACTORS.time != 1:
         raise ValueError(f"num_frames was {num_frames}; needs 8n + 1, for example 17, 49 or 121.")
 
@@ -203,7 +221,10 @@ def _tiles(clip: Tensor, num_columns: int, height: int) -> list[Image.Image]:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container and its first video stream; whatever FFmpeg cannot read is a ValueError."""
+    """Opens a file for reading and gives its container and its first video stream.
+
+    Raises ValueError for whatever FFmpeg cannot read, inside the block too.
+    """
     if not Path(path).is_file():
         raise ValueError(f"clip {path} is not a file; needs a video: check the path.")
     try:
@@ -224,7 +245,7 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
 
 
 def _images_at(path: str | Path, times: list[float]) -> Iterator[Image.Image]:
-    """The nearest frame for each of the rising `times`, until the file ends."""
+    """Yields the nearest frame for each of the rising `times`, until the file ends."""
     with _opened(path) as (container, stream):
         frames = _frames_from(container, stream, times[0])
         before = next(frames, None)
@@ -248,13 +269,13 @@ def _images_at(path: str | Path, times: list[float]) -> Iterator[Image.Image]:
 def _frames_from(
     container: av.container.InputContainer, stream: av.VideoStream, start_s: float
 ) -> Iterator[tuple[float, av.VideoFrame]]:
-    """(seconds from the file's first frame, frame), beginning at or before `start_s`."""
+    """Yields (seconds from the file's first frame, frame), beginning at or before `start_s`."""
     first = next(_timed(container, stream), None)
     if first is None:
         return
     origin, is_first = first[0], True
     if start_s >= _MIN_SEEK_S:
-        # Half a second of slack covers files whose index is a little off.
+        # Seeking half a second earlier covers files whose index is a little off.
         target = int((origin + start_s - 0.5) / stream.time_base)
         container.seek(target, stream=stream)
     else:
@@ -273,12 +294,12 @@ def _timed(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     for index, frame in enumerate(container.decode(stream)):
-        # Raw streams carry no timestamps.
+        # Frames of raw streams have no timestamps.
         yield (frame.time if frame.time is not None else index / _rate(stream)), frame
 
 
 def _upright(frame: av.VideoFrame, stream: av.VideoStream) -> Image.Image:
-    """The frame as it is meant to be seen, pixels square."""
+    """Returns the frame as it is meant to be seen: upright, and with square pixels."""
     image = frame.to_image()
     ratio = stream.sample_aspect_ratio
     if ratio and ratio != 1:

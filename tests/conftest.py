@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,12 @@ from helpers.comfyui import ComfyUI, find_comfyui
 
 if TYPE_CHECKING:
     from helpers.overfit import Overfit
+
+
+def pytest_configure() -> None:
+    # Tensors this small are done before a second thread has woken up, and waiting for it costs the
+    # more, the busier the machine is. At one number of threads, a seed is a clip bit for bit.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +46,3 @@ def overfit(mini_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from helpers.overfit import make_overfit
 
     return make_overfit(tmp_path_factory.mktemp("overfit"), mini_checkpoint)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors this small are done before a second thread has woken up."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)

@@ -1,1 +1,1 @@
-"""The only rooms that know ComfyUI's tensors and hooks."""
+"""All that knows ComfyUI's tensors, hooks and versions; the nodes call it."""

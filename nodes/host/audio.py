@@ -1,8 +1,8 @@
-"""Hides the references from the audio of a joint audio and video latent.
+"""Hides the references from the audio, where audio and video are sampled together.
 
-In each block the audio attends to the video's tokens, and references are among these. The host has
-no mask for that attention, so its keys are cut: an attention override, the host's own option, is
-put on by a replacement of each block. Both live in the options of one call of the transformer.
+In each block the audio attends to the video's tokens, and the references are among these. The host
+has no mask for that attention, so the references' keys and values are cut off instead: each block
+gets an attention override, which is the host's own option, for the time of one call.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-Replacement = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+from .block_replacement import Block, around_blocks
+
 Attention = Callable[..., Tensor]
 
 log = logging.getLogger(__name__)
@@ -25,29 +26,18 @@ _OVERRIDE = "optimized_attention_override"
 def hidden_from_audio(
     transformer_options: dict[str, Any], *, num_blocks: int, num_tokens: int
 ) -> dict[str, Any]:
-    """Options for one call in which the audio does not see the video's last `num_tokens`.
+    """Returns the options of one call in which the audio does not see the video's last tokens.
 
-    Replacements and an override that are there already (source phases, SageAttention) are called as
-    before.
+    `num_tokens` is how many are hidden. Block replacements and an attention override that are there
+    already (source phases, SageAttention) go on working.
     """
-    replaced = transformer_options.get("patches_replace", {})
-    blocks = replaced.get("dit", {})
-    hidden = {
-        ("double_block", i): partial(
-            _call, num_tokens=num_tokens, inner=blocks.get(("double_block", i))
-        )
-        for i in range(num_blocks)
-    }
-    return {**transformer_options, "patches_replace": {**replaced, "dit": {**blocks, **hidden}}}
+    return around_blocks(transformer_options, num_blocks, partial(_hide, num_tokens))
 
 
-def _call(
-    args: dict[str, Any], extra: dict[str, Any], *, num_tokens: int, inner: Replacement | None
-) -> dict[str, Any]:
+def _hide(num_tokens: int, args: dict[str, Any], block: Block) -> dict[str, Any]:
     options = args["transformer_options"]
     override = _AudioToVideo(args, num_tokens=num_tokens, inner=options.get(_OVERRIDE))
-    args = {**args, "transformer_options": {**options, _OVERRIDE: override}}
-    result = extra["original_block"](args) if inner is None else inner(args, extra)
+    result = block({**args, "transformer_options": {**options, _OVERRIDE: override}})
     runs = options.get("run_ax", True) and options.get("v2a_cross_attn", True)
     if runs and not override.is_done:
         log.warning(
@@ -58,12 +48,13 @@ def _call(
 
 
 class _AudioToVideo:
-    """The attention override of one block: of its attentions, audio to video is the last.
+    """The attention override of one block. It cuts keys and values in one of its attentions only.
 
-    It is known by the numbers of its queries and keys. Where earlier ones have the same, as with as
-    many tokens of audio as of video, they are counted. They come in this order: video to itself
-    (in parts, where guides have strengths), video to text, audio to itself, audio to text, video to
-    audio, audio to video.
+    The audio's attention to the video is known by its numbers of queries and keys. An earlier
+    attention of the block can have the same numbers, for instance if there are as many tokens of
+    audio as of video, so those are counted and let pass. A block runs its attentions in this order:
+    video to itself (in parts if guides have strengths), video to text, audio to itself, audio to
+    text, video to audio, audio to video.
     """
 
     def __init__(self, block: dict[str, Any], *, num_tokens: int, inner: Attention | None) -> None:
@@ -72,7 +63,7 @@ class _AudioToVideo:
         self._num_tokens, self._inner = num_tokens, inner
         self._sizes = audio, video
         options, mask = block["transformer_options"], block.get("self_attention_mask")
-        # Newer hosts can leave out what attends to itself (STG).
+        # Newer hosts can leave out the attention of video and of audio to itself (STG).
         has_own = not options.get("stg_skip_self_attn", False)
         earlier = [(audio, audio)] * has_own + [(audio, text)]
         if options.get("a2v_cross_attn", True):
@@ -84,6 +75,7 @@ class _AudioToVideo:
 
     @property
     def is_done(self) -> bool:
+        """Whether the audio's attention to the video has run."""
         return self._num_alike < 0
 
     def __call__(

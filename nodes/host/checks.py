@@ -1,4 +1,4 @@
-"""What a reference has to be, and the sentence that a user gets when it is not.
+"""Checks of what a run gets: references, video and conditionings, as the host holds them.
 
 Each check raises ValueError with one sentence that names the input, what it was and what to do.
 """
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
-    """Raises ValueError unless `reference` is clean latent frames `[K, num_channels, 1, H, W]`.
+    """Raises ValueError unless `reference` is the latents `[K, num_channels, 1, H, W]` of K photos.
 
-    They are of K photos; `name` is the input's name in the message.
+    The values have to be finite. `name` is what the message calls the reference.
     """
     if reference.is_nested:
         raise ValueError(
@@ -36,6 +36,7 @@ def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
 
 
 def check_finite(latent: Tensor, name: str) -> None:
+    """Raises ValueError if `latent`, of any shape, holds NaN or infinite values."""
     if not torch.isfinite(latent).all():
         raise ValueError(
             f"{name} holds NaN or infinite values; needs finite ones: make it again, and check the "
@@ -54,10 +55,10 @@ def check_video(video_shape: torch.Size, num_channels: int) -> None:
 
 
 def check_whole_frame(conds: dict[str, list[dict[str, Any]]]) -> None:
-    """Raises ValueError where one of the host's conditionings, by stream, has an area.
+    """Raises ValueError if one of a run's conditionings has an area; `conds` are those by stream.
 
-    The host gives every stream the areas of the others, and a part of the frame has no room for a
-    reference of the whole.
+    The host gives each stream the areas of all the others too, and a part of the frame has no room
+    for a reference of the whole frame's size.
     """
     for stream, members in conds.items():
         if any(cond.get("area") is not None for cond in members):
@@ -70,10 +71,10 @@ def check_whole_frame(conds: dict[str, list[dict[str, Any]]]) -> None:
 def check_references(
     references: list[Tensor], stream: str, video_shape: torch.Size, *, have_own_size: bool = False
 ) -> None:
-    """Checks what a conditioning of `stream` carries against a video `[B, C, T, H, W]`.
+    """Raises ValueError if the references of `stream` do not fit a video `[B, C, T, H, W]`.
 
-    References of the video's size, but where they `have_own_size`: our guider's input, or what
-    core's ReferenceLatent nodes put into a prompt.
+    They are the latents of our guider's input, or those that core's ReferenceLatent nodes put into
+    a prompt. They need the video's H and W, unless they `have_own_size`.
     """
     name = "reference"
     if not stream.startswith(name):

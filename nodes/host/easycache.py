@@ -1,10 +1,14 @@
-"""Core's EasyCache on a model that takes references.
+"""Makes core's EasyCache work on a model that takes references.
 
-It keeps, for each conditioning by itself, what the transformer added to its input, and has to stand
-outside of the patch: inside, the streams' inputs differ by the reference's frame, for which it
-starts over in each step. It also fails on the list of one that LTX-2 gets of a video without audio
-(ComfyUI 0.22), and adds to its input in place, which is the sampler's own latent where the model
-runs in float32. All three are met in the order of wrappers of one run; nothing stays.
+EasyCache keeps for each conditioning what the transformer added to its input. Three things of it
+do not go with references, and all are met in the order of one run's wrappers, so nothing stays:
+
+* It has to stand outside of our patch. Inside, the streams' inputs differ by the references'
+  frames, and EasyCache starts over in each step.
+* It fails on a list of one tensor, which is what LTX-2 gets of a video without audio (ComfyUI
+  0.22), so it is given that tensor alone.
+* It adds to its input in place. In a float32 model that is the sampler's own latent, so it is
+  given a copy.
 """
 
 from __future__ import annotations
@@ -20,7 +24,11 @@ _EASYCACHE = "easycache"
 
 
 def put_inside_easycache(wrappers: dict[str, dict[str, list[Callable]]]) -> None:
-    """Changes a run's `wrappers`, by kind and key, where EasyCache is among them."""
+    """Puts our wrapper right behind EasyCache's, and `given_to_easycache` before it.
+
+    `wrappers` are those of one run, by kind and key, outermost first. They are changed in place,
+    and only if EasyCache is among them.
+    """
     by_key = wrappers[WrappersMP.DIFFUSION_MODEL]
     if _EASYCACHE not in by_key:
         return
@@ -37,6 +45,6 @@ def put_inside_easycache(wrappers: dict[str, dict[str, list[Callable]]]) -> None
 def given_to_easycache(
     executor: WrapperExecutor, x: Tensor | list[Tensor], *args: Any, **kwargs: Any
 ) -> Tensor | list[Tensor]:
-    """DIFFUSION_MODEL: copies, and a video alone as a tensor."""
+    """Passes copies of `x` on, and a list of one tensor as that tensor (kind DIFFUSION_MODEL)."""
     copies = [part.clone() for part in x] if isinstance(x, list | tuple) else [x.clone()]
     return executor(copies if len(copies) > 1 else copies[0], *args, **kwargs)

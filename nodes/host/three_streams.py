@@ -1,4 +1,4 @@
-"""Eq. 13 in the host's sampling, in place of its classifier-free guidance."""
+"""Eq. 13 in the host's sampling (docs/method.md section 5), as a guider."""
 
 from __future__ import annotations
 
@@ -14,45 +14,39 @@ from torch import Tensor
 from ...stdrc_core.method.guidance import GuidanceScales, Stream, rescale
 from ...stdrc_core.method.guidance_options import GuidanceOptions
 from ...stdrc_core.method.guided_run import Forwards, GuidedRun, Predictions
-from ...stdrc_core.method.multi_reference import PlacedReference, in_order, layers
+from ...stdrc_core.method.multi_reference import PlacedReference, layers
 from .wrapper import PLACED_REFERENCES, REFERENCE_LATENTS
 
-# The streams' names among the host's conditionings; some hooks look for the first two.
+# Names of the streams' conditionings. Some nodes' hooks look for the first two by their names.
 _CONDS = {Stream.TEXT: "positive", Stream.EMPTY: "negative", Stream.REFERENCE: "reference"}
 
 
-def guided_run(
-    model: ModelPatcher, options: GuidanceOptions, part_scales: Sequence[float]
-) -> GuidedRun:
-    """The guidance of one run of `model`, whose parts of sampling are the host's."""
-    sampling = model.get_model_object("model_sampling")
-    return GuidedRun(options, sampling.percent_to_sigma, part_scales=part_scales)
-
-
 class ThreeStreamGuider(comfy.samplers.CFGGuider):
-    """Core's guider with Eq. 13, over the steps of a run as `options` say."""
+    """Core's guider with Eq. 13 in the place of its classifier-free guidance.
 
-    def __init__(self, model: ModelPatcher, options: GuidanceOptions) -> None:
-        super().__init__(model)
-        self.options = options
-        # Of references whose scales differ: the f_i, and the conditionings of all v_i but the last.
-        self._part_scales: tuple[float, ...] = (1.0,)
-        self._part_names: list[str] = []
+    It predicts vy from `positive` and v0 from `negative`, and vyr from `positive` with `reference`
+    `[K, C, 1, H, W]`, the latents of K photos. `placed` tells where each of these stands and how
+    much it counts; at least one has a scale above 0. `options` say how the run is guided.
+    """
 
-    def set_streams(
+    def __init__(
         self,
+        model: ModelPatcher,
         positive: list,
         negative: list,
         reference: Tensor,
-        placed: Sequence[PlacedReference] = (),
+        *,
+        placed: Sequence[PlacedReference],
+        options: GuidanceOptions,
     ) -> None:
-        """`positive` for vy, with `reference` `[K, C, 1, H, W]` for vyr; `negative` for v0.
-
-        `placed` says where each of the K references stands and how much it counts; one at least
-        does.
-        """
+        super().__init__(model)
+        self.options = options
         text = without_reference(positive)
-        placed = placed or in_order(len(reference))
+        # References whose scales differ need a stream for each scale (docs/method.md section 11).
+        # The last stream sees all references that count, and each other one has a conditioning.
+        *some, (_, everything) = parts = layers(placed)
+        self._part_scales = tuple(scale for scale, _ in parts)
+        self._part_names = [f"{_CONDS[Stream.REFERENCE]} {i}" for i in range(1, len(parts))]
 
         def seeing(indices: list[int]) -> list:
             seen = {
@@ -61,16 +55,12 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             }
             return node_helpers.conditioning_set_values(text, seen)
 
-        seen_by = layers(placed)
-        self._part_scales = tuple(scale for scale, _ in seen_by)
-        *some, everything = (indices for _, indices in seen_by)
-        self._part_names = [f"{_CONDS[Stream.REFERENCE]} {i}" for i in range(1, len(seen_by))]
         conds = {
             _CONDS[Stream.TEXT]: text,
             _CONDS[Stream.EMPTY]: without_reference(negative),
             _CONDS[Stream.REFERENCE]: seeing(everything),
         }
-        for name, indices in zip(self._part_names, some, strict=True):
+        for name, (_, indices) in zip(self._part_names, some, strict=True):
             conds[name] = seeing(indices)
         self.inner_set_conds(conds)
 
@@ -81,14 +71,17 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         model_options: dict[str, Any] = {},  # noqa: B006 (the host's own signature)
         seed: int | None = None,
     ) -> Tensor:
-        """The guided estimate of the clean latent (the host's `denoised`), shaped as `x`."""
+        """Returns the guided estimate of the clean latent (the host's `denoised`), shaped as `x`.
+
+        `timestep` `[B]` are sigmas, all alike.
+        """
         sigma = float(timestep[0])
-        # Some hooks need both sides of the CFG; the host lets them ask for it.
+        # Some hooks need both sides of the CFG, and the host lets them ask for v0 at any scale.
         always_empty = model_options.get("disable_cfg1_optimization", False)
 
         def predict(forwards: Forwards) -> Predictions:
             part_names = self._part_names if forwards.num_references > 1 else []
-            # The order decides what the host batches, and which side hooks take a stream for.
+            # Their order decides which ones the host batches, and what hooks take each of them for.
             running = {
                 _CONDS[Stream.REFERENCE]: forwards.num_references > 0,
                 _CONDS[Stream.TEXT]: forwards.text,
@@ -96,7 +89,7 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
                 **dict.fromkeys(part_names, True),
             }
             conds = [self.conds[name] if runs else None for name, runs in running.items()]
-            # A stream at rest is 0, as the host has it.
+            # For a stream that does not run the host returns zeros.
             reference, text, empty, *parts = comfy.samplers.calc_cond_batch(
                 self.inner_model, conds, x, timestep, model_options
             )
@@ -120,7 +113,7 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
             sigma,
             model_options["transformer_options"]["sample_sigmas"],
             predict,
-            # The host's predictions are x - sigma v.
+            # The host's predictions are clean estimates x - sigma v.
             slope=-sigma,
             always_empty=always_empty,
             cfg=cfg,
@@ -131,8 +124,10 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
     def outer_sample(
         self, noise: Tensor, *args: Any, latent_shapes: Any = None, **kwargs: Any
     ) -> Tensor:
-        # The host drops its own after a run that ends well; an error or an interrupt would keep the
-        # loaded model alive for as long as this guider stays in the node cache.
+        """Runs the sampling, and drops at its end what belongs to the run alone."""
+        # The host drops its own parts only after a run that ends well. After an error or an
+        # interrupt they would keep the loaded model alive for as long as the node cache keeps this
+        # guider.
         self._run = guided_run(self.model_patcher, self.options, self._part_scales)
         self._latent_shapes = latent_shapes or [noise.shape]
         try:
@@ -142,13 +137,14 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
                 self.__dict__.pop(name, None)
 
     def sample(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Calls core's `sample`, and drops the run's conditionings however it ends."""
         try:
             return super().sample(*args, **kwargs)
         finally:
             self.__dict__.pop("conds", None)
 
     def _without_audio(self, reference: Tensor, text: Tensor) -> Tensor:
-        """vyr with vy's audio, of audio and video packed into one tensor."""
+        """Returns vyr with vy's audio; the host packs audio and video into one tensor."""
         if len(self._latent_shapes) == 1:
             return reference
         video, *_ = comfy.utils.unpack_latents(reference, self._latent_shapes)
@@ -156,7 +152,7 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
         return comfy.utils.pack_latents([video, *audio])[0]
 
     def _rescaled(self, guided: Tensor, positive: Tensor, phi: float) -> Tensor:
-        """Guidance rescale; of audio and video packed into one tensor, each by itself."""
+        """Rescales audio and video each by itself; the host packs them into one tensor."""
         unpacked = (
             comfy.utils.unpack_latents(each, self._latent_shapes) for each in (guided, positive)
         )
@@ -165,9 +161,23 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
 
 
 def without_reference(conditioning: list) -> list:
-    """Neither v0 nor vy may see a reference, whatever nodes stand before this one."""
+    """Returns a conditioning without references.
+
+    Neither v0 nor vy may see one, whatever nodes stand before the guider.
+    """
     ours = (REFERENCE_LATENTS, PLACED_REFERENCES)
     return [
         [cross_attn, {key: value for key, value in options.items() if key not in ours}]
         for cross_attn, options in conditioning
     ]
+
+
+def guided_run(
+    model: ModelPatcher, options: GuidanceOptions, part_scales: Sequence[float]
+) -> GuidedRun:
+    """Returns the guidance of one run of `model`; the host counts what part of sampling is over.
+
+    `part_scales` are the scales of the parts that the references are taken in, the highest first.
+    """
+    sampling = model.get_model_object("model_sampling")
+    return GuidedRun(options, sampling.percent_to_sigma, part_scales=part_scales)

@@ -1,8 +1,8 @@
 """Whether this ComfyUI has built the model that a file describes, or an older one in its place.
 
-Hosts that do not know LTX-2.5 pass over its settings and load what fits: its feed-forwards get
-biases that nobody trained, its marker of single frames is dropped, and the clip is noise. They say
-so in a line of the log at most.
+A host that does not know LTX-2.5 passes over its settings and loads what fits: the feed-forwards
+get biases that nobody trained, the marker of single frames is dropped, and the clip is noise. At
+most a line of the log tells of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from comfyui_version import __version__ as host_version
 from torch import nn
 
-# Settings of a file's transformer that no model before LTX-2.5 has, at its values.
+# Settings in a file that only LTX-2.5 has, with the values that they have there.
 _OF_LTX_2_5 = {
     "ff_bias": False,
     "audio_ff_bias": False,
@@ -24,7 +24,7 @@ _OF_LTX_2_5 = {
 
 
 def check_version(model: ModelPatcher) -> None:
-    """Raises ValueError where `model` is an LTX-2.5 that this ComfyUI has built as an older one."""
+    """Raises ValueError if `model` is an LTX-2.5 that this ComfyUI has built as an older one."""
     transformer = model.model.diffusion_model
     if not isinstance(transformer, LTXAVModel):
         return
@@ -42,6 +42,7 @@ def check_version(model: ModelPatcher) -> None:
 
 
 def _built(transformer: LTXAVModel) -> dict[str, bool]:
+    """Returns the same settings as this transformer was really built."""
     block: Any = transformer.transformer_blocks[0]
     return {
         "ff_bias": _has_bias(block.ff),

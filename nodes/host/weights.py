@@ -1,8 +1,8 @@
-"""What the loaded weights say of their training, as ComfyUI keeps it.
+"""What the loaded weights say of their training, read from where ComfyUI keeps it.
 
-ComfyUI keeps two things. A LoRA's metadata are an attachment of the model that its loader returns:
-the next LoRA's take their place, but every model knows the one that it was cloned from, and that
-one still has them. Full weights' are among the settings that their transformer was built with.
+A LoRA's metadata are attached to the model that its loader returns. The next LoRA's metadata take
+their place, but each model knows the one that it was cloned from, and that one still has the
+former. Full weights' metadata are among the settings that their transformer was built with.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
 
 
 def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
-    """What `model`, with the LoRAs that are on it by now, is sampled with.
+    """Decides where references stand on `model`, by `choice` and by the LoRAs that are on it now.
 
-    Raises ValueError where `auto` needs what the weights say and that cannot be read.
+    Raises ValueError if `auto` needs what the weights say and that cannot be read.
     """
     return choice.decide(list(lora_metadata(model)), model.model.model_config.unet_config)
 
 
 def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:
-    """Of each LoRA on `model` whose loader kept it, the last one first."""
+    """Yields the metadata of each LoRA on `model` whose loader kept them, the last LoRA first."""
     patcher: ModelPatcher | None = model
     last = None
     while patcher is not None:

@@ -1,4 +1,4 @@
-"""What the workflow says about a node's model, read off the prompt that the host queued."""
+"""What the workflow tells about a node's model, read off the prompt that the host queued."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Graph = Mapping[str, Mapping[str, Any]]
 
 
 def lora_files_before(graph: Graph, node_id: str) -> tuple[str, ...]:
-    """File names of the LoRAs on the model that comes into `node_id`, the nearest first.
+    """Returns the file names of the LoRAs on the model that comes into `node_id`, nearest first.
 
-    `graph` is the host's prompt: `{id: {"inputs": {name: value or [id, output]}}}`. A LoRA loader
-    is a node with an input of "lora" in its name; of those that are chained by other inputs than
-    `model`, nothing is known.
+    `graph` is the host's prompt: `{id: {"inputs": {name: value or [id, output]}}}`. A node counts
+    as a LoRA loader if one of its inputs has "lora" in its name. The chain is followed by the
+    inputs named `model` alone, so loaders that are chained otherwise are not found.
     """
     return tuple(_names(graph, node_id))
 

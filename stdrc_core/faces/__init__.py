@@ -1,1 +1,1 @@
-"""Find, align and embed faces: InsightFace, and the same ArcFace as a torch module."""
+"""Finds, aligns and embeds faces, by InsightFace and by the same ArcFace as a torch module."""

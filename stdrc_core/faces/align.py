@@ -1,8 +1,8 @@
 """The five-point similarity warp in front of ArcFace, differentiable in pixels and landmarks.
 
 It is InsightFace's `norm_crop`: Umeyama's similarity without reflection from the landmarks to the
-ArcFace template, then a bilinear warp with a zero border. In the plane Umeyama has a closed form
-without SVD. With the centred points x of the source and y of the target,
+ArcFace template, then a bilinear warp with a border of zeros. In the plane Umeyama's similarity has
+a closed form without SVD. With the centred points x of the source and y of the target,
 
     a = sum(x . y) / sum(|x|^2),    b = sum(x cross y) / sum(|x|^2),
     M = [[a, -b], [b, a]],          t = mean(target) - M mean(source).
@@ -17,8 +17,8 @@ from torch import Tensor
 NUM_LANDMARKS = 5
 ARCFACE_SIZE_PX = 112
 
-# Left eye, right eye, nose tip, left and right corner of the mouth, as the image shows them:
-# (x, y) pixels of a 112 x 112 crop.
+# Where the landmarks stand in a crop of 112 x 112 pixels, as (x, y): left eye, right eye, nose tip,
+# left and right corner of the mouth, with left and right as the image shows them.
 ARCFACE_TEMPLATE_PX = (
     (38.2946, 51.6963),
     (73.5318, 51.5014),
@@ -27,22 +27,22 @@ ARCFACE_TEMPLATE_PX = (
     (70.7299, 92.2041),
 )
 
-# Other multiples of 128 are 128 x 128 crops scaled up: the 112 template in their middle.
+# A crop of a multiple of 128 pixels has the template of 112 pixels in its middle.
 _WIDE_SIZE_PX = 128
-# Differences of this many rounding errors carry no direction.
+# Differences of up to this many rounding errors are taken as none.
 _ROUNDING_ERRORS = 8
 
 
 def is_crop_size(size_px: int) -> bool:
-    """Whether `norm_crop` knows crops of this side: positive multiples of 112 or of 128."""
+    """Returns whether `norm_crop` can make crops with this side: multiples of 112 or of 128."""
     return size_px > 0 and (size_px % ARCFACE_SIZE_PX == 0 or size_px % _WIDE_SIZE_PX == 0)
 
 
 def arcface_template(size_px: int = ARCFACE_SIZE_PX) -> Tensor:
-    """Where the landmarks stand in a crop of `size_px`: `[5, 2]` float64 (x, y) pixels.
+    """Returns where the landmarks stand in a crop of `size_px`: `[5, 2]` float64 (x, y) pixels.
 
-    A multiple of 112 scales the template; one of 128 scales the template moved by 8 pixels to the
-    right, which keeps it in the middle. Raises ValueError for any other size.
+    For a multiple of 112 the template is scaled. For a multiple of 128 it is moved 8 pixels to the
+    right, which keeps it in the middle, and then scaled. Raises ValueError for any other size.
     """
     if not is_crop_size(size_px):
         raise ValueError(
@@ -56,15 +56,16 @@ def arcface_template(size_px: int = ARCFACE_SIZE_PX) -> Tensor:
 
 
 def similarity_transform(source: Tensor, target: Tensor) -> Tensor:
-    """The rotation, scale and shift that bring `source` closest to `target` (least squares).
+    """Returns the rotation, scale and shift that bring `source` closest to `target`.
 
-    `source` `[B, N, 2]`, `target` `[N, 2]` or `[B, N, 2]`, points (x, y) in one unit; returns
-    `[B, 2, 3]` in the source's dtype: target = M[:, :, :2] source + M[:, :, 2]. Differentiable.
-    Mirrored points are not mirrored back: they get the best transform without a reflection.
+    `source` is `[B, N, 2]` and `target` is `[N, 2]` or `[B, N, 2]`, points (x, y) in one unit. The
+    result is M `[B, 2, 3]` in the source's dtype, with target = M[:, :, :2] source + M[:, :, 2]
+    in the sense of least squares. It is differentiable. Mirrored points are not mirrored back: they
+    get the best transform without a reflection.
 
-    Where rotation and scale are undefined (all source points coincide, or they agree with the
-    target in no direction) the result is the plain shift of one centre to the other: finite, and
-    with finite gradients, so that a face that was not found can stay in a batch and weigh nothing.
+    Rotation and scale are undefined where all source points coincide, or agree with the target in
+    no direction. The result is then the plain shift of one centre to the other. It is finite and
+    has finite gradients, so that a face that was not found can stay in a batch with weight 0.
     """
     target = target.to(source)
     source_mean, target_mean = source.mean(dim=-2), target.mean(dim=-2)
@@ -87,17 +88,19 @@ def similarity_transform(source: Tensor, target: Tensor) -> Tensor:
 
 
 def transform_points(transform: Tensor, points: Tensor) -> Tensor:
-    """`[B, 2, 3]` on points `[B or 1, N, 2]`: `[B, N, 2]`."""
+    """Applies transforms `[B, 2, 3]` to points `[B or 1, N, 2]`, and returns points `[B, N, 2]`."""
     return _turned(transform[:, None, :, :2], points) + transform[:, None, :, 2]
 
 
 def warp_face(images: Tensor, landmarks: Tensor, size_px: int = ARCFACE_SIZE_PX) -> Tensor:
-    """InsightFace's `norm_crop` of one face per image: `[B, 3, size, size]`.
+    """Returns InsightFace's `norm_crop` of one face per image: `[B, 3, size_px, size_px]`.
 
-    `images` `[B, 3, H, W]` of any range, `landmarks` `[B, 5, 2]` (x, y) pixels, where (0, 0) is the
-    centre of the first pixel. Beyond the image's edge the crop is 0. B may be 0. Works in float32,
-    or in float64 where both are, whatever precision autocast or TF32 would take.
-    Raises ValueError for other shapes or dtypes, or a size that is no multiple of 112 or 128.
+    `images` is `[B, 3, H, W]`, floating point of any range. `landmarks` is `[B, 5, 2]`, (x, y)
+    pixels, where (0, 0) is the centre of the first pixel. Beyond the image's edge the crop is 0. B
+    may be 0. The warp works in float32, or in float64 where both inputs are float64, whatever
+    precision autocast or TF32 would take.
+
+    Raises ValueError for other shapes or dtypes, and for a size that is no multiple of 112 or 128.
     """
     _check_inputs(images, landmarks)
     is_double = images.dtype == landmarks.dtype == torch.float64
@@ -105,17 +108,18 @@ def warp_face(images: Tensor, landmarks: Tensor, size_px: int = ARCFACE_SIZE_PX)
     images, landmarks = images.to(dtype), landmarks.to(images.device, dtype)
     to_image = _inverse(similarity_transform(landmarks, arcface_template(size_px)))
     positions = transform_points(to_image, _pixel_centres(size_px).to(to_image)[None])
-    # -1 and 1 are the outer edges of the first and last pixel (`align_corners=False`).
+    # For grid_sample, -1 and 1 are the outer edges of the first and last pixel.
     sides = positions.new_tensor((images.shape[-1], images.shape[-2]))
     grid = ((2 * positions + 1) / sides - 1).unflatten(1, (size_px, size_px))
     return F.grid_sample(images, grid, "bilinear", padding_mode="zeros", align_corners=False)
 
 
 def aligned_bounds(landmarks: Tensor, size_px: int = ARCFACE_SIZE_PX) -> Tensor:
-    """Left, top, right and bottom of what `warp_face` reads of each image: `[B, 4]` pixels.
+    """Returns the box that `warp_face` reads of each image: `[B, 4]` left, top, right and bottom.
 
-    `landmarks` `[B, 5, 2]` (x, y) pixels. Positions between pixel centres: bilinear, a position p
-    takes the pixels floor(p) and floor(p) + 1. The box may lie beyond the image's edge.
+    `landmarks` is `[B, 5, 2]`, (x, y) pixels. The box is in pixels too; its positions lie between
+    pixel centres, and a position p reads the pixels floor(p) and floor(p) + 1. The box may go
+    beyond the image's edge.
     """
     last = size_px - 1
     corners = landmarks.new_tensor([[0, 0], [last, 0], [0, last], [last, last]])
@@ -125,22 +129,23 @@ def aligned_bounds(landmarks: Tensor, size_px: int = ARCFACE_SIZE_PX) -> Tensor:
 
 
 def _turned(turn: Tensor, points: Tensor) -> Tensor:
-    """`[..., 2, 2]` on `[..., 2]`, without a matrix product.
+    """Applies matrices `[..., 2, 2]` to points `[..., 2]` without a matrix product.
 
-    Autocast and TF32 round the factors of those: the face would move by whole pixels.
+    Autocast and TF32 would round the factors of a matrix product, which moves the face by whole
+    pixels.
     """
     return (turn * points[..., None, :]).sum(dim=-1)
 
 
 def _inverse(transform: Tensor) -> Tensor:
-    """The inverse of similarities `[B, 2, 3]`, as `[B, 2, 3]`: M^-1 = M^T / (a^2 + b^2)."""
+    """Returns the inverses of similarities `[B, 2, 3]` in that shape: M^-1 = M^T / (a^2 + b^2)."""
     turn, shift = transform[..., :2], transform[..., 2]
     inverse = turn.mT / turn[..., :1, :].square().sum(dim=-1, keepdim=True)
     return torch.cat((inverse, -_turned(inverse, shift)[..., None]), dim=-1)
 
 
 def _pixel_centres(size_px: int) -> Tensor:
-    """(x, y) of each pixel of a square image, row by row: `[size * size, 2]`."""
+    """Returns (x, y) of each pixel of a square image, row by row: `[size_px * size_px, 2]`."""
     rows, columns = torch.meshgrid(torch.arange(size_px), torch.arange(size_px), indexing="ij")
     return torch.stack((columns, rows), dim=-1).flatten(0, 1)
 

@@ -1,6 +1,6 @@
-"""Frames with what was found on them: the face's box in the colour of its likeness, and the number.
+"""Draws on frames what was found there: the face's box, coloured by its cosine, and the numbers.
 
-Drawn with Pillow, whose own font scales with the frame.
+It draws with Pillow, whose own font can be scaled with the frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .likeness import FrameLikeness
 
-# A cosine that is green without a doubt: two photos of one person, by ArcFace.
+# From this cosine on the colour is green: ArcFace gives it for two photos of one person.
 _SURE_COSINE = 0.7
 _GREEN_HUE = 130 / 360
 _GREY = (150, 154, 162)
@@ -24,7 +24,7 @@ Color = tuple[int, int, int]
 
 
 def likeness_color(cosine: float | None) -> Color:
-    """Red at 0 over amber to green, as (red, green, blue); grey where there is no face."""
+    """Returns (red, green, blue): from red at cosine 0 over amber to green; grey without a face."""
     if cosine is None:
         return _GREY
     share = min(max(cosine / _SURE_COSINE, 0), 1)
@@ -34,7 +34,7 @@ def likeness_color(cosine: float | None) -> Color:
 
 
 def annotate_frame(pixels: Tensor, frame: FrameLikeness) -> Tensor:
-    """A frame `[h, w, 3]` uint8 with its face's box and cosine, and its number: the same shape."""
+    """Returns a copy of a frame `[h, w, 3]` uint8 with its face's box and cosine and its number."""
     image = Image.fromarray(pixels.numpy())
     draw = ImageDraw.Draw(image)
     size_px = max(10, round(min(image.size) / 22))
@@ -51,7 +51,10 @@ def annotate_frame(pixels: Tensor, frame: FrameLikeness) -> Tensor:
 
 
 def draw_box(draw: ImageDraw.ImageDraw, box: list[float], color: Color) -> None:
-    """A face's outline with a dark rim, so that it is seen on any picture."""
+    """Draws a face's box with a dark rim, so that it is seen on any picture.
+
+    `box` is left, top, right and bottom in pixels. A box turned inside out is not drawn.
+    """
     left, top, right, bottom = box
     if right <= left or bottom <= top:
         return
@@ -70,7 +73,10 @@ def _chip(
     *,
     above: bool = False,
 ) -> None:
-    """A label with its top left (`above`: bottom left) corner there, kept in the picture."""
+    """Draws a label with its top left corner at `corner`, moved so that it lies in the picture.
+
+    With `above` it is the bottom left corner.
+    """
     width, height = draw.im.size
     text_left, text_top, text_right, text_bottom = draw.textbbox((0, 0), text, font=font)
     margin = max(2, (text_bottom - text_top) // 4)

@@ -1,4 +1,4 @@
-"""The part of a latent to decode when only its faces are wanted."""
+"""Finds the part of a latent that has to be decoded when only its faces are wanted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from ..method.grid import LTX_SCALE_FACTORS, ScaleFactors
 from .align import ARCFACE_SIZE_PX, aligned_bounds
 
-# LTX-2.0's decoder mirrors at the edge, which takes a second cell.
+# LTX-2.0's decoder mirrors at the edge, for which it needs a second cell.
 _MIN_CELLS = 2
 
 
@@ -22,12 +22,12 @@ def face_crop(
     size_px: int = ARCFACE_SIZE_PX,
     scale: ScaleFactors = LTX_SCALE_FACTORS,
 ) -> tuple[slice, slice]:
-    """Rows and columns of the latent cells that hold all faces, in one box.
+    """Returns the rows and the columns of one box of latent cells that holds all faces.
 
-    `landmarks` `[N, 5, 2]`, N at least 1, are (x, y) pixels of a frame of `num_rows` x
+    `landmarks` is `[N, 5, 2]`, N at least 1: (x, y) pixels of a frame of `num_rows` x
     `num_columns` cells of `scale` pixels. The box holds what alignment to `size_px` reads of all
-    faces and `margin` cells more on each side, cut off at the frame's edge; it has at least two
-    cells a side where the frame has.
+    faces, and `margin` more cells on each side; it ends at the frame's edge. It has at least two
+    cells a side, unless the frame has only one.
     """
     bounds = aligned_bounds(landmarks.detach().cpu().double(), size_px)
     left, top = bounds[:, :2].amin(dim=0).tolist()
@@ -37,12 +37,18 @@ def face_crop(
 
 
 def _cells(low_px: float, high_px: float, cell_px: int) -> tuple[int, int]:
-    """The cells [start, stop) of the pixels that bilinear reading between two positions takes."""
+    """Returns the cells [start, stop) that bilinear reading takes pixels from.
+
+    It reads at positions from `low_px` to `high_px`.
+    """
     return math.floor(low_px) // cell_px, (math.floor(high_px) + 1) // cell_px + 1
 
 
 def _inside(cells: tuple[int, int], margin: int, num_cells: int) -> slice:
-    """[start, stop) and its margin, cut off at the frame's edges; beyond one, the cells there."""
+    """Returns the cells [start, stop) and a margin, cut off at the frame's edges.
+
+    For cells that lie beyond an edge it returns the cells at that edge.
+    """
     start, stop = cells[0] - margin, cells[1] + margin
     least = min(_MIN_CELLS, num_cells)
     start = min(max(start, 0), num_cells - least)

@@ -1,7 +1,7 @@
-"""Faces in frames, by the detector of an InsightFace pack.
+"""Finds faces in frames by the detector of an InsightFace pack.
 
-InsightFace is opened on a folder that exists and never downloads. Of the pack only the detector is
-loaded, by the function that `FaceAnalysis` calls for every file of a folder.
+InsightFace is opened on a folder that exists, so that it never downloads. Only the detector of the
+pack is loaded, by the function that InsightFace's `FaceAnalysis` calls for every file of a folder.
 """
 
 from __future__ import annotations
@@ -23,39 +23,38 @@ from .session import open_model
 
 MIN_SCORE = 0.5
 
-# The detector's coarsest stride, and with it the step and the least of its input's sides.
+# The detector's coarsest stride. The sides of its input have to be multiples of it.
 _COARSEST_STRIDE_PX = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Face:
-    """A face found in a frame; pixels of that frame, float32 on the CPU.
-
-    `box` `[4]` left, top, right, bottom, which may hang over the frame; `landmarks` `[5, 2]`
-    (x, y): left eye, right eye, nose, left and right corner of the mouth, as seen; `score` in
-    [0, 1].
-    """
+    """A face that was found in a frame. Its tensors are pixels of the frame, float32 on the CPU."""
 
     box: Tensor
+    """The box `[4]`: left, top, right and bottom; it may hang over the frame's edge."""
     landmarks: Tensor
+    """Five points `[5, 2]`, (x, y): left eye, right eye, nose, left and right corner of the mouth,
+    with left and right as the frame shows them."""
     score: float
+    """How sure the detector is, in [0, 1]."""
 
     @property
     def area_px(self) -> float:
-        """The box's area in square pixels; 0 for a box turned inside out."""
+        """The area of the box in square pixels; 0 for a box turned inside out."""
         width, height = (self.box[2:] - self.box[:2]).clamp(min=0).tolist()
         return width * height
 
 
 def largest_face(faces: Iterable[Face]) -> Face | None:
-    """The face of the largest box; of equals the first. None when there is none."""
+    """Returns the face with the largest box, the first of equal ones, or None without faces."""
     return max(faces, key=lambda face: face.area_px, default=None)
 
 
 class FaceDetector:
     """The detector of a pack, loaded once for many frames.
 
-    `providers` are the execution providers in use, as the session itself reports them.
+    `providers` are the execution providers in use, as ONNX Runtime's session reports them.
     """
 
     def __init__(
@@ -70,14 +69,15 @@ class FaceDetector:
     ):
         """Loads the detector of the pack in `folder`.
 
-        `sizes_px` are the sides of the squares that a frame is scaled into, searched one after the
-        other; None leaves it to InsightFace, which takes 128 (faces that fill the frame) and 640.
-        A detector of a fixed size keeps to that. Faces below `min_score` are dropped. On CUDA
-        `device_index` is the GPU. `num_threads` are those of one call on the CPU; None leaves it to
-        ONNX Runtime.
-        Raises ValueError when the folder is missing, has no detector or one without landmarks, when
-        it cannot be opened, when CUDA is asked for and not there, or for a size that is no multiple
-        of 32.
+        A frame is scaled into squares with the sides `sizes_px`, which are searched one after
+        another. None leaves the sides to InsightFace, which takes 128 (for faces that fill the
+        frame) and 640. A detector of a fixed size takes that size alone. Faces with a score below
+        `min_score` are dropped. `device_index` is the GPU on CUDA. `num_threads` is the number of
+        threads of one call on the CPU; None leaves it to ONNX Runtime.
+
+        Raises ValueError where the folder is missing, where it has no detector or one without
+        landmarks, where the detector cannot be opened, where CUDA is asked for and not there, and
+        for a size that is no multiple of 32.
         """
         sizes_px = _checked_sizes(sizes_px)
         path = read_pack(folder).model(FaceTask.DETECTION)
@@ -90,19 +90,20 @@ class FaceDetector:
         check_providers(Provider(provider), self.providers)
 
     def detect(self, frames: Tensor) -> list[tuple[Face, ...]]:
-        """The faces of each frame, best score first; an empty tuple where none is found.
+        """Returns the faces of each frame, best score first; an empty tuple where none is found.
 
-        `frames` `[B, 3, H, W]` RGB, floating point in [0, 1] or uint8; B may be 0. Raises
-        ValueError for another shape or dtype, values that are not finite or far from [0, 1], or
-        frames more than 32 times as long as wide.
+        `frames` is `[B, 3, H, W]` RGB, floating point in [0, 1] or uint8; B may be 0. Raises
+        ValueError for another shape or dtype, for values that are not finite or far from [0, 1],
+        and for frames with a side more than 32 times as long as the other.
         """
         _check_frames(frames)
         return [self.detect_pixels(_as_opencv(to_uint8(frame))) for frame in frames]
 
     def detect_pixels(self, pixels: np.ndarray) -> tuple[Face, ...]:
-        """The faces of one frame `[H, W, 3]` uint8 in BGR, as OpenCV reads it; best score first.
+        """Returns the faces of one frame, best score first.
 
-        May be called by several threads at once.
+        `pixels` is `[H, W, 3]` uint8 in BGR, as OpenCV reads it. Several threads may call this at
+        once.
         """
         boxes, landmarks = self._model.detect(pixels)
         return tuple(
@@ -116,7 +117,7 @@ class FaceDetector:
 
 
 def _as_opencv(frame: Tensor) -> np.ndarray:
-    """RGB `[3, H, W]` as InsightFace takes it, `[H, W, 3]` in BGR."""
+    """Returns an RGB frame `[3, H, W]` as InsightFace takes it: `[H, W, 3]` in BGR."""
     return frame.flip(0).permute(1, 2, 0).contiguous().numpy()
 
 

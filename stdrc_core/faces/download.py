@@ -1,8 +1,8 @@
 """InsightFace's buffalo_l, downloaded when a user asks for it, and checked before it is unpacked.
 
-The archive is the one of InsightFace's own release. Its SHA-256 is pinned, so that what is unpacked
-is what this project was written for. The licence is not this project's: InsightFace's packs are for
-non-commercial research only.
+The archive is that of InsightFace's own release. Its SHA-256 is written here, so that what is
+unpacked is what this project was written for. The pack does not have this project's licence:
+InsightFace's packs are for non-commercial research only.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ _TIMEOUT_S = 30
 
 @dataclass(frozen=True, kw_only=True)
 class PackArchive:
-    """A zip with the ONNX files of a pack, in a folder or not."""
+    """A zip archive with the ONNX files of a pack, which may lie in folders there."""
 
     name: str
+    """The pack's name, and the name of the folder that it is unpacked to."""
     url: str
+    """The address of the archive."""
     sha256: str
+    """The SHA-256 of the archive, in hexadecimal digits."""
     num_bytes: int
+    """The size of the archive in bytes."""
 
 
 BUFFALO_L = PackArchive(
@@ -49,11 +53,13 @@ def download_pack(
     packs: Path,
     on_bytes: Callable[[int], None] = lambda num_bytes: None,
 ) -> Path:
-    """Downloads, checks and unpacks `archive` to `packs`/its name; returns that folder.
+    """Downloads and checks `archive`, unpacks it to a folder in `packs`, and returns that folder.
 
-    `on_bytes` is told how many bytes came, and may raise to stop. The folder appears whole or not
-    at all. Raises ValueError where the archive cannot be had, is another one or no pack, or where
-    the folder is there already.
+    The folder has the archive's name, and it appears whole or not at all. `on_bytes` is called with
+    the number of bytes that have come since the last call; it may raise an exception to stop.
+
+    Raises ValueError where the archive cannot be downloaded, is another one or is no pack, and
+    where the folder exists already.
     """
     folder = packs / archive.name
     if folder.exists():
@@ -74,7 +80,7 @@ def download_pack(
 
 
 def by_hand(archive: PackArchive, packs: Path) -> str:
-    """What to do instead of downloading, as the end of a sentence."""
+    """Returns what a user can do instead of this download, as the end of a sentence."""
     return f"download {archive.url} by hand and unpack its .onnx files to {packs / archive.name}"
 
 
@@ -82,7 +88,7 @@ def _fetch(archive: PackArchive, path: Path, on_bytes: Callable[[int], None]) ->
     digest, num_bytes = hashlib.sha256(), 0
     try:
         with urlopen(archive.url, timeout=_TIMEOUT_S) as source, path.open("wb") as target:
-            # A server that sends without end is not heard to its end.
+            # A server that sends more than the archive's size is not read any further.
             while num_bytes <= archive.num_bytes and (chunk := source.read(_CHUNK_BYTES)):
                 digest.update(chunk)
                 target.write(chunk)
@@ -102,7 +108,7 @@ def _fetch(archive: PackArchive, path: Path, on_bytes: Callable[[int], None]) ->
 
 
 def _unpack(archive: PackArchive, zipped: Path, folder: Path) -> None:
-    """The archive's ONNX files, whatever folder they are in there, into `folder`."""
+    """Unpacks the archive's ONNX files into `folder`, whatever folder they are in there."""
     folder.mkdir()
     with zipfile.ZipFile(zipped) as zip_file:
         members = [each for each in zip_file.infolist() if each.filename.endswith(".onnx")]

@@ -1,7 +1,7 @@
-"""A pack's ArcFace as InsightFace runs it: the crop in grey levels, the network in ONNX Runtime.
+"""A pack's ArcFace as InsightFace runs it: on crops of uint8, and in ONNX Runtime.
 
-These are the numbers that published scores are made of. `Recognizer` is the same network in torch,
-with gradients; its crops are not rounded to grey levels, which moves a cosine by about 0.01.
+Published scores are made of these numbers. `Recognizer` is the same network in torch, with
+gradients. Its crops are not rounded to uint8, which changes a cosine by about 0.01.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from .session import open_model
 
 
 def norm_crop(pixels: np.ndarray, landmarks: Tensor, size_px: int) -> np.ndarray:
-    """InsightFace's aligned crop `[size_px, size_px, 3]` of the face at `[5, 2]` px in
-    `[H, W, 3]`, uint8; channels are warped alone, so that their order stays."""
+    """Returns InsightFace's aligned crop of a face: `[size_px, size_px, 3]` uint8.
+
+    `pixels` is the frame `[H, W, 3]` uint8, and `landmarks` is `[5, 2]`, (x, y) pixels of it. The
+    order of the channels stays, RGB or BGR.
+    """
     from insightface.utils import face_align
 
     return face_align.norm_crop(pixels, landmarks.numpy(), size_px)
 
 
 class FaceEmbedder:
-    """The recognition model of a pack; its calls may come from several threads at once.
+    """The recognition model of a pack, which several threads may call at once.
 
-    `providers` are the execution providers in use, as the session itself reports them.
+    `providers` are the execution providers in use, as ONNX Runtime's session reports them.
     """
 
     def __init__(
@@ -41,10 +44,11 @@ class FaceEmbedder:
         device_index: int = 0,
         num_threads: int | None = None,
     ):
-        """Loads the recognition model of the pack in `folder`; arguments as `FaceDetector`'s.
+        """Loads the recognition model of the pack in `folder`.
 
-        Raises ValueError when the folder is missing or has no such model, or when it cannot be
-        opened.
+        The other arguments are as in `FaceDetector`. Raises ValueError where the folder is missing
+        or has no such model, where the model cannot be opened, and where CUDA is asked for and not
+        there.
         """
         path = read_pack(folder).model(FaceTask.RECOGNITION)
         self._model = open_model(
@@ -55,15 +59,21 @@ class FaceEmbedder:
 
     @property
     def takes_batches(self) -> bool:
-        """Whether the network was exported for any number of crops; else one at a time."""
+        """Whether the network takes any number of crops at once; if not, it takes one at a time."""
         return not isinstance(self._model.input_shape[0], int)
 
     def crop(self, pixels: np.ndarray, landmarks: Tensor) -> np.ndarray:
-        """The network's view of a face: frame `[H, W, 3]` uint8 in BGR, `[5, 2]` px."""
+        """Returns the crop of a face that the network takes: `[S, S, 3]` uint8 in BGR.
+
+        `pixels` is the frame `[H, W, 3]` uint8 in BGR; `landmarks` is `[5, 2]`, (x, y) pixels.
+        """
         return norm_crop(pixels, landmarks, self._model.input_size[0])
 
     def embed(self, crops: Sequence[np.ndarray]) -> Tensor:
-        """Crops of `crop` to `[N, D]` float32 of length 1; N is at least 1."""
+        """Returns the embeddings `[N, D]`, float32 of length 1, of N crops made by `crop`.
+
+        N is at least 1.
+        """
         if self.takes_batches:
             raw = self._model.get_feat(list(crops))
         else:

@@ -1,4 +1,4 @@
-"""Faces of frames, found and embedded."""
+"""Finds the faces of frames and embeds them."""
 
 from __future__ import annotations
 
@@ -15,28 +15,33 @@ from .provider import Provider
 from .recognizer import Recognizer
 
 CPU = torch.device("cpu")
-# Face crops embedded at once.
+# How many face crops are embedded at once.
 _BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedFace:
-    """A face found in a frame, and who it is: `embedding` `[D]` of length 1."""
+    """A face that was found in a frame, and its embedding."""
 
     face: Face
+    """Where the face is in the frame."""
     embedding: Tensor
+    """The embedding `[D]` of the face: float32 of length 1, on the CPU."""
 
 
 class FaceFinder(Protocol):
-    """Finds and embeds the faces of frames `[F, h, w, 3]` uint8; `name` goes to the manifest."""
+    """What finds and embeds the faces of frames."""
 
     name: str
+    """The name of the face pack, which the manifest of a training cache records."""
 
-    def find(self, frames: Tensor) -> list[tuple[EmbeddedFace, ...]]: ...
+    def find(self, frames: Tensor) -> list[tuple[EmbeddedFace, ...]]:
+        """Returns the faces of each of the frames `[F, h, w, 3]` uint8, best detection first."""
+        ...
 
 
 class PackFinder:
-    """`FaceFinder` of an InsightFace pack: its detector and its ArcFace."""
+    """The `FaceFinder` of an InsightFace pack, with its ArcFace as a torch module."""
 
     def __init__(
         self,
@@ -45,12 +50,13 @@ class PackFinder:
         recognizer: Recognizer,
         device: torch.device = CPU,
     ) -> None:
-        """`recognizer` is on `device`."""
+        """`recognizer` has to be on `device`."""
         self.name, self.detector, self.recognizer = name, detector, recognizer
         self.device = device
 
     @torch.no_grad()
     def find(self, frames: Tensor) -> list[tuple[EmbeddedFace, ...]]:
+        """Returns the faces of each of the frames `[F, h, w, 3]` uint8, best detection first."""
         images = frames.movedim(-1, 1)
         found = self.detector.detect(images)
         places = [(i, face) for i, faces in enumerate(found) for face in faces]
@@ -67,19 +73,22 @@ class PackFinder:
 
 
 def largest(faces: Sequence[EmbeddedFace]) -> EmbeddedFace | None:
-    """The face of the largest box; None when there is none."""
+    """Returns the face with the largest box, or None without faces."""
     return max(faces, key=lambda each: each.face.area_px, default=None)
 
 
 def open_face_pack(folder: Path, device: torch.device = CPU) -> PackFinder:
-    """The detector and recogniser of an InsightFace pack, both on `device` (the detector where
-    ONNX Runtime can, on the CPU with torch's number of threads); ValueError when it lacks one."""
+    """Opens the detector and the recogniser of an InsightFace pack, both on `device`.
+
+    The detector is on the CPU where ONNX Runtime has no CUDA; for a `device` of "cpu" it runs with
+    torch's number of threads. Raises ValueError as `FaceDetector` and `Recognizer.from_pack` do.
+    """
     on_cpu = device.type == "cpu"
     detector = FaceDetector(
         folder,
         provider=Provider.CPU if on_cpu else Provider.AUTO,
         device_index=device.index or 0,
-        # ONNX Runtime's own choice is all cores, which several processes would fight over.
+        # By itself ONNX Runtime takes all cores, over which several processes would fight.
         num_threads=torch.get_num_threads() if on_cpu else None,
     )
     return PackFinder(folder.name, detector, Recognizer.from_pack(folder).to(device), device)

@@ -1,4 +1,4 @@
-"""Frames as the face models take them: grey levels, checked at the edge."""
+"""Checks pictures that come from users, and turns them into the uint8 that face models take."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from torch import Tensor
 from ..method.reference import MAX_OVERSHOOT
 from ..uint8 import to_uint8
 
-# Scaled into the detector's smallest input, a frame keeps at least one pixel of width up to this.
+# The most that one side may be of the other. A longer frame would have no pixel of width left when
+# it is scaled into the detector's smallest input.
 _MAX_ASPECT = 32
 
 
 def check_images(images: Tensor, name: str) -> None:
     """Raises ValueError unless `images` are one or more pictures `[F, h, w, 3 or more]`.
 
-    `name` is the input's name in the message, here and below.
+    `name` is what the message calls the input.
     """
     shape = list(images.shape)
     if len(shape) == 4 and shape[0] == 0:
@@ -32,7 +33,10 @@ def check_images(images: Tensor, name: str) -> None:
 
 
 def check_photo(photo: Tensor, name: str) -> None:
-    """Raises ValueError unless `photo` is exactly one picture `[1, h, w, 3 or more]`."""
+    """Raises ValueError unless `photo` is exactly one picture `[1, h, w, 3 or more]`.
+
+    `name` is what the message calls the input.
+    """
     check_images(photo, name)
     if len(photo) > 1:
         raise ValueError(
@@ -42,7 +46,10 @@ def check_photo(photo: Tensor, name: str) -> None:
 
 
 def check_aspect(height: int, width: int, name: str) -> None:
-    """Raises ValueError for frames more than 32 times as long as wide."""
+    """Raises ValueError for frames with a side more than 32 times as long as the other.
+
+    `name` is what the message calls the frames.
+    """
     if max(height, width) > _MAX_ASPECT * min(height, width):
         raise ValueError(
             f"{_were(name)} {height} x {width} pixels (height x width); a side may be at most "
@@ -51,7 +58,10 @@ def check_aspect(height: int, width: int, name: str) -> None:
 
 
 def check_values(pixels: Tensor, name: str) -> None:
-    """Raises ValueError unless `pixels` are uint8, or floating point, finite and about [0, 1]."""
+    """Raises ValueError unless `pixels` are uint8, or floating point, finite and about in [0, 1].
+
+    `name` is what the message calls the pixels.
+    """
     if pixels.dtype == torch.uint8 or pixels.numel() == 0:
         return
     if not pixels.is_floating_point():
@@ -66,7 +76,10 @@ def check_values(pixels: Tensor, name: str) -> None:
 
 
 def rgb_levels(images: Tensor, name: str) -> Tensor:
-    """Pictures `[..., h, w, 3 or more]` to RGB `[..., h, w, 3]` uint8; raises as `check_values`."""
+    """Returns pictures `[..., h, w, 3 or more]` as RGB `[..., h, w, 3]` uint8.
+
+    Raises ValueError as `check_values` does.
+    """
     rgb = images[..., :3]
     check_values(rgb, name)
     return to_uint8(rgb)

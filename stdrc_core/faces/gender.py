@@ -1,4 +1,4 @@
-"""A face's gender by a pack's attribute model, as InsightFace reads it."""
+"""Reads a face's gender by a pack's gender and age model, as InsightFace does."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from .pack import FaceTask, read_pack
 from .provider import Provider
 from .session import open_model
 
-# The model's two scores, in its own order.
+# The genders in the order of the model's two scores.
 _GENDERS = (Gender.WOMAN, Gender.MAN)
 
 
 class GenderReader:
-    """The gender and age model of a pack; only what it says of gender is read.
+    """The gender and age model of a pack, of which only the gender is read.
 
-    It knows two, goes by looks alone, and may be wrong: who uses it says that it was used.
+    The model knows two genders, goes by looks alone and may be wrong. Callers have to say that it
+    was used.
     """
 
     def __init__(self, folder: str | Path, *, provider: Provider = Provider.AUTO) -> None:
-        """Raises ValueError when the pack in `folder` has no such model or a damaged one."""
+        """Loads the model of the pack in `folder`.
+
+        Raises ValueError where the pack has no such model or a damaged one.
+        """
         path = read_pack(folder).model(FaceTask.GENDERAGE)
         self._model = open_model(path, FaceTask.GENDERAGE, provider)
 
     def read(self, photo: Tensor, face: Face) -> Gender:
-        """Man or woman, of a face in a photo `[h, w, 3]` uint8 RGB."""
+        """Returns man or woman for a face in a photo `[h, w, 3]` uint8 RGB."""
         from insightface.app.common import Face as Record
 
         pixels = np.ascontiguousarray(photo.numpy()[..., ::-1])
@@ -40,7 +44,10 @@ class GenderReader:
 def open_gender_reader(
     folder: str | Path, *, provider: Provider = Provider.AUTO
 ) -> GenderReader | None:
-    """The reader of a pack; None for a pack without a gender model. ValueError as there."""
+    """Opens the gender model of a pack, and returns None for a pack without one.
+
+    Raises ValueError where the folder is no pack or the model is damaged.
+    """
     if FaceTask.GENDERAGE not in read_pack(folder).models:
         return None
     return GenderReader(folder, provider=provider)

@@ -1,6 +1,6 @@
-"""ONNX files as the `onnx` package reads them, with one clear sentence where one is no such file.
+"""Reads ONNX files by the `onnx` package, and says in one sentence where a file is not one.
 
-`onnx` comes with InsightFace and is imported where it is used, as InsightFace is.
+`onnx` comes with InsightFace and, like InsightFace, is imported only where it is used.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def read_onnx(path: Path, *, with_weights: bool = True) -> ModelProto:
-    """The model in the file; `with_weights` also reads weights kept in files beside it.
+    """Returns the model in the file.
 
-    Raises ValueError when the file is missing, cut short or no ONNX model.
+    With `with_weights`, weights that are kept in files beside it are read too. Raises ValueError
+    where the file is missing, cut short or no ONNX model.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -35,7 +36,10 @@ def read_onnx(path: Path, *, with_weights: bool = True) -> ModelProto:
 
 
 def input_shapes(graph: GraphProto) -> dict[str, tuple[int | None, ...]]:
-    """Name and shape of what the graph is given, weights excluded; None where a side is free."""
+    """Returns the shapes of the graph's inputs by name, without its weights.
+
+    A side that may have any length is None.
+    """
     weights = {tensor.name for tensor in graph.initializer}
     weights |= {tensor.values.name for tensor in graph.sparse_initializer}
     return {

@@ -1,9 +1,10 @@
-"""Faces of frames with InsightFace's own numbers, several frames at once.
+"""Finds and embeds faces with InsightFace's own numbers, in several frames at once.
 
-`FaceAnalysis.get` takes a frame at a time and runs every model of the pack on each face. Here only
-the detector and the recogniser are loaded. On the CPU each worker takes a frame through a session
-of one thread: scaling, decoding and suppression of a frame then run beside another's networks,
-where one session of many threads would wait for them. Faces are embedded in batches.
+InsightFace's `FaceAnalysis.get` takes one frame at a time and runs every model of the pack on each
+face. Here only the detector and the recogniser are loaded. On the CPU each worker takes a frame
+through a session of one thread. So the scaling, decoding and suppression of one frame run while the
+networks of other frames do; a session of many threads would stand still for them. Faces are
+embedded in batches.
 """
 
 from __future__ import annotations
@@ -21,23 +22,27 @@ from .embedder import FaceEmbedder
 from .finder import EmbeddedFace
 from .provider import CUDA_PROVIDER, Provider, execution_providers
 
-# Face crops embedded at once; beyond this a batch is hardly faster, and takes more memory.
+# The most face crops that are embedded at once; larger batches are hardly faster and take more
+# memory.
 _BATCH_SIZE = 16
-# Each worker holds a detector's activations.
+# Each worker holds the activations of a detector, which take memory.
 _MAX_WORKERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """A face, the index of its frame, and its crop for the recogniser."""
+    """A face that is not embedded yet."""
 
     frame: int
+    """The index of the face's frame."""
     face: Face
+    """Where the face is in the frame."""
     crop: np.ndarray
+    """The face's crop for the recogniser."""
 
 
 class OnnxFinder:
-    """`FaceFinder` of an InsightFace pack, detector and ArcFace in ONNX Runtime.
+    """The `FaceFinder` of an InsightFace pack with detector and ArcFace in ONNX Runtime.
 
     Boxes, landmarks and embeddings are those of InsightFace's `FaceAnalysis.get`.
     """
@@ -45,17 +50,20 @@ class OnnxFinder:
     def __init__(
         self, name: str, detector: FaceDetector, embedder: FaceEmbedder, *, num_workers: int = 1
     ) -> None:
-        """`num_workers` frames are searched at once."""
+        """`num_workers` is how many frames are searched at once."""
         self.name, self.detector, self.embedder = name, detector, embedder
         self.num_workers = num_workers
 
     @property
     def provider(self) -> str:
-        """The execution provider in use, in ONNX Runtime's word."""
+        """The execution provider in use, as ONNX Runtime names it."""
         return self.detector.providers[0]
 
     def find(self, frames: Tensor) -> list[tuple[EmbeddedFace, ...]]:
-        """The faces of frames `[F, h, w, 3]` uint8, best detection first; F may be 0."""
+        """Returns the faces of each of the frames `[F, h, w, 3]` uint8, best detection first.
+
+        F may be 0.
+        """
 
         def look(index: int) -> list[_Found]:
             # InsightFace takes BGR, as OpenCV reads it.
@@ -79,18 +87,18 @@ class OnnxFinder:
         return [tuple(faces) for faces in embedded]
 
     def _batch_size(self, num_faces: int) -> int:
-        """An even share for each worker, at most a full batch."""
+        """Returns an even share of the faces for each worker, but at most a full batch."""
         return max(1, min(_BATCH_SIZE, -(-num_faces // self.num_workers)))
 
 
 def open_onnx_pack(
     folder: str | Path, *, provider: Provider = Provider.AUTO, device_index: int = 0
 ) -> OnnxFinder:
-    """The detector and the recogniser of an InsightFace pack, both in ONNX Runtime.
+    """Opens the detector and the recogniser of an InsightFace pack, both in ONNX Runtime.
 
-    On the CPU as many workers as torch has threads, on CUDA (GPU `device_index`) one.
-    Raises ValueError when the folder is missing, lacks one of the two models or has a damaged one,
-    or when CUDA is asked for and not there.
+    On the CPU there are as many workers as torch has threads, at most eight; on CUDA (the GPU
+    `device_index`) there is one. Raises ValueError where the folder is missing, where it lacks one
+    of the two models or has a damaged one, and where CUDA is asked for and not there.
     """
     on_cuda = execution_providers(provider)[0] == CUDA_PROVIDER
     num_workers = 1 if on_cuda else min(torch.get_num_threads(), _MAX_WORKERS)

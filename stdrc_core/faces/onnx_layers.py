@@ -1,9 +1,10 @@
-"""The layers of face recognition networks: ONNX operators that compute, in torch.
+"""The ONNX operators of face recognition networks that compute numbers, in torch.
 
-`LAYERS` maps an operator to a function that takes its attributes as keywords, checks them, and
-returns the function on tensors. ValueError says which value of an attribute is not supported; an
-unknown attribute is a TypeError. Attributes that change nothing here are taken and left unused.
-Networks are frozen: normalisation uses its stored statistics, dropout passes everything on.
+`LAYERS` maps the name of an operator to a function that takes the operator's attributes as
+keywords, checks them, and returns a function on tensors, which runs the operator. It raises
+ValueError for a value of an attribute that is not supported, and TypeError for an unknown
+attribute. Attributes that change nothing here are accepted and not used. Networks are frozen:
+normalisation uses its stored statistics, and dropout drops nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Runs an operator: its input tensors -> its output.
 Run = Callable[..., Tensor]
+# Makes such a function from the operator's attributes.
 Factory = Callable[..., Run]
 
 
@@ -27,6 +30,7 @@ def conv(
     pads: Sequence[int] = (0, 0, 0, 0),
     strides: Sequence[int] = (1, 1),
 ) -> Run:
+    """Returns Conv on images `[B, C, H, W]`."""
     _check_window(auto_pad, kernel_shape, pads)
     edges = _torch_pads(pads)
 
@@ -48,6 +52,10 @@ def average_pool(
     pads: Sequence[int] = (0, 0, 0, 0),
     strides: Sequence[int] = (1, 1),
 ) -> Run:
+    """Returns AveragePool on images `[B, C, H, W]`.
+
+    Padding counts in the averages only with `count_include_pad`.
+    """
     _check_window(auto_pad, kernel_shape, pads)
     require("ceil_mode", ceil_mode, 0)
     require("dilations", tuple(dilations), (1, 1))
@@ -73,6 +81,7 @@ def max_pool(
     storage_order: int = 0,
     strides: Sequence[int] = (1, 1),
 ) -> Run:
+    """Returns MaxPool on images `[B, C, H, W]`."""
     _check_window(auto_pad, kernel_shape, pads)
     require("ceil_mode", ceil_mode, 0)
     edges = _torch_pads(pads)
@@ -85,6 +94,7 @@ def max_pool(
 
 
 def global_average_pool() -> Run:
+    """Returns GlobalAveragePool, the mean over all axes but the first two, which become 1."""
     return lambda x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
@@ -95,6 +105,7 @@ def batch_normalization(
     spatial: int = 1,
     training_mode: int = 0,
 ) -> Run:
+    """Returns BatchNormalization with the statistics that are stored in the network."""
     require("spatial", spatial, 1)
     require("training_mode", training_mode, 0)
 
@@ -105,8 +116,10 @@ def batch_normalization(
 
 
 def p_relu() -> Run:
+    """Returns PRelu, whose slope may have any shape that broadcasts to the input's."""
+
     def run(x: Tensor, slope: Tensor) -> Tensor:
-        # One slope, or one a channel [C, 1, 1]: torch's own kernel holds one tensor less.
+        # For one slope, or one a channel [C, 1, 1], torch's own kernel holds one tensor less.
         if slope.numel() == 1 or slope.shape == (*x.shape[1:2], *[1] * (x.ndim - 2)):
             return F.prelu(x, slope.reshape(-1))
         return torch.where(x < 0, slope * x, x)
@@ -115,7 +128,7 @@ def p_relu() -> Run:
 
 
 def clip(*, min: float | None = None, max: float | None = None) -> Run:
-    # Attributes before opset 11, inputs since.
+    """Returns Clip. Its limits are attributes before opset 11, and inputs since then."""
     limits = (min, max)
 
     def run(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
@@ -127,6 +140,8 @@ def clip(*, min: float | None = None, max: float | None = None) -> Run:
 
 
 def gemm(*, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0) -> Run:  # noqa: N803
+    """Returns Gemm: alpha A B + beta C, with A or B transposed where the attributes say so."""
+
     def run(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
         a, b = a.mT if transA else a, b.mT if transB else b
         if c is None:
@@ -139,6 +154,7 @@ def gemm(*, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int 
 def reduce_mean(
     *, axes: Sequence[int] | None = None, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Run:
+    """Returns ReduceMean; its axes are an attribute or an input, and without them it takes all."""
     require("noop_with_empty_axes", noop_with_empty_axes, 0)
 
     def run(x: Tensor, axes_input: Tensor | None = None) -> Tensor:
@@ -149,7 +165,7 @@ def reduce_mean(
 
 
 def dropout(*, ratio: float = 0.5, seed: int = 0) -> Run:
-    # The mode may come as an input; in a frozen network it is inference.
+    """Returns Dropout, which drops nothing here, whatever mode its inputs ask for."""
     return lambda x, ratio=None, training_mode=None: x
 
 
@@ -161,12 +177,13 @@ def _elementwise(function: Run) -> Factory:
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
-    # Whole numbers, the sizes of a shape, stay whole.
+    # Integers, such as the sizes in a shape, stay integers.
     is_whole = not (a.is_floating_point() or b.is_floating_point())
     return torch.div(a, b, rounding_mode="trunc" if is_whole else None)
 
 
 def require(attribute: str, value: object, supported: object) -> None:
+    """Raises ValueError where an attribute has another value than the one that is supported."""
     if value != supported:
         raise ValueError(f"{attribute} = {value}, of which only {supported} is supported")
 
@@ -178,7 +195,7 @@ def _check_window(auto_pad: str, kernel_shape: Sequence[int], pads: Sequence[int
 
 
 def _torch_pads(pads: Sequence[int]) -> tuple[int, int, int, int]:
-    """ONNX's (top, left, bottom, right) as torch's (left, right, top, bottom)."""
+    """Returns ONNX's padding (top, left, bottom, right) as torch's (left, right, top, bottom)."""
     top, left, bottom, right = pads
     return left, right, top, bottom
 

@@ -1,7 +1,7 @@
-"""An ONNX network as a frozen torch module through which gradients flow to the input.
+"""An ONNX network as a frozen torch module, through which gradients flow to the input.
 
-It holds the file's own weights and computes what ONNX Runtime computes, up to rounding. Only the
-operators of face recognition networks are known; any other is refused when the file is read.
+The module holds the file's own weights and computes what ONNX Runtime computes, up to rounding. It
+knows only the operators of face recognition networks and refuses others when the file is read.
 """
 
 from __future__ import annotations
@@ -27,23 +27,34 @@ _ONNX_DOMAINS = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class _Step:
+    """One operator of the network."""
+
     run: Callable[..., Tensor]
+    """The function that runs the operator."""
     inputs: tuple[str, ...]
+    """The names of its inputs; an input that is left out is empty."""
     output: str
-    # What no later step reads: dropped, so that without gradients little is held.
+    """The name of its output."""
     last_read: tuple[str, ...]
+    """The names of the values that no later step reads. They are dropped after this step, so that
+    little memory is held where there are no gradients."""
 
 
 class OnnxModule(nn.Module):
     """A network of one input and one output, run operator by operator.
 
-    Weights are non-persistent buffers: they follow `.to()`, take no gradient and stay out of
+    The weights are non-persistent buffers: they follow `.to()`, take no gradient and stay out of
     checkpoints. Half-precision weights become float32. The network is always in inference mode;
-    `train()` changes nothing. `input_shape` and `output_shape` are the file's, None where free.
+    `train()` changes nothing. `input_shape` and `output_shape` are those of the file, with None
+    for a side that may have any length.
     """
 
     def __init__(self, model: ModelProto, path: Path):
-        """`path` is named in messages. ValueError for an unknown operator, attribute or layout."""
+        """`path` is the model's file, for messages.
+
+        Raises ValueError for an operator or attribute that is not known, and for a network with
+        another number of inputs or outputs than one.
+        """
         super().__init__()
         graph = model.graph
         inputs = input_shapes(graph)
@@ -70,13 +81,14 @@ class OnnxModule(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are held and the input is needed in."""
+        """The dtype of the weights, which the input needs to have too."""
         return next(self.buffers()).dtype if self._buffer_of else torch.float32
 
     def forward(self, x: Tensor) -> Tensor:
-        """The network's output for `[B, ...]`, any B; ValueError for another shape than the file's.
+        """Returns the network's output for an input `[B, ...]`, where B is any number.
 
-        Where the file fixes the batch, B is filled up with zeros and run in parts of that size.
+        Where the file fixes the size of the batch, the input is filled up with zeros and run in
+        parts of that size. Raises ValueError for another shape than the file's.
         """
         if x.ndim != len(self.input_shape) or any(
             side not in (None, given)
@@ -95,7 +107,7 @@ class OnnxModule(nn.Module):
         values = {self._input: x, **self._whole_numbers}
         values |= {name: self.get_buffer(buffer) for name, buffer in self._buffer_of.items()}
         for step in self._steps:
-            # An input left out has no name.
+            # An input that is left out has an empty name.
             arguments = [values[name] if name else None for name in step.inputs]
             values[step.output] = step.run(*arguments)
             for name in step.last_read:
@@ -104,7 +116,10 @@ class OnnxModule(nn.Module):
 
 
 def _constants(model: ModelProto, path: Path) -> dict[str, Tensor]:
-    """Initialisers and what `Constant` nodes hold, by name; half precision as float32."""
+    """Returns the initialisers and the values of `Constant` nodes, by name.
+
+    Half precision becomes float32.
+    """
     from onnx import numpy_helper
 
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -120,7 +135,7 @@ def _constants(model: ModelProto, path: Path) -> dict[str, Tensor]:
 
 def _as_tensor(array: Any, name: str, path: Path) -> Tensor:
     try:
-        # Copied: ONNX's arrays may be read-only views.
+        # The array is copied, because ONNX's arrays may be read-only views.
         tensor = torch.tensor(array)
     except TypeError as error:
         raise ValueError(
@@ -136,7 +151,8 @@ def _steps(model: ModelProto, path: Path, given: set[str]) -> tuple[_Step, ...]:
     last_reader = {name: i for i, node in enumerate(nodes) for name in node.input if name}
     known, steps = set(given), []
     for i, node in enumerate(nodes):
-        # Further outputs, a dropout's mask or a pool's indices, may be named but not read.
+        # Further outputs, such as a dropout's mask or a pool's indices, may exist if nothing reads
+        # them.
         run = _operator(node, path)
         unknown = [name for name in node.input if name and name not in known]
         if unknown:

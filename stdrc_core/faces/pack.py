@@ -1,10 +1,12 @@
-"""InsightFace's packs: which ONNX file of a folder finds faces, which one recognises them, and
-which one tells gender and age.
+"""Tells which ONNX file of an InsightFace pack does what: detection, recognition, gender and age.
 
-InsightFace tells a folder's models apart by shape and takes the first of a kind by name: five
-outputs or more make a detector, a square input of 112 pixels or more a recogniser (192, and 128
-with a second input, excepted: landmarks and face swap), one of 96 pixels with three numbers out
-gender and age. A missing folder it would download; here nothing is downloaded.
+InsightFace tells the models of a folder apart by their shapes, and takes the first of each kind by
+name. A detector has five outputs or more. A recogniser has a square input of 112 pixels or more,
+but not one of 192 pixels, which is a model of landmarks, nor one of 128 pixels beside a second
+input, which is a face swap. The model of gender and age has an input of 96 pixels and three numbers
+as output.
+
+InsightFace would download a folder that is missing; here nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ _SWAP_SIZE_PX = 128
 _MIN_RECOGNIZER_SIZE_PX = 112
 _RECOGNIZER_STEP_PX = 16
 _ATTRIBUTES_SIZE_PX = 96
-# Two of gender, one of age.
+# The model gives two scores of gender and one number for the age.
 _NUM_GENDERAGE = 3
 _REMEDY = "unpack an InsightFace pack such as buffalo_l there"
 
 
 class FaceTask(StrEnum):
-    """What a model of a pack does, in InsightFace's words."""
+    """What a model of a pack does, as InsightFace names it."""
 
     DETECTION = "detection"
     RECOGNITION = "recognition"
@@ -38,14 +40,17 @@ class FaceTask(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FacePack:
-    """A pack's folder, and its models by task; `files` are all of its ONNX files."""
+    """A folder with the models of a face pack."""
 
     folder: Path
+    """The pack's folder."""
     files: tuple[Path, ...]
+    """All ONNX files of the folder, in the order of their names."""
     models: Mapping[FaceTask, Path]
+    """The file for each task that the pack has a model for."""
 
     def model(self, task: FaceTask) -> Path:
-        """The file that does the task; ValueError when the pack has none."""
+        """Returns the file that does the task. Raises ValueError where the pack has none."""
         if task not in self.models:
             names = ", ".join(file.name for file in self.files)
             raise ValueError(
@@ -55,10 +60,11 @@ class FacePack:
 
 
 def read_pack(folder: str | Path) -> FacePack:
-    """Reads which model of a folder does what; nothing is downloaded and no session is opened.
+    """Reads which model of a folder does what, without downloading or running anything.
 
-    Raises ValueError when the folder is missing or without ONNX files, when a file is damaged or
-    no image model, or when the pack has a manifest (InsightFace's version 2), not shapes, to go by.
+    Raises ValueError where the folder is missing or has no ONNX files, where a file is damaged or
+    no model of images, and where the pack has a manifest of InsightFace's version 2, which then
+    counts instead of the shapes.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -103,7 +109,7 @@ def _task(file: Path) -> FaceTask | None:
 
 
 def _has_manifest(path: Path) -> bool:
-    # As InsightFace has it: a manifest that cannot be read, or of another version, counts as none.
+    # For InsightFace too, a manifest that cannot be read or is of another version counts as none.
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

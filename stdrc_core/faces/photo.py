@@ -1,6 +1,6 @@
-"""One face of a photo: which one, cut out with a margin, and what a better photo would be.
+"""Chooses one face of a photo, cuts it out, and says what would make a better reference.
 
-The thresholds are ours. They warn; they refuse nothing.
+The thresholds are ours. They only lead to advice; no photo is refused by them.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from .detector import Face, largest_face
 from .finder import FaceFinder
 from .similarity import find_padding
 
-# ArcFace sees 112 pixels of a face; a smaller one is blown up.
+# ArcFace sees a face at 112 pixels; a smaller one has to be enlarged.
 SMALL_FACE_PX = ARCFACE_SIZE_PX
-# Of a sharp face of 112 pixels under a Gaussian blur of 2 pixels.
+# The `sharpness` of a sharp face of 112 pixels after a Gaussian blur of 2 pixels.
 _MIN_SHARPNESS = 0.006
-# Another face of this share of the chosen one's area is no passer-by.
+# Another face with more than this share of the chosen face's area is no passer-by.
 _RIVAL_SHARE = 0.2
-# How far the nose is from where a face from the front has it, between the eyes and between eyes and
-# mouth: some 40 degrees of turning.
+# The most that yaw and pitch (`pose`) may differ from those of a face from the front; it is some 40
+# degrees of turning.
 _TURNED, _NODDED = 0.33, 0.3
 _MAX_ROLL_DEG = 30.0
 
 
 class Choice(StrEnum):
-    """Which face of a photo is meant; `index` counts from 0, left to right."""
+    """How a face of a photo is chosen; `index` counts the faces from 0, from left to right."""
 
     LARGEST = "largest"
     MOST_CENTRAL = "most_central"
@@ -40,17 +40,17 @@ class Choice(StrEnum):
 
 
 def left_to_right(faces: Sequence[Face]) -> list[Face]:
-    """In the order that `index` counts: by the middle of the box."""
+    """Returns the faces ordered by the middle of their boxes, which is how `index` counts them."""
     return sorted(faces, key=lambda face: _middle(face)[0])
 
 
 def choose_face(
     faces: Sequence[Face], choice: Choice, height: int, width: int, index: int = 0
 ) -> Face:
-    """The face meant among one or more of a photo of `height` x `width` pixels.
+    """Returns the chosen one of the faces, at least one, of a photo of `height` x `width` pixels.
 
-    `most_central` is the one whose box's middle is nearest to the photo's. Raises ValueError for
-    an index that there is no face for.
+    `most_central` chooses the face whose box has its middle nearest to the middle of the photo.
+    Raises ValueError for an index without a face.
     """
     if choice is Choice.LARGEST:
         return largest_face(faces)
@@ -65,9 +65,10 @@ def choose_face(
 
 
 def only_person(photo: Tensor, finder: FaceFinder, name: str) -> Face | None:
-    """The largest face of a photo `[1, h, w, 3]` uint8; None where it shows none.
+    """Returns the largest face of a photo `[1, h, w, 3]` uint8, or None where it shows no face.
 
-    Raises ValueError, which calls the photo `name`, where another face is of about its size.
+    Raises ValueError where another face is large enough to be meant instead (`rivals`); the message
+    calls the photo `name`.
     """
     faces = [each.face for each in find_padding(photo, finder)[0]]
     face = largest_face(faces)
@@ -81,10 +82,10 @@ def only_person(photo: Tensor, finder: FaceFinder, name: str) -> Face | None:
 
 
 def crop_box(face: Face, margin: float, height: int, width: int) -> tuple[int, int, int, int]:
-    """The face's box and `margin` of its longer side more on each side, cut at the photo's edge.
+    """Returns the face's box with a margin, as left, top, right and bottom in whole pixels.
 
-    Left, top, right and bottom in whole pixels of a photo of `height` x `width`; at least one pixel
-    a side.
+    The margin on each side is the share `margin` of the box's longer side. The box is cut off at
+    the edge of the photo, which has `height` x `width` pixels; it keeps at least one pixel a side.
     """
     left, top, right, bottom = face.box.tolist()
     grown = margin * max(right - left, bottom - top)
@@ -94,7 +95,7 @@ def crop_box(face: Face, margin: float, height: int, width: int) -> tuple[int, i
 
 
 def face_mask(face: Face, height: int, width: int) -> Tensor:
-    """1 in the face's box, 0 around it: `[height, width]` float32."""
+    """Returns a mask `[height, width]` float32 that is 1 in the face's box and 0 around it."""
     left, top, right, bottom = crop_box(face, 0.0, height, width)
     mask = torch.zeros(height, width)
     mask[top:bottom, left:right] = 1
@@ -102,9 +103,10 @@ def face_mask(face: Face, height: int, width: int) -> Tensor:
 
 
 def advise(photo: Tensor, face: Face, others: Sequence[Face]) -> list[str]:
-    """What would make `face` of a photo `[h, w, 3]` uint8 a better reference; one sentence each.
+    """Returns sentences on what would make a better reference than `face` in this photo.
 
-    `others` are the photo's other faces. Empty where nothing is wrong.
+    `photo` is `[h, w, 3]` uint8, and `others` are its other faces. The list is empty where nothing
+    is wrong.
     """
     height, width = photo.shape[:2]
     sides = (face.box[2:] - face.box[:2]).tolist()
@@ -129,14 +131,16 @@ def advise(photo: Tensor, face: Face, others: Sequence[Face]) -> list[str]:
 
 
 def rivals(face: Face, others: Sequence[Face]) -> list[Face]:
-    """Of a photo's other faces those that are no passers-by: the photo may be of them."""
+    """Returns those of a photo's other faces that are so large that the photo may be of them."""
     return [each for each in others if each.area_px > _RIVAL_SHARE * face.area_px]
 
 
 def sharpness(photo: Tensor, face: Face) -> float:
-    """Variance of the Laplacian over the variance of the face's luminance, at 112 pixels a side.
+    """Returns how sharp a face is in a photo `[h, w, 3]` uint8.
 
-    A larger face is scaled down first: only what the recogniser sees counts. 0 for a flat face.
+    It is the variance of the Laplacian of the face's luminance, divided by the variance of the
+    luminance; 0 for a face of one grey. A face that is larger than 112 pixels is scaled down to
+    them first, because only what the recogniser sees counts.
     """
     left, top, right, bottom = crop_box(face, 0.0, *photo.shape[:2])
     crop = Image.fromarray(photo[top:bottom, left:right].numpy()).convert("L")
@@ -149,11 +153,12 @@ def sharpness(photo: Tensor, face: Face) -> float:
 
 
 def pose(landmarks: Tensor) -> tuple[float, float, float]:
-    """Yaw, pitch and roll as five landmarks `[5, 2]` (x, y) px show them.
+    """Returns yaw, pitch and roll of a face from its five landmarks `[5, 2]`, (x, y) pixels.
 
-    Yaw: where the nose stands from the left eye (0) to the right one (1), as seen, along the line
-    of the eyes; beyond both in profile. Pitch: where it stands from the eyes (0) to the mouth (1).
-    Both are about 0.5 for a face from the front. Roll: the angle of the line of the eyes, degrees.
+    Yaw is where the nose stands along the line of the eyes: 0 at the left eye and 1 at the right
+    one, with left and right as the photo shows them; in profile it lies beyond both. Pitch is where
+    the nose stands between the eyes (0) and the mouth (1). Both are about 0.5 for a face from the
+    front. Roll is the angle of the line of the eyes, in degrees.
     """
     points = landmarks.double()
     left_eye, right_eye, nose = points[:3]
@@ -178,7 +183,10 @@ def _pose_advice(landmarks: Tensor) -> list[str]:
 
 
 def _share(vector: Tensor, whole: Tensor, direction: Tensor) -> float:
-    """How far `vector` reaches along `direction`, of what `whole` does; infinite of nothing."""
+    """Returns the extent of `vector` along `direction`, divided by that of `whole`.
+
+    It is infinite where `whole` has no extent along `direction`.
+    """
     length = (whole * direction).sum().item()
     return (vector * direction).sum().item() / length if length else math.inf
 
@@ -189,6 +197,6 @@ def _middle(face: Face) -> tuple[float, float]:
 
 
 def _inside(low: float, high: float, size: int) -> tuple[int, int]:
-    """Whole pixels [start, stop) that cover low to high, at least one, within `size`."""
+    """Returns the whole pixels [start, stop) that cover low to high within `size`, at least one."""
     start = min(max(math.floor(low), 0), size - 1)
     return start, max(min(math.ceil(high), size), start + 1)

@@ -1,4 +1,4 @@
-"""Where ONNX Runtime runs: what is asked for, and what is really in use."""
+"""Chooses where ONNX Runtime runs, and checks where it really does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REMEDY = "run install.py, or take the provider auto or cpu"
 
 
 class Provider(StrEnum):
-    """`auto` takes CUDA when this ONNX Runtime has it, else the CPU."""
+    """Where ONNX Runtime is to run; `auto` takes CUDA where this build has it, else the CPU."""
 
     AUTO = "auto"
     CUDA = "cuda"
@@ -23,7 +23,10 @@ class Provider(StrEnum):
 
 
 def execution_providers(provider: Provider) -> list[str]:
-    """What to ask ONNX Runtime for; ValueError when CUDA is wanted and not in this build."""
+    """Returns the execution providers to ask ONNX Runtime for, the preferred one first.
+
+    Raises ValueError where CUDA is wanted and this build of ONNX Runtime does not have it.
+    """
     import onnxruntime
 
     has_cuda = CUDA_PROVIDER in onnxruntime.get_available_providers()
@@ -37,10 +40,10 @@ def execution_providers(provider: Provider) -> list[str]:
 
 
 def check_providers(asked: Provider, in_use: Sequence[str]) -> None:
-    """Logs what a session runs on; ONNX Runtime itself falls back to the CPU without a word.
+    """Logs what a session runs on, because ONNX Runtime falls back to the CPU in silence.
 
-    `in_use` is the session's `get_providers()`. Raises ValueError when CUDA was asked for and is
-    not in use; with `auto` that is a warning.
+    `in_use` is the session's `get_providers()`. Raises ValueError where CUDA was asked for and is
+    not in use. With `auto` there is a warning instead, where this build has CUDA.
     """
     log.info("ONNX Runtime runs on %s.", in_use[0])
     if CUDA_PROVIDER in in_use:

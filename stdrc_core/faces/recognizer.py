@@ -1,6 +1,7 @@
 """Phi of Eq. 8: a pack's ArcFace, frozen, with gradients down to the pixels.
 
-The same weights as the ONNX model that InsightFace runs, and the same numbers up to rounding.
+It has the weights of the ONNX model that InsightFace runs, and gives the same numbers up to
+rounding.
 """
 
 from __future__ import annotations
@@ -20,26 +21,29 @@ from .pack import FaceTask, read_pack
 if TYPE_CHECKING:
     from onnx import GraphProto
 
-# Grey levels: ArcFace takes (x - 127.5) / 127.5.
+# ArcFace takes (x - 127.5) / 127.5 of pixels x from 0 to 255.
 ARCFACE_MEAN = 127.5
 ARCFACE_STD = 127.5
 WHITE_LEVEL = 255.0
-# InsightFace looks that far for a network that brings its own scaling.
+# How many nodes InsightFace looks at to see whether a network scales its input itself.
 _NUM_FIRST_NODES = 8
 
 
 class Recognizer(nn.Module):
     """Embeds aligned face crops.
 
-    Computes in the weights' precision, float32 unless `.double()` was called, also under autocast;
-    on CUDA torch's own TF32 switches apply. `train()` and the optimiser find nothing to change;
-    checkpoints hold none of its weights.
+    It computes in the precision of its weights, under autocast too: float32, unless `.double()` was
+    called. On CUDA torch's own TF32 switches apply. It has nothing that `train()` or an optimizer
+    could change, and checkpoints hold none of its weights.
     """
 
     def __init__(
         self, network: OnnxModule, *, mean: float = ARCFACE_MEAN, std: float = ARCFACE_STD
     ):
-        """`network` takes square RGB crops `[B, 3, S, S]`; `mean` and `std` are grey levels."""
+        """`network` takes square RGB crops `[B, 3, S, S]`, scaled to (x - mean) / std.
+
+        x, `mean` and `std` count from 0 to 255.
+        """
         super().__init__()
         self.network = network
         self.mean = mean
@@ -47,9 +51,9 @@ class Recognizer(nn.Module):
 
     @classmethod
     def from_pack(cls, folder: str | Path) -> Recognizer:
-        """The recognition model of an InsightFace pack folder, for example buffalo_l.
+        """Loads the recognition model of an InsightFace pack, for example buffalo_l.
 
-        Raises ValueError when the folder is missing or has no such model, or when the model is
+        Raises ValueError where the folder is missing or has no such model, and where the model is
         damaged, uses an unknown operator or does not turn square crops into embeddings.
         """
         path = read_pack(folder).model(FaceTask.RECOGNITION)
@@ -66,30 +70,32 @@ class Recognizer(nn.Module):
 
     @property
     def size_px(self) -> int:
-        """Side of the crops."""
+        """The side S of the crops, in pixels."""
         return self.network.input_shape[2]
 
     def forward(self, crops: Tensor) -> Tensor:
-        """e = Phi(crop), of length 1: RGB `[B, 3, S, S]` in [0, 1] -> `[B, D]`, B may be 0.
+        """Returns e = Phi(crop), `[B, D]` of length 1, for RGB crops `[B, 3, S, S]` in [0, 1].
 
-        Raises ValueError for crops of another shape.
+        B may be 0. Raises ValueError for crops of another shape.
         """
         with torch.autocast(crops.device.type, enabled=False):
             levels = crops.to(self.network.dtype) * WHITE_LEVEL
             return F.normalize(self.network((levels - self.mean) / self.std), dim=-1)
 
     def embed_faces(self, images: Tensor, landmarks: Tensor) -> Tensor:
-        """Phi(Align(x)), one face per image: `[B, 3, H, W]` in [0, 1], `[B, 5, 2]` px -> `[B, D]`.
+        """Returns Phi(Align(x)), `[B, D]` of length 1, for one face in each image.
 
+        `images` is RGB `[B, 3, H, W]` in [0, 1], and `landmarks` is `[B, 5, 2]`, (x, y) pixels.
         Raises ValueError for other shapes.
         """
         return self(warp_face(images, landmarks, self.size_px))
 
 
 def input_scaling(graph: GraphProto) -> tuple[float, float]:
-    """Mean and standard deviation in grey levels, found as InsightFace finds them.
+    """Returns the mean and standard deviation of a network's input, found as InsightFace does.
 
-    A network from MXNet begins with its own subtraction and multiplication: (0, 1).
+    They count from 0 to 255. A network from MXNet begins with a subtraction and a multiplication of
+    its own, and gets (0, 1).
     """
     names = [node.name for node in graph.node[:_NUM_FIRST_NODES]]
     subtracts = any(name.startswith(("Sub", "_minus")) for name in names)

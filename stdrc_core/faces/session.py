@@ -1,4 +1,4 @@
-"""One model of a pack, opened by InsightFace in an ONNX Runtime session."""
+"""Opens one model of a pack by InsightFace, in an ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .pack import FaceTask
 from .provider import CUDA_PROVIDER, Provider, execution_providers
 
 _ERROR_LEVEL = 3
-# In words that a user knows from the files' names.
+# What messages call the models.
 _NAMES = {
     FaceTask.DETECTION: "detector",
     FaceTask.RECOGNITION: "recognition model",
@@ -25,11 +25,16 @@ def open_model(
     *,
     num_threads: int | None = None,
 ) -> Any:
-    """InsightFace's `SCRFD` or `ArcFaceONNX` for the file, as `FaceAnalysis` opens it.
+    """Returns InsightFace's object for the file, as `FaceAnalysis` opens it.
 
-    Raises ValueError when ONNX Runtime cannot run the file, or has no CUDA where that is asked for.
+    For a detector that is an `SCRFD`, and for a recognition model an `ArcFaceONNX`. `device_index`
+    is the GPU on CUDA. `num_threads` is the number of threads of one call on the CPU; None leaves
+    it to ONNX Runtime.
+
+    Raises ValueError where ONNX Runtime cannot run the file, and where CUDA is asked for and not
+    there.
     """
-    # InsightFace first: it tells ONNX Runtime to send no telemetry.
+    # InsightFace is imported first, because it tells ONNX Runtime to send no telemetry.
     from insightface import model_zoo
     from onnxruntime import SessionOptions
     from onnxruntime.capi import onnxruntime_pybind11_state as errors

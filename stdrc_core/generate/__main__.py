@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from ..commands import exit_on_failure
 from ..device import open_device
 from ..ltx.adapters import KNOWN
 from ..ltx.text import open_text_encoder
@@ -45,14 +45,16 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Makes the clips; input that cannot be used is one sentence on stderr and exit status 2."""
+    """Makes the clips.
+
+    Input that cannot be used and files that cannot be written are one sentence on stderr and exit
+    status 2.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args = make_parser().parse_args(argv)
-    try:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    with exit_on_failure(parser, parser.prog):
         run(args)
-    except ValueError as error:
-        log.error("error: %s", error)
-        sys.exit(2)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

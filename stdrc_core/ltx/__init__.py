@@ -1,1 +1,1 @@
-"""LTX's files and networks: checkpoints, transformer, VAE, text encoder, LoRAs, their metadata."""
+"""LTX's networks and files: transformer, VAE, text encoder, checkpoints, LoRAs and metadata."""

@@ -1,8 +1,8 @@
-"""Adapters of other trainers: what their files say, and public ones by name.
+"""Adapters of other trainers: what their metadata say, and the public ones known by name.
 
-ST-DRC's own files say what they were trained for (trained_for). Others say less, or nothing; then
-the file's name may tell which public adapter it is. Each entry of `KNOWN` says where its facts are
-published; what is not published is not in it.
+ST-DRC's own files say what they were trained for (trained_for). Those of other trainers say less,
+or nothing; then the file's name may tell which public adapter it is. A comment beside `KNOWN` says
+where the facts are published; what is not published is not in it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from ..method.source_phase import DEFAULT_PHASE, SourcePhase
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """How an adapter was trained to see a reference, and how to begin with it."""
+    """How an adapter was trained to see a reference, and which settings to begin with."""
 
     name: str
+    """The adapter's name in messages, and in `KNOWN` the name by which it is chosen."""
     placement: Placement
+    """Where the reference's tokens stood in training."""
     source_phase: SourcePhase = DEFAULT_PHASE
+    """The source phase of the training, for placements that turn angles."""
     file_stem: str = ""
-    """Of the published file, in lower case; renamed copies often still begin with it."""
+    """The beginning of the published file's name, in lower case; renamed copies often keep it."""
     prompt_prefix: str = ""
-    """What every prompt of its training began with."""
+    """The words that every prompt of the training began with."""
     text_scale: float | None = None
-    """s_y to begin with; None where nothing is published."""
+    """The s_y to begin with; None where nothing is published."""
     reference_scale: float | None = None
-    """s_r to begin with."""
+    """The s_r to begin with; None where nothing is published."""
     caveat: str = ""
-    """What its user has to know, in sentences."""
+    """What the user has to know, in sentences; may be empty."""
     is_carried: bool = True
-    """Whether the node gives it all that it was trained with."""
+    """Whether this project gives the adapter everything that it was trained with."""
 
     @property
     def advice(self) -> str:
-        """Sentences for its user; empty where there is nothing to say."""
+        """Sentences for the user, about prompt, scales and caveat; may be empty."""
         sentences = []
         if self.prompt_prefix:
             sentences.append(f'Begin the prompt with "{self.prompt_prefix}".')
@@ -47,12 +50,12 @@ class Adapter:
         return " ".join([*sentences, self.caveat] if self.caveat else sentences)
 
 
-# Placement, source_id 2 and the prefix: the adapter's card (huggingface.co/Alissonerdx/
+# Placement, source_id 2 and the prefix are from the adapter's card (huggingface.co/Alissonerdx/
 # LTX-Best-Face-ID, "Overlap reference + TASS-RoPE (source-phase)") and its demo's card (spaces/
-# Alissonerdx/ltx-best-face-id, commit 5d31810). Scales: the "LTX Identity Transfer" node of
-# github.com/alisson-anjos/ComfyUI-BFSNodes asks for CFG 3-5 and a reference guidance g of "around
-# 2-4"; it adds (g - 1)(vyr - vy) to a CFG that has the reference on both sides, so the least of
-# each is s_y = 4 and s_r = 4 + 2 - 1.
+# Alissonerdx/ltx-best-face-id, commit 5d31810). The scales are from the "LTX Identity Transfer"
+# node of github.com/alisson-anjos/ComfyUI-BFSNodes, which asks for CFG 3-5 and for a reference
+# guidance g of "around 2-4". It adds (g - 1)(vyr - vy) to a CFG that has the reference on both
+# sides. So CFG 4 and g 2 are s_y = 4 and s_r = 4 + 2 - 1 here.
 _BEST_FACE_ID = {
     "placement": Placement.OVERLAP_SOURCE_PHASE,
     "prompt_prefix": "ref_t2v: ",
@@ -66,7 +69,7 @@ KNOWN = (
         caveat="It wants a close-up, frontal photo, and the person described in the prompt.",
         **_BEST_FACE_ID,
     ),
-    # The sheet: the same card, "Character-Sheet Reference".
+    # What the sheet has to show is from the same card, "Character-Sheet Reference".
     Adapter(
         name="Best-Face-ID character sheet v1.0",
         file_stem="best_faceid_charactersheet_v1.0_lora",
@@ -80,12 +83,12 @@ KNOWN = (
 
 
 def known_by_name(name: str) -> Adapter | None:
-    """The public adapter that is called `name` in `KNOWN`; None for another name."""
+    """Returns the public adapter that is called `name` in `KNOWN`, or None for another name."""
     return next((adapter for adapter in KNOWN if adapter.name == name), None)
 
 
 def known_by_file(file_name: str) -> Adapter | None:
-    """The public adapter whose file this is, by its name; None where it is not known.
+    """Returns the public adapter that a file's name belongs to, or None where it is not known.
 
     Folders, upper case and what stands after the published name (".safetensors", "_bf16") do not
     matter.
@@ -95,10 +98,11 @@ def known_by_file(file_name: str) -> Adapter | None:
 
 
 def from_metadata(metadata: Mapping[str, str]) -> Adapter | None:
-    """What a LoRA's safetensors metadata, other than ours, tell of its reference; None if nothing.
+    """Reads another trainer's adapter from the safetensors metadata of a LoRA.
 
-    BFS's trainer writes `reference_slot_embedding_*` where the adapter has learned slot tags
-    (ComfyUI-BFSNodes, ltx_multiref_slots.py). ltx-trainer writes `reference_downscale_factor` or
+    Returns None where the metadata say nothing about a reference. BFS's trainer writes
+    `reference_slot_embedding_*` where the adapter has learned slot tags (ComfyUI-BFSNodes,
+    ltx_multiref_slots.py). ltx-trainer writes `reference_downscale_factor` or
     `reference_*_scale_factor` for an IC-LoRA, whose reference lies on the video's own grid
     (github.com/Lightricks/LTX-2, ltx_trainer/training_strategies).
     """

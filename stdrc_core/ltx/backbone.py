@@ -1,8 +1,9 @@
 """The video branch of LTX-2 as a velocity model: diffusers' transformer without its audio tower.
 
-It computes what ComfyUI's video-only LTX-2 computes, with or without a reference frame in context.
-The way in differs from diffusers' pipelines: tokens carry explicit boxes in seconds and pixels, the
-modalities are isolated, and the reference's tokens may have a timestep of their own.
+It computes what ComfyUI's video-only LTX-2 computes, with or without reference frames in context.
+It calls the transformer differently from diffusers' pipelines: every token has an explicit box in
+seconds and pixels, the modalities are isolated, and the reference's tokens may have a timestep of
+their own.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from .checkpoint_files import Checkpoint, Convert, first_few, load_into, open_ch
 from .silent_audio import AUDIO_WIDTH, silence_audio
 from .transformer_config import transformer_arguments
 
-# Beside the transformer in its file, but part of the text encoder: the connectors, and caption
-# projections that stand before them (LTX-2.0's stand in the transformer, which then knows them).
+# Parts of the text encoder that are in the transformer's file: the connectors, and the caption
+# projections before them. (LTX-2.0's caption projections belong to the transformer, which then
+# lists them among its own tensors.)
 _TEXT_PARTS = (
     "video_embeddings_connector",
     "audio_embeddings_connector",
@@ -37,34 +39,38 @@ _TEXT_PARTS = (
 
 
 class VideoBackbone(nn.Module):
-    """z_t, t and a prompt to the velocity eps - z_0, by `transformer`, diffusers' own module.
+    """Predicts the velocity eps - z_0 from z_t, t and a prompt.
 
-    `transformer` keeps diffusers' names: its state dict is what a LoRA or an export is made from,
-    and its `enable_gradient_checkpointing()` and `add_adapter()` work as in diffusers. It has no
-    audio tower (silent_audio says why and how).
+    `transformer` is diffusers' own module and keeps diffusers' names: LoRAs and exports are made
+    from its state dict, and its `enable_gradient_checkpointing()` and `add_adapter()` work as in
+    diffusers. It has no audio tower (silent_audio says why and how).
     """
 
     def __init__(self, transformer: LTX2VideoTransformer3DModel) -> None:
-        """Takes `transformer` over: its audio tower is dropped, if that has not been done."""
+        """Takes over `transformer` and drops its audio tower, if that has not been done."""
         super().__init__()
         silence_audio(transformer)
         self.transformer = transformer
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the transformer computes in: that of a table which no LoRA or quantiser wraps."""
+        """The dtype that the transformer computes in.
+
+        It is read from a table that neither a LoRA nor a quantiser wraps.
+        """
         return self.transformer.scale_shift_table.dtype
 
     @property
     def context_dim(self) -> int:
-        """Channels of the prompt's embedding for the video."""
+        """The number of channels of the prompt's embedding for the video."""
         config = self.transformer.config
         return config.caption_channels if _projects_captions(config) else config.cross_attention_dim
 
     def split_context(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """A conditioning `[B, L, D]` as ComfyUI holds it to the video's embedding and the audio's.
+        """Splits a conditioning `[B, L, D]` as ComfyUI holds it into the video's and the audio's.
 
-        Raises ValueError when D is not the width of both side by side.
+        Both keep the shape `[B, L, ...]`. Raises ValueError where D is not the width of both side
+        by side.
         """
         config = self.transformer.config
         audio_dim = config.audio_cross_attention_dim
@@ -91,16 +97,20 @@ class VideoBackbone(nn.Module):
         slots: Sequence[int] | None = None,
         source_phase: SourcePhase = DEFAULT_PHASE,
     ) -> Tensor:
-        """The velocity `[B, C, T, H, W]` in the video's dtype; the references' frames are cut off.
+        """Returns the velocity of the video alone, `[B, C, T, H, W]` in the video's dtype.
 
-        video `[B, C, T, H, W]` is the noised latent z_t; t `[B]` in [0, 1] its time, best float32
-        whatever the model's dtype (bfloat16 would round it); context `[B, L, context_dim]`;
-        frame_rate in frames/s; reference `[B or 1, C, K, H, W]` latents of K photos, None for no
-        tokens at all. `slots` are where the K stand, by default 0, 1, ...; `source_phase` is for
-        the placements that turn angles. All references have strength 1 here: attention strengths
-        are the host's. The video's first `num_clean_frames` latent frames are clean and stand at
-        timestep 0, which is LTX's in-place conditioning; what comes out in their place means
-        nothing.
+        `video` `[B, C, T, H, W]` is the noised latent z_t. `t` `[B]` in [0, 1] is its noise level;
+        it should be float32 even in a bfloat16 model, which would round it. `context` is
+        `[B, L, context_dim]`, and `frame_rate` is in frames/s.
+
+        `reference` `[B or 1, C, K, H, W]` are the clean latents of K photos; None adds no tokens at
+        all. `slots` are the slots of the K photos, by default 0, 1, ... `source_phase` is for the
+        placements that turn angles. All references have strength 1 here; other strengths exist in
+        ComfyUI alone.
+
+        The video's first `num_clean_frames` latent frames are clean and get timestep 0, which is
+        LTX's in-place conditioning; the velocity that is returned for them means nothing.
+
         Raises ValueError for a frame rate that is not positive and finite, and for a placement that
         turns angles in a model of interleaved RoPE, for which no adapter defines it.
         """
@@ -128,7 +138,7 @@ class VideoBackbone(nn.Module):
         boxes = to_seconds(bounds, frame_rate).to(video.device)  # [3, N, 2]
 
         sigma = t.float() * config.timestep_scale_multiplier
-        timestep = sigma[:, None]  # [B, 1]: all tokens alike
+        timestep = sigma[:, None]  # [B, 1]: the same for all tokens
         is_clean = num_references > 0 and reference_timestep == ReferenceTimestep.CLEAN
         if is_clean or num_clean_frames:
             frames = timestep.repeat(1, num_frames + num_references)
@@ -159,7 +169,10 @@ class VideoBackbone(nn.Module):
 
     @contextmanager
     def _turned(self, phases: Sequence[float], tokens_per_phase: int) -> Iterator[None]:
-        """Turns the angles of the last tokens, by a hook on the RoPE that lives for one call."""
+        """While it is open, a hook on the RoPE turns the angles of the references' tokens.
+
+        `phases` has one phi_0 for each reference, or none where the placement turns no angles.
+        """
         if not any(phases):
             yield
             return
@@ -178,10 +191,11 @@ class VideoBackbone(nn.Module):
             hook.remove()
 
     def _keyframes(self, grid: LatentGrid, boxes: Tensor) -> Tensor | None:
-        """`[1, N, 1]`: LTX-2.5 marks latent frames of one pixel frame, which is the video's first.
+        """Returns a mask `[1, N, 1]` of the video's first latent frame; None before LTX-2.5.
 
-        Frames in context are not marked: the host marks no appended guides, diffusers no IC-LoRA
-        references.
+        LTX-2.5 marks the tokens of a latent frame that holds one pixel frame, which is the video's
+        first. The references' frames are not marked: the host marks no appended guides, and
+        diffusers marks no references of IC-LoRAs.
         """
         if not self.transformer.config.use_keyframes_abs_pos_embedding:
             return None
@@ -199,10 +213,12 @@ def load_backbone(
 ) -> VideoBackbone:
     """Loads the video branch of an LTX-2 single file, split file or diffusers folder.
 
-    dtype None keeps the file's. Only the video's tensors are read, each once, straight to `device`;
-    `convert` may replace each, by its key in diffusers' transformer, before the next is read.
-    Raises ValueError for what is not there, not safetensors, not a whole LTX-2 model, or has parts
-    that this diffusers has no place for.
+    A dtype of None keeps the file's. Only the video's tensors are read, each of them once and
+    straight to `device`. `convert(key, tensor)` gets each tensor, with its key in diffusers'
+    transformer, before the next one is read, and returns the one to use.
+
+    Raises ValueError for a path that does not exist, that is not safetensors or not a whole LTX-2
+    model, or that has parts which the installed diffusers has no place for.
     """
     checkpoint = open_checkpoint(path)
     transformer = _empty_transformer(checkpoint)
@@ -210,18 +226,18 @@ def load_backbone(
     _check_all_known(checkpoint, {rename(key) for key in transformer.state_dict()})
     backbone = VideoBackbone(transformer)
     load_into(transformer, checkpoint, rename, dtype=dtype, device=device, convert=convert)
-    # The tensors are there already; the silent tables follow.
+    # The tensors are on the device already; this moves the silent tables.
     return backbone.to(device)
 
 
 def empty_backbone(path: str | Path) -> VideoBackbone:
-    """The backbone of a checkpoint on the meta device: its sizes, without its weights."""
+    """Returns the backbone of a checkpoint on the meta device, which has sizes but no weights."""
     with torch.device("meta"):
         return VideoBackbone(_empty_transformer(open_checkpoint(path)))
 
 
 def _empty_transformer(checkpoint: Checkpoint) -> LTX2VideoTransformer3DModel:
-    """diffusers' transformer of the checkpoint's size, on the meta device."""
+    """Returns diffusers' transformer of the checkpoint's size, on the meta device."""
     arguments = transformer_arguments(checkpoint)
     known = inspect.signature(LTX2VideoTransformer3DModel.__init__).parameters
     unknown = [name for name in arguments if name not in known]
@@ -235,7 +251,10 @@ def _empty_transformer(checkpoint: Checkpoint) -> LTX2VideoTransformer3DModel:
 
 
 def _projects_captions(config: Any) -> bool:
-    """LTX-2.0 projects Gemma's captions inside the transformer, later models before it."""
+    """Returns whether the transformer projects Gemma's captions itself.
+
+    LTX-2.0 does; later models project them before the transformer.
+    """
     return config.use_prompt_embeddings
 
 

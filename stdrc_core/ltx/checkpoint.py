@@ -1,12 +1,12 @@
-"""LTX-2.3 single files in ComfyUI's layout: the key names, and how a file is written.
+"""LTX-2 single files in ComfyUI's layout: the names of their tensors, and how a file is written.
 
-A single file holds the transformer under `model.diffusion_model.`, the video VAE under `vae.` and,
-in its safetensors metadata, `config` = JSON `{transformer: {...}, vae: {...}}`, which is what a
-loader sizes the model by.
+A single file holds the transformer under `model.diffusion_model.` and the video VAE under `vae.`.
+Its safetensors metadata hold `config`, the JSON `{transformer: {...}, vae: {...}}` that tells a
+loader the model's sizes.
 
-The names run from diffusers' to the file's, for reading too (checkpoint_files): a module lists its
-own keys and each is looked up under the file's name, so the way back is the same table, and a name
-in the file that no key leads to stands out as unknown.
+The functions here turn diffusers' name of a tensor into the file's name, and never the other way.
+Reading needs no more (checkpoint_files): a module lists its own keys, and each is looked up by the
+file's name. A name in the file to which no key leads is unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from ..files import failures_told, written_aside
 TRANSFORMER_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "vae."
 
-# diffusers' name of a module or parameter -> the single file's, per dotted component of the key.
+# diffusers' name of a module or parameter -> the single file's name; applied to each part of a key
+# between its dots.
 _TRANSFORMER_NAMES = {
     "proj_in": "patchify_proj",
     "audio_proj_in": "audio_patchify_proj",
@@ -44,22 +45,26 @@ _TRANSFORMER_NAMES = {
 
 
 def transformer_key(key: str) -> str:
-    """A key of diffusers' `LTX2VideoTransformer3DModel`, as the single file names it."""
+    """Returns the single file's name for a key of diffusers' `LTX2VideoTransformer3DModel`."""
     parts = [_TRANSFORMER_NAMES.get(part, part) for part in key.split(".")]
     return TRANSFORMER_PREFIX + ".".join(parts)
 
 
 def connector_key(key: str, modality: str) -> str:
-    """A key of diffusers' `LTX2ConnectorTransformer1d` for `modality` video or audio."""
+    """Returns the single file's name for a key of diffusers' `LTX2ConnectorTransformer1d`.
+
+    `modality` is "video" or "audio".
+    """
     key = key.replace("transformer_blocks.", "transformer_1d_blocks.")
     return transformer_key(f"{modality}_embeddings_connector.{key}")
 
 
 def vae_key(key: str, num_encoder_blocks: int) -> str:
-    """A key of diffusers' `AutoencoderKLLTX2Video`, as the single file names it.
+    """Returns the single file's name for a key of diffusers' `AutoencoderKLLTX2Video`.
 
-    The file numbers blocks and samplers in one sequence: encoder block i is 2i and its downsampler
-    2i + 1, the decoder's middle block is 0, an upsampler 2i + 1 and its block 2i + 2.
+    diffusers numbers blocks alone; the file numbers blocks and samplers in one sequence. In the
+    encoder, block i is number 2i and its downsampler 2i + 1. In the decoder, the middle block is
+    number 0, the upsampler of block i is 2i + 1 and block i is 2i + 2.
     """
     part, _, rest = key.partition(".")
     if part in ("latents_mean", "latents_std"):
@@ -79,16 +84,19 @@ def vae_key(key: str, num_encoder_blocks: int) -> str:
 def write_checkpoint(
     path: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> Path:
-    """Writes a single file with `config` in its metadata; returns its path."""
+    """Writes a single file with `config` in its metadata, and returns its path.
+
+    Raises OSError as `write_tensors` does.
+    """
     return write_tensors(path, tensors, {"config": json.dumps(config)})
 
 
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> Path:
-    """Writes a safetensors file, whole or not at all; returns its path.
+    """Writes a safetensors file, whole or not at all, and returns its path.
 
-    Raises OSError, in one sentence, where it cannot be written.
+    Raises OSError, with one sentence for the user, where it cannot be written.
     """
     contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
     remedy = "make room or take another place, and write it again"

@@ -1,12 +1,14 @@
-"""LTX-2 checkpoints as they are found on disk, and reading them into a module.
+"""LTX-2 checkpoints as they are found on disk, and how a module gets their tensors.
 
-Three forms come in, all of them safetensors, none of them needing a hub:
+A checkpoint has one of three forms. All are safetensors, and none needs a hub:
 
-* a single file in ComfyUI's layout (see checkpoint), sized by its own metadata;
-* a split file: one part of it, its names with or without the prefix, often without metadata;
-* a diffusers folder: config.json beside one .safetensors file, or shards with an index.
+* a single file in ComfyUI's layout (checkpoint), whose metadata tell the model's sizes;
+* a split file, which holds one part of a single file: its names have the prefix or not, and it
+  often has no metadata;
+* a diffusers folder: config.json beside one .safetensors file, or beside shards with an index.
 
-Tensors stay on disk until they are read, one at a time: a 22B model is never held twice.
+Tensors stay on disk until they are read, and they are read one at a time, so that a model of 22
+billion parameters is never held twice.
 """
 
 from __future__ import annotations
@@ -24,56 +26,65 @@ from torch import Tensor, nn
 
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 
-# Split files name the transformer's tensors with the last part of the prefix, or bare.
+# A split file names the transformer's tensors with the last part of the prefix, or without it.
 _SHORT_PREFIXES = ("diffusion_model.", "")
 _FIRST_LAYER = transformer_key("proj_in.weight").removeprefix(TRANSFORMER_PREFIX)
 _NUM_NAMES_SHOWN = 3
 
-# A key of the module and the tensor that was read for it -> the tensor that the module gets.
+# (a key of the module, the tensor that was read for it) -> the tensor that the module gets.
 Convert = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """Where a tensor lies: its file, its name there, its shape, its dtype in safetensors' words."""
+    """Where a tensor lies on disk, and what it is like."""
 
     file: Path
+    """The safetensors file that holds it."""
     name: str
+    """The tensor's name in that file."""
     shape: tuple[int, ...]
+    """The tensor's shape."""
     dtype: str
+    """The tensor's dtype, as safetensors names it, for example "BF16"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """An opened checkpoint: names, shapes and settings; no tensor is in memory.
-
-    `tensors` are keyed as a single file names them (a split file's short names have got the whole
-    prefix), or as diffusers does where `is_diffusers`. `config` is the metadata's config, a
-    diffusers folder's config.json, or empty.
-    """
+    """An opened checkpoint: its names, shapes and settings, without a tensor in memory."""
 
     path: Path
+    """The file or folder."""
     is_diffusers: bool
+    """Whether it is a diffusers folder, with diffusers' names and settings."""
     config: Mapping[str, Any] = field(repr=False)
+    """The `config` of the file's metadata, or the folder's config.json; empty where there is none.
+    """
     tensors: Mapping[str, StoredTensor] = field(repr=False)
+    """The tensors by name: diffusers' names for a diffusers folder, else those of a single file.
+    The short names of a split file have been given the whole prefix."""
 
     def read(
         self, names: Iterable[str], *, dtype: torch.dtype | None, device: torch.device | str
     ) -> Iterator[tuple[str, Tensor]]:
-        """The tensors of these names, one by one, on `device`; dtype None keeps the file's."""
+        """Yields (name, tensor) for each of `names`, one after another, read to `device`.
+
+        They come file by file, not in the order of `names`. A dtype of None keeps the file's.
+        """
         by_file = sorted(names, key=lambda name: str(self.tensors[name].file))
         for path, group in groupby(by_file, key=lambda name: self.tensors[name].file):
             with _opened(path) as file:
                 for name in group:
                     tensor = file.get_tensor(self.tensors[name].name)
-                    # What safetensors hands out may still be the file, mapped into memory.
+                    # Without the copy, the tensor may be the file itself, mapped into memory.
                     yield name, tensor.to(device=device, dtype=dtype, copy=True)
 
 
 def open_checkpoint(path: str | Path, component: str = "transformer") -> Checkpoint:
-    """Opens a single file, a split file, or a diffusers folder (of `component`, or one above it).
+    """Opens a single file, a split file or a diffusers folder.
 
-    Raises ValueError where there is nothing, no safetensors, or a file that is cut short.
+    A folder may hold the model itself, or a folder named `component` with the model. Raises
+    ValueError for a path that does not exist, that is not safetensors, or that is cut short.
     """
     path = Path(path)
     if path.is_dir():
@@ -100,12 +111,14 @@ def load_into(
     device: torch.device | str,
     convert: Convert | None = None,
 ) -> None:
-    """Gives `module`, built on the meta device, its tensors; dtype None keeps the file's.
+    """Gives `module`, which was built on the meta device, its tensors from `checkpoint`.
 
-    `rename` tells how the checkpoint names a key of the module. The tensors that are read become
-    the module's own, so that there is one copy of them; `convert` has its turn with each before
-    the next is read. Raises ValueError, before anything is read,
-    for names that are missing and for shapes that differ.
+    `rename(key)` returns the checkpoint's name for a key of the module. A dtype of None keeps the
+    file's. The tensors that are read become the module's own, so that there is one copy of them.
+    `convert` gets each of them before the next one is read, and returns the tensor to use.
+
+    Raises ValueError for names that are missing and for shapes that differ, before any tensor is
+    read.
     """
     wanted = {rename(key): (key, tuple(value.shape)) for key, value in module.state_dict().items()}
     missing = [name for name in wanted if name not in checkpoint.tensors]
@@ -132,7 +145,7 @@ def load_into(
 
 
 def first_few(names: list[str]) -> str:
-    """The first names of a list, for an error message."""
+    """Returns the first of `names` as text for an error message."""
     more = ", ..." if len(names) > _NUM_NAMES_SHOWN else ""
     return ", ".join(names[:_NUM_NAMES_SHOWN]) + more
 
@@ -157,7 +170,7 @@ def _open_folder(path: Path, component: str) -> Checkpoint:
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The .safetensors files of a diffusers folder: those of its index, or its only one."""
+    """Returns the .safetensors files of a diffusers folder: those of its index, or its only one."""
     indices = sorted(folder.glob("*.safetensors.index.json"))
     files = sorted(folder.glob("*.safetensors"))
     if len(indices) == 1:
@@ -174,7 +187,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _read_header(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """All tensors of a file by their names in it, and its metadata."""
+    """Returns all tensors of a file by their names in it, and the file's metadata."""
     stored = {}
     with _opened(path) as file:
         for name in file.keys():  # noqa: SIM118 (not a dict)
@@ -198,7 +211,7 @@ def _opened(path: Path) -> safe_open:
 def _parse(text: str | bytes, source: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
-    # Bytes that are no text raise a ValueError too.
+    # Bytes that are not text raise a ValueError too.
     except ValueError as error:
         raise ValueError(f"{source} is not JSON ({error}); needs the original file.") from error
     if not isinstance(parsed, dict):
@@ -207,7 +220,10 @@ def _parse(text: str | bytes, source: str) -> dict[str, Any]:
 
 
 def _with_prefix(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """A split transformer's short names as a single file has them; other files as they are."""
+    """Returns the tensors of a split transformer under a single file's names.
+
+    The tensors of other files are returned as they are.
+    """
     for prefix in _SHORT_PREFIXES:
         if prefix + _FIRST_LAYER in stored:
             return {

@@ -1,8 +1,8 @@
-"""LTX-2's video connector: from Gemma's hidden states to what the video's blocks read.
+"""LTX-2's video connector, which turns Gemma's hidden states into what the video's blocks read.
 
-All of Gemma's hidden layers are normalised (LTX-2.3: each token by itself; LTX-2.0: each layer over
-the whole caption), laid side by side and projected to the connector's width; the connector puts
-learned registers in place of the padding and mixes the tokens.
+All of Gemma's hidden layers are normalised, laid side by side and projected to the connector's
+width. LTX-2.3 normalises each token by itself, LTX-2.0 each layer over the whole caption. The
+connector then puts learned registers in the place of the padding and mixes the tokens.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from torch import Tensor, nn
 
 from .checkpoint import connector_key
 
-# LTX-2.3 projects the video's captions by themselves; LTX-2.0's projection serves the audio too.
+# LTX-2.3 has a projection for the video alone; that of LTX-2.0 serves video and audio.
 _OWN_PROJECTION = "text_embedding_projection.video_aggregate_embed"
 _SHARED_PROJECTION = "text_embedding_projection.aggregate_embed"
-# LTX-2.5's files name the Gemma 4 that they were trained with.
+# A key in the metadata of LTX-2.5's files alone; it names the Gemma 4 that they were trained with.
 _GEMMA_4_MARK = "gemma_source_checkpoint"
 
 
 class VideoConnector(nn.Module):
-    """Gemma's hidden states to the video's context, with the weights of an LTX-2 file."""
+    """Turns Gemma's hidden states into the video's context, with the weights of an LTX-2 file."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class VideoConnector(nn.Module):
     ) -> None:
         """`weight` `[D, C * layers]` and `bias` `[D]` are the file's projection.
 
-        `is_shared` is LTX-2.0's, whose one projection serves the audio too.
+        `is_shared` says that it is LTX-2.0's, which serves video and audio.
         """
         super().__init__()
         self.connector, self.is_shared = connector, is_shared
@@ -53,12 +53,13 @@ class VideoConnector(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """`[B, L, C, layers]` hidden states and `[B, L]` 1 where a token is: `[B, L, D]`.
+        """Returns the context `[B, L, D]`, in which learned registers stand after the tokens.
 
-        Padding stands before the tokens; the learned registers stand after them.
+        `hidden` are Gemma's hidden states `[B, L, C, layers]`, with the padding before the tokens.
+        `mask` `[B, L]` is 1 for a token and 0 for padding.
         """
         if self.is_shared:
-            # Zero where the padding is.
+            # This normalisation leaves zeros where the padding is.
             normed = per_layer_masked_mean_norm(hidden, mask.sum(dim=1), hidden.device)
         else:
             scale = math.sqrt(self.weight.shape[0] / hidden.shape[2])
@@ -69,7 +70,11 @@ class VideoConnector(nn.Module):
 
 
 def load_connector(path: str | Path) -> VideoConnector:
-    """The video connector of an LTX-2.0 or LTX-2.3 single file. Raises ValueError without one."""
+    """Loads the video connector of an LTX-2.0 or LTX-2.3 single file, frozen, on the CPU.
+
+    Raises ValueError for a file that cannot be read, that has no connector or a damaged one, and
+    for LTX-2.5.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -116,9 +121,9 @@ def _projection(path: str | Path, present: set[str]) -> str:
 
 
 def _connector_config(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments of diffusers' connector for a file's metadata.
+    """Returns the arguments of diffusers' connector for a file's metadata.
 
-    Where the metadata leave something out it is LTX-2.0's, as in the host.
+    What the metadata leave out has LTX-2.0's value, as in ComfyUI.
     """
     config = json.loads(metadata.get("config", "{}")).get("transformer", {})
     return {

@@ -1,6 +1,7 @@
-"""A LoRA file into the backbone's weights: W + strength * (alpha / rank) * B A.
+"""Merging a LoRA file into the backbone's weights: W + strength * (alpha / rank) * B A.
 
-The names are those that ComfyUI's loaders read, which is how the trainer exports (train/export).
+The names in the file are those that ComfyUI's loaders read; the trainer exports them too
+(train/export).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .checkpoint_files import first_few
 log = logging.getLogger(__name__)
 
 _DOWN, _UP, _ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
-# Other trainers' names of the two halves.
+# Other trainers' endings of the names of A and B -> ours.
 _OTHER_NAMES = {".lora_down.weight": _DOWN, ".lora_up.weight": _UP}
 _SHORT_PREFIX = TRANSFORMER_PREFIX.removeprefix("model.")
 
@@ -29,8 +30,9 @@ _SHORT_PREFIX = TRANSFORMER_PREFIX.removeprefix("model.")
 def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0) -> None:
     """Adds the LoRA of `path` to the backbone's weights, in place.
 
-    Layers of the audio tower, which the backbone has not, are left out. Raises ValueError for a
-    file that cannot be read, holds no LoRA of this model, or whose sizes are another model's.
+    The backbone has no audio tower, so the LoRA's layers for it are left out. Raises ValueError for
+    a file that cannot be read, that holds no LoRA of this model, or whose sizes are those of
+    another model; the weights are then unchanged.
     """
     with _opened(path) as file:
         tensors = {_known_name(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -57,6 +59,11 @@ def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0)
                 f"LoRA {path} has a change of shape {found} for {module}; this model's is "
                 f"{list(weight.shape)}: take a LoRA that was trained for this model."
             )
+        if up.shape[1] != down.shape[0]:
+            raise ValueError(
+                f"LoRA {path} has halves of ranks {down.shape[0]} and {up.shape[1]} for {module}; "
+                "needs one rank: the file is damaged, get it again."
+            )
     for module in merged:
         weight, down, up = weights[module], tensors[module + _DOWN], tensors[module + _UP]
         rank = down.shape[0]
@@ -66,7 +73,7 @@ def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The safetensors metadata of a LoRA; ValueError where the file cannot be read."""
+    """Returns the safetensors metadata of a LoRA. Raises ValueError where it cannot be read."""
     with _opened(path) as file:
         return file.metadata() or {}
 
@@ -83,7 +90,7 @@ def _opened(path: str | Path) -> Iterator[safe_open]:
 
 
 def _known_name(key: str) -> str:
-    """A LoRA file's key with the single file's prefix and our names of the halves."""
+    """Returns a LoRA file's key with the single file's prefix and our endings for A and B."""
     for other, ours in _OTHER_NAMES.items():
         if key.endswith(other):
             key = key.removesuffix(other) + ours

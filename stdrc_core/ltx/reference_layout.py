@@ -1,7 +1,8 @@
-"""Where the references stand: what the weights were trained for, against what the user chose.
+"""Decides where the references stand: as the weights were trained, or as the user chose.
 
-ST-DRC's own weights say it in their metadata. Of other trainers' LoRAs, the metadata or the file's
-name may tell which adapter it is. The nodes and the command line decide alike.
+ST-DRC's own weights say in their metadata what they were trained for. For the LoRAs of other
+trainers, the metadata or the file's name may tell which adapter it is. The nodes and the command
+line both decide by this file.
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ class ReferenceLayout:
     """Where the reference's tokens stand, and which timestep they have."""
 
     placement: Placement = Placement.TASS
+    """The placement of the reference's tokens."""
     reference_timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
+    """The timestep of the reference's tokens."""
     source_phase: SourcePhase = DEFAULT_PHASE
-    """For the placements that turn angles."""
+    """The turn of the reference's angles, for the placements that turn them."""
     temporal_offset: int = 0
-    """Latent steps that the reference is moved by in time."""
+    """The number of latent steps that the reference is moved by in time."""
 
     def is_as(self, trained: ReferenceLayout) -> bool:
-        """Whether what the weights learned is what they get; an offset is the user's to try."""
+        """Returns whether the weights get what they were trained with.
+
+        The offset may differ: it is a setting for users to try.
+        """
         heeds_phase = self.placement.turns_angles
         return (
             self.placement == trained.placement
@@ -39,6 +45,7 @@ class ReferenceLayout:
         )
 
     def __str__(self) -> str:
+        """Returns the layout in words, for messages."""
         parts = [self.placement, self.reference_timestep]
         if self.placement.turns_angles:
             phase = self.source_phase
@@ -53,14 +60,17 @@ DEFAULT_LAYOUT = ReferenceLayout()
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a model is sampled with, and a sentence that tells its user why."""
+    """The layout that a model is sampled with, and the reason for it."""
 
     layout: ReferenceLayout
+    """The layout to sample with."""
     sentence: str
+    """The layout and the reason for it, as one or more sentences for the user."""
     is_doubtful: bool = False
-    """Whether the weights were trained for something else, or say what cannot be read."""
+    """Whether the layout may be wrong: the weights were trained for another one, they were trained
+    with something that is missing here, or what they say cannot be read."""
     is_known: bool = True
-    """Whether the weights, or a known adapter, say what they were trained for."""
+    """Whether the weights say what they were trained for, or are a known adapter."""
     text_scale: float | None = None
     """The s_y to begin with; None where nothing says it."""
     reference_scale: float | None = None
@@ -69,33 +79,41 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutChoice:
-    """What the user chose; None stands for `auto`, what the weights were trained for."""
+    """What the user chose."""
 
     placement: Placement | None = None
+    """The placement; None stands for `auto`, which is what the weights were trained for."""
     reference_timestep: ReferenceTimestep | None = None
+    """The timestep of the reference's tokens; None stands for `auto`, as for the placement."""
     source_phase: SourcePhase = DEFAULT_PHASE
+    """The source phase; where it is the default, that of the weights' training is taken."""
     temporal_offset: int = 0
+    """The number of latent steps that the reference is moved by in time."""
     adapter: Adapter | None = None
-    """The public adapter that the weights are, where the user named it."""
+    """The public adapter that the user says the weights are; None where the user names none."""
     lora_files: tuple[str, ...] = ()
-    """File names of the LoRAs on the model, the nearest first."""
+    """The file names of the LoRAs on the model, the one that was applied last first."""
 
     @property
     def needs_weights(self) -> bool:
+        """Whether `auto` is chosen for something that only the weights can say."""
         return self.adapter is None and None in (self.placement, self.reference_timestep)
 
     def decide(
         self, lora_metadata: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
     ) -> Decision:
-        """What a model is sampled with.
+        """Returns the layout that a model is sampled with.
 
-        `lora_metadata` are the safetensors metadata of the LoRAs on it, the last one first;
-        `settings` are those that its transformer was built with, where full weights say theirs.
+        `lora_metadata` are the safetensors metadata of the LoRAs on the model, the last applied
+        first. `settings` are those that its transformer was built with: ST-DRC's full weights say
+        there what they were trained for.
 
-        Heeded are, in this order: the adapter that was named, what the last ST-DRC LoRA says, the
-        file name of a known adapter, what ST-DRC's full weights say, and other LoRAs' metadata:
-        these tell of any IC-LoRA, which need not be there for the reference at all. Raises
-        ValueError where `auto` needs what the weights say and that cannot be read.
+        The first of these that says something decides: the adapter that the user named; the last
+        ST-DRC LoRA; the file name of a known adapter; ST-DRC's full weights; the metadata of other
+        LoRAs. The metadata of other LoRAs come last because any IC-LoRA has them, even one that is
+        not on the model for the reference.
+
+        Raises ValueError where `auto` needs what the weights say and that cannot be read.
         """
         if self.adapter is not None:
             return self._for_adapter(self.adapter, "chosen by name")

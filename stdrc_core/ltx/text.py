@@ -1,6 +1,6 @@
-"""Captions to the embeddings that LTX-2's video blocks read: Gemma 3, then LTX's own connector.
+"""Turns captions into the embeddings that LTX-2's video blocks read: Gemma 3, then a connector.
 
-That is done once for each caption, so a training run needs no Gemma.
+The embeddings of a training set are made once and stored, so that a training run needs no Gemma.
 """
 
 from __future__ import annotations
@@ -21,26 +21,33 @@ _GEMMA_3 = ("gemma3", "gemma3_text")
 
 
 class TextEncoder(Protocol):
-    """Embeds one caption for the video blocks: `[L, D]`; `name` goes to the cache's manifest."""
+    """What embeds captions for the video blocks."""
 
     name: str
+    """The encoder's name, which the manifest of a training cache records."""
 
-    def encode(self, text: str) -> Tensor: ...
+    def encode(self, text: str) -> Tensor:
+        """Returns the embedding `[L, D]` of one caption."""
+        ...
 
 
 class GemmaText:
-    """`TextEncoder` of LTX-2: a tokenizer, Gemma without its head, and the video connector."""
+    """The `TextEncoder` of LTX-2: a tokenizer, Gemma without its head, and the video connector."""
 
     def __init__(self, name: str, tokenizer: Any, model: Any, connector: VideoConnector) -> None:
+        """`tokenizer` and `model` are those of transformers; the tokenizer's padding is changed."""
         self.name, self.tokenizer, self.model, self.connector = name, tokenizer, model, connector
-        # As LTX's pipeline does: captions stand at the end.
+        # LTX's own pipeline pads on the left too, so that the caption stands at the end.
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
 
     @torch.no_grad()
     def encode(self, text: str) -> Tensor:
-        """`[1024, D]` float32 on the CPU; what goes beyond 1024 tokens is cut off."""
+        """Returns the embedding `[1024, D]` of a caption, float32 on the CPU.
+
+        What goes beyond 1024 tokens is cut off.
+        """
         tokens = self.tokenizer(
             [text.strip()],
             padding="max_length",
@@ -59,10 +66,10 @@ class GemmaText:
 def open_text_encoder(
     name: str, checkpoint: Path, device: torch.device, stand_ins: Mapping[str, TextEncoder]
 ) -> TextEncoder:
-    """The stand-in called `name`, else Gemma of that folder with the checkpoint's connector.
+    """Opens the stand-in called `name`, or else Gemma from the folder `name`.
 
-    `stand_ins` (`mini.text.STAND_INS`) are encoders that need no folder. Raises ValueError for what
-    is not there.
+    `stand_ins` (`mini.text.STAND_INS`) are encoders that need no folder. Gemma gets the connector
+    of `checkpoint`. Raises ValueError as `load_gemma` does.
     """
     return stand_ins.get(name) or load_gemma(name, checkpoint, device)
 
@@ -73,12 +80,13 @@ def load_gemma(
     device: torch.device,
     dtype: torch.dtype = torch.bfloat16,
 ) -> GemmaText:
-    """Gemma 3 from a local folder in transformers' layout, connectors from an LTX-2 file.
+    """Loads Gemma 3 from a local folder in transformers' layout, with an LTX-2 file's connector.
 
-    `folder` holds model and tokenizer, or a folder `text_encoder` and one `tokenizer`, as a
-    diffusers folder of LTX-2 does. Nothing is downloaded. Raises ValueError when the folder is
-    missing or holds no whole Gemma 3, transformers is not installed, or the checkpoint has no
-    connector or one for a Gemma of another size.
+    `folder` holds the model and the tokenizer together, or in two folders `text_encoder` and
+    `tokenizer`, as a diffusers folder of LTX-2 does. Nothing is downloaded.
+
+    Raises ValueError where the folder is missing or holds no whole Gemma 3, where transformers is
+    not installed, and where the checkpoint has no connector or one for a Gemma of another size.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -96,7 +104,7 @@ def load_gemma(
     model_folder = folder / "text_encoder" if (folder / "text_encoder").is_dir() else folder
     tokenizer_folder = folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
     connector = load_connector(checkpoint)
-    # transformers makes up a tokenizer without words where there is none.
+    # Where there is no tokenizer, transformers makes one without words instead of failing.
     if not any((tokenizer_folder / name).is_file() for name in _TOKENIZER_FILES):
         raise ValueError(
             f"text encoder {folder} has no tokenizer ({' or '.join(_TOKENIZER_FILES)}); needs that "
@@ -105,7 +113,7 @@ def load_gemma(
     config = _read(AutoConfig, model_folder)
     _check_fits(folder, config, checkpoint, connector)
     tokenizer = _read(AutoTokenizer, tokenizer_folder)
-    # Without the head, whose logits for 1024 tokens would take half a gigabyte.
+    # AutoModel has no head: the head's logits for 1024 tokens would take half a gigabyte.
     model, report = _read(AutoModel, model_folder, dtype=dtype, output_loading_info=True)
     if report["missing_keys"]:
         raise ValueError(
@@ -119,7 +127,7 @@ def load_gemma(
 
 
 def _read(auto_class: Any, folder: Path, **options: Any) -> Any:
-    """What transformers reads from a folder, its many kinds of errors as one sentence."""
+    """Lets transformers read from a folder, and turns all its kinds of errors into one sentence."""
     try:
         return auto_class.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, SafetensorError) as error:
@@ -133,14 +141,17 @@ def _read(auto_class: Any, folder: Path, **options: Any) -> Any:
 def _check_fits(
     folder: Path, config: Any, checkpoint: str | Path, connector: VideoConnector
 ) -> None:
-    """Before Gemma's 24 GB are read: whether it is Gemma 3, of the size that the projection has."""
+    """Raises ValueError unless the model is Gemma 3, of the size that the projection needs.
+
+    It looks at the config alone, before Gemma's 24 GB are read.
+    """
     if config.model_type not in _GEMMA_3:
         raise ValueError(
             f"text encoder {folder} is of type {config.model_type}; needs Gemma 3 12B: name its "
             "folder."
         )
     text = config.get_text_config()
-    # The embedding is a layer too.
+    # The token embedding counts as a hidden layer too.
     has = text.hidden_size * (text.num_hidden_layers + 1)
     needs = connector.weight.shape[1]
     if has != needs:

@@ -1,8 +1,9 @@
-"""What ST-DRC weights were trained for, as their files say it: written and read here alone.
+"""What ST-DRC weights were trained for, as it is written into their files and read from them.
 
-Every file says it in its safetensors metadata, as JSON under `stdrc`. Of a LoRA, ComfyUI keeps the
-metadata beside the model. Of full weights it keeps no more than the transformer's settings, out of
-`config` in the metadata: there it stands a second time, as a setting that nothing else reads.
+Every file has it in its safetensors metadata, as JSON under `stdrc`. ComfyUI keeps the metadata of
+a LoRA beside the model. Of the metadata of full weights it keeps only the transformer's settings,
+which are a part of `config`; so full weights have it a second time there, as a setting that nothing
+else reads.
 """
 
 from __future__ import annotations
@@ -17,39 +18,40 @@ from ..method.layout import Placement
 from ..method.reference import ReferenceTimestep
 
 KEY = "stdrc"
-# Of the fields below; a reader refuses a newer one.
+# The version of the fields below; files of a newer version are refused.
 _FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedFor:
-    """What to sample these weights with, and where they come from."""
+    """What weights are to be sampled with, and where they come from."""
 
     placement: Placement
     """Where the reference's tokens stood in training."""
     reference_timestep: ReferenceTimestep
-    """The timestep that they had."""
+    """The timestep that these tokens had in training."""
     text_scale: float
     """The s_y to begin with."""
     reference_scale: float
     """The s_r to begin with."""
     base_model: str
-    """File name of the model that was fine-tuned."""
+    """The file name of the model that was fine-tuned."""
     config_sha256: str
-    """Of the run's resolved configuration, as YAML."""
+    """The SHA-256 of the run's resolved configuration, written as YAML."""
 
     def facts(self) -> dict[str, Any]:
-        """Plain words and numbers, as they stand in a file."""
+        """Returns the fields and the format's version as plain words and numbers, for JSON."""
         return {"format_version": _FORMAT_VERSION, **asdict(self)}
 
     def lora_metadata(self) -> dict[str, str]:
-        """The safetensors metadata of a LoRA."""
+        """Returns the safetensors metadata of a LoRA."""
         return {KEY: json.dumps(self.facts())}
 
     def full_metadata(self, base_config: Mapping[str, Any]) -> dict[str, str]:
-        """The safetensors metadata of full weights; `base_config` is the base file's `config`.
+        """Returns the safetensors metadata of full weights.
 
-        What the base itself was trained for gives way.
+        `base_config` is the `config` of the base model's file. If the base itself says what it was
+        trained for, that is replaced.
         """
         settings = {**base_config.get("transformer", {}), KEY: self.facts()}
         config = {**base_config, "transformer": settings}
@@ -57,9 +59,9 @@ class TrainedFor:
 
 
 def from_metadata(metadata: Mapping[str, str]) -> TrainedFor | None:
-    """Reads a file's safetensors metadata; None where the weights are not ST-DRC's.
+    """Reads a file's safetensors metadata, and returns None where the weights are not ST-DRC's.
 
-    Raises ValueError for what is damaged or of a format that is not known here.
+    Raises ValueError for metadata that are damaged or of a newer format.
     """
     if KEY not in metadata:
         return None
@@ -70,12 +72,15 @@ def from_metadata(metadata: Mapping[str, str]) -> TrainedFor | None:
 
 
 def from_settings(settings: Mapping[str, Any]) -> TrainedFor | None:
-    """Reads a transformer's settings, `config.transformer` of full weights; otherwise as above."""
+    """Reads a transformer's settings, which are `config.transformer` of full weights.
+
+    Returns None and raises ValueError as `from_metadata` does.
+    """
     return _parse(settings[KEY]) if KEY in settings else None
 
 
 def without_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A transformer's settings as the base file had them: its architecture alone."""
+    """Returns a transformer's settings without what it was trained for: its architecture alone."""
     return {name: value for name, value in settings.items() if name != KEY}
 
 

@@ -1,8 +1,9 @@
-"""How large an LTX-2 transformer is and which switches it has, as arguments of diffusers' class.
+"""The sizes and switches of an LTX-2 transformer, as arguments of diffusers' class.
 
-A single file's metadata gives them under LTX's names; a diffusers folder's config.json under
-diffusers'; a file without metadata in the shapes of its tensors, save for what no shape tells
-(the RoPE's kind and range), where the published LTX-2 models all agree.
+A single file has them in its metadata, under LTX's names. A diffusers folder has them in its
+config.json, under diffusers' names. For a file without metadata they are read from the shapes of
+its tensors; what no shape tells, the RoPE's kind and range, is the same in all published LTX-2
+models.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from .trained_for import without_facts
 
 log = logging.getLogger(__name__)
 
-# LTX's name -> diffusers' arguments, and the value that holds where a file leaves the name out
-# (the host's own defaults, which are not those of diffusers).
+# LTX's name -> diffusers' arguments, and the value where a file leaves the name out. These defaults
+# are ComfyUI's, not those of diffusers.
 _SETTINGS: dict[str, tuple[tuple[str, ...], bool | int | float | str]] = {
     "num_layers": (("num_layers",), 48),
     "num_attention_heads": (("num_attention_heads",), 32),
@@ -35,24 +36,24 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], bool | int | float | str]] = {
     "timestep_scale_multiplier": (("timestep_scale_multiplier",), 1000),
     "av_ca_timestep_scale_multiplier": (("cross_attn_timestep_scale_multiplier",), 1),
     "rope_type": (("rope_type",), "interleaved"),
-    # LTX-2.3
+    # These came with LTX-2.3.
     "apply_gated_attention": (("gated_attn", "audio_gated_attn"), False),
     "cross_attention_adaln": (("cross_attn_mod", "audio_cross_attn_mod"), False),
-    # LTX-2.5
+    # These came with LTX-2.5.
     "ff_bias": (("ff_bias",), True),
     "audio_ff_bias": (("audio_ff_bias",), True),
     "use_prompt_adaln_single": (("use_prompt_adaln_single",), True),
     "use_keyframes_abs_pos_embedding": (("use_keyframes_abs_pos_embedding",), False),
 }
-# Where the RoPE ends: seconds, pixels, pixels; and seconds of audio.
+# Where the RoPE ends, where a file does not say: seconds, pixels and pixels; seconds for the audio.
 _MAX_POSITIONS = {
     "positional_embedding_max_pos": [20, 2048, 2048],
     "audio_positional_embedding_max_pos": [20],
 }
-# What diffusers' class cannot do otherwise.
+# Settings for which diffusers' class knows this value alone.
 _REQUIRED = {"causal_temporal_positioning": True, "use_middle_indices_grid": True}
 
-# What all published LTX-2 transformers share and no tensor shows.
+# Settings that no tensor shows, with the values of all published LTX-2 transformers.
 _PUBLISHED = _REQUIRED | {"rope_type": "split", "frequencies_precision": "float64"}
 _PUBLISHED_INNER_DIM, _PUBLISHED_HEADS = 4096, 32
 _LTX2_CLASS, _DIFFUSERS_CLASS = "AVTransformer3DModel", "LTX2VideoTransformer3DModel"
@@ -60,16 +61,18 @@ _FULL_PRECISION = ("F64", "F32", "F16", "BF16")
 
 
 def transformer_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The arguments of `LTX2VideoTransformer3DModel` for this checkpoint.
+    """Returns the arguments of `LTX2VideoTransformer3DModel` for this checkpoint.
 
-    Raises ValueError where it is not an LTX-2 transformer, says what it looks like; where its
-    weights are of less than 16 bits; where sizes are missing or of a kind that diffusers lacks.
+    Raises ValueError where the checkpoint is not an LTX-2 transformer, with what it looks like;
+    where its weights have less than 16 bits; and where settings are missing or diffusers' class
+    cannot have them.
     """
     if checkpoint.is_diffusers:
         arguments = _from_diffusers(checkpoint)
     else:
         _check_ltx2(checkpoint)
-        # Full weights of ours whose base had no settings have nothing but what they are for.
+        # ST-DRC's full weights whose base had no settings have no setting but what they were
+        # trained for.
         settings = without_facts(checkpoint.config.get("transformer") or {})
         if not settings:
             settings = _inferred(checkpoint)
@@ -89,10 +92,11 @@ def transformer_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def arguments_of(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """LTX's settings, the `transformer` part of a file's config, as arguments of diffusers' class.
+    """Returns the arguments of diffusers' class for LTX's settings.
 
-    Settings that no argument stands for are passed over (a file lists many that are not used).
-    Raises ValueError, naming `source`, for a value of another type or one that diffusers lacks.
+    `settings` are the `transformer` part of a file's config. Settings without an argument are left
+    out; a file lists many that nothing uses. Raises ValueError, with `source` as the name of the
+    file, for a value of another type or one that diffusers' class cannot have.
     """
     for name, needed in _REQUIRED.items():
         if settings.get(name, False) is not needed:
@@ -129,7 +133,10 @@ def _limits(settings: Mapping[str, Any], name: str, source: str) -> list[int]:
 
 
 def _is_like(value: Any, default: bool | int | float | str) -> bool:
-    """JSON writes 1000 and 1000.0 alike; a truth value is no number."""
+    """Returns whether `value` has the type of `default`.
+
+    JSON may write 1000.0 as 1000, so an int and a float count as one type; a bool is no number.
+    """
     if isinstance(default, bool | str):
         return isinstance(value, type(default))
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -146,7 +153,7 @@ def _from_diffusers(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _check_ltx2(checkpoint: Checkpoint) -> None:
-    """Raises ValueError, saying what the file looks like, unless it is an LTX-2 transformer."""
+    """Raises ValueError, with what the file looks like, unless it is an LTX-2 transformer."""
     names = checkpoint.tensors
     needed = "training needs an LTX-2 (2.0, 2.3 or 2.5) checkpoint."
     if transformer_key("proj_in.weight") not in names:
@@ -158,7 +165,8 @@ def _check_ltx2(checkpoint: Checkpoint) -> None:
             f"{type(settings).__name__}; needs an object."
         )
     class_name = (settings or {}).get("_class_name")
-    # LTX-2 has an audio tower, or what only LTX-2.3 and later have where that was left out.
+    # An LTX-2 file without a class name shows itself by its audio tower; where that was left out,
+    # LTX-2.3 and later show themselves by the second of these.
     marks = ("audio_proj_in.weight", "transformer_blocks.0.prompt_scale_shift_table")
     if class_name != _LTX2_CLASS and not any(transformer_key(mark) in names for mark in marks):
         raise ValueError(f"checkpoint {checkpoint.path} is LTX-Video 0.9, which is older; {needed}")
@@ -177,7 +185,7 @@ def _appearance(names: list[str]) -> str:
 
 
 def _inferred(checkpoint: Checkpoint) -> dict[str, Any]:
-    """LTX's settings of a file without metadata, read from the shapes of its tensors."""
+    """Returns LTX's settings of a file without metadata, read from the shapes of its tensors."""
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
 
     def size(key: str, axis: int) -> int:

@@ -1,8 +1,8 @@
-"""The frozen video VAE of LTX-2: pixels to normalised latents and back, equal to ComfyUI's.
+"""The frozen video VAE of LTX-2, from pixels to normalised latents and back, equal to ComfyUI's.
 
-It is diffusers' `AutoencoderKLLTX2Video`, built from the `config` metadata of a single file and
-filled with the file's tensors; nothing is asked from a hub. A file of the VAE alone (no `vae.`
-before its keys) is read as well.
+It is diffusers' `AutoencoderKLLTX2Video`, built from the `config` in a single file's metadata and
+filled with the file's tensors; nothing is asked from a hub. A file of the VAE alone, whose keys do
+not begin with `vae.`, is read as well.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from ..method.grid import LTX_SCALE_FACTORS
 from ..method.reference import fit_reference
 from .checkpoint import VAE_PREFIX, vae_key
 
-# Clips go through together up to so many pixels: 8 photos of 512 x 512.
+# The most pixels that go through the VAE at once, unless one clip alone has more: 8 photos of
+# 512 x 512.
 _PIXELS_TOGETHER = 2**21
 
-# The file's name of an up- or downsampler -> diffusers'.
+# The file's name of a downsampler or upsampler -> diffusers' name.
 _DOWNSAMPLERS = {
     "compress_space_res": "spatial",
     "compress_time_res": "temporal",
@@ -39,36 +40,42 @@ _UPSAMPLERS = {
 
 
 class VideoVAE(nn.Module):
-    """Encodes and decodes clips with normalised latents; its weights take no gradient.
+    """Encodes clips to normalised latents and decodes them; its weights are frozen.
 
-    Small clips go through together, large ones one at a time, so that memory does not grow with
-    the batch. Gradients flow through `decode` to the latents, which is what the identity losses
-    need.
+    Small clips go through together and large ones one at a time, so that memory does not grow with
+    the batch. Gradients flow through `decode` to the latents, which the identity losses need.
     """
 
     def __init__(self, vae: AutoencoderKLLTX2Video) -> None:
+        """Takes over `vae`, sets it to evaluation mode and freezes its weights."""
         super().__init__()
         self.vae = vae.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> VideoVAE:
-        """Stays in evaluation mode, whatever the module around it does."""
+        """Leaves the VAE in evaluation mode, whatever the module around it does."""
         return super().train(False)
 
     @property
     def latent_channels(self) -> int:
+        """The number of channels C of the latents."""
         return self.vae.config.latent_channels
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recomputes the decoder's layers in the backward pass: the same numbers in less memory."""
+        """Makes the backward pass recompute the decoder's layers, which takes less memory.
+
+        The numbers stay the same.
+        """
         self.vae.enable_gradient_checkpointing()
-        # Of blocks and the layers in them only the layers: both would compute each layer thrice.
+        # Only the layers are checkpointed, not the blocks around them too: with both, each layer
+        # would be computed three times.
         self.vae.decoder.gradient_checkpointing = False
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """`[B, 3, F, H, W]` in [-1, 1] to `[B, C, T, H/32, W/32]` float32 latents.
+        """Returns the latents `[B, C, T, H/32, W/32]`, float32, of pixels `[B, 3, F, H, W]`.
 
-        F = 8 (T - 1) + 1. The mean of the posterior, normalised per channel as ComfyUI does:
-        (z - mean) / std. Raises ValueError for a size that the VAE cannot take.
+        The pixels are in [-1, 1], and F = 8 (T - 1) + 1. A latent is the mean of the posterior,
+        normalised per channel as in ComfyUI: (z - mean) / std. Raises ValueError for a size that
+        the VAE cannot take.
         """
         _check_pixels(pixels)
         parameters = self.vae.encoder.conv_in.conv.weight
@@ -82,16 +89,19 @@ class VideoVAE(nn.Module):
     def encode_photos(
         self, photos: Sequence[Tensor], height: int, width: int, device: torch.device
     ) -> Tensor:
-        """z_ref of photos `[1, h, w, 3 or 4]` in [0, 1], of any sizes, each fitted into a frame of
-        `height` x `width` pixels (Eq. 1): `[B, C, 1, H/32, W/32]`, made on `device`."""
+        """Returns z_ref of B photos (Eq. 1): `[B, C, 1, height/32, width/32]`, on `device`.
+
+        The photos are `[1, h, w, 3 or 4]` in [0, 1] and may differ in size. Each is fitted into a
+        frame of `height` x `width` pixels (`fit_reference`).
+        """
         frames = torch.cat([fit_reference(photo, height, width) for photo in photos]).to(device)
         return self.encode(frames.movedim(-1, 1)[:, :, None] * 2 - 1)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """`[B, C, T, H, W]` normalised latents to `[B, 3, 8 (T - 1) + 1, 32 H, 32 W]` float32.
+        """Returns the pixels `[B, 3, 8 (T - 1) + 1, 32 H, 32 W]` of latents `[B, C, T, H, W]`.
 
-        Float64 where the latents are. Pixels are about in [-1, 1]; they are not clamped, which
-        would cut gradients.
+        They are float32, or float64 where the latents are. They lie in about [-1, 1] and are not
+        clamped, because clamping would cut gradients.
         """
         parameters = self.vae.decoder.conv_in.conv.weight
         mean, std = self._statistics(latents.device)
@@ -109,14 +119,15 @@ class VideoVAE(nn.Module):
 
 
 def _num_together(size: Sequence[int]) -> int:
-    """How many clips of `size` (frames, height, width) in pixels go through at once."""
+    """Returns how many clips of `size` (frames, height, width), in pixels, go through at once."""
     return max(1, _PIXELS_TOGETHER // math.prod(size))
 
 
 def load_vae(path: str | Path, dtype: torch.dtype = torch.float32) -> VideoVAE:
-    """The video VAE of an LTX-2 single file, or of a file of the VAE alone.
+    """Loads the video VAE of an LTX-2 single file, or of a file of the VAE alone.
 
-    Raises ValueError when the file is unreadable, holds no VAE or describes one that is not known.
+    Raises ValueError for a file that is missing or cannot be read, that holds no VAE, or that
+    describes one of another make.
     """
     if not Path(path).is_file():
         raise ValueError(f"checkpoint {path} is not a file; needs an LTX-2 single file: check it.")
@@ -138,10 +149,10 @@ def load_vae(path: str | Path, dtype: torch.dtype = torch.float32) -> VideoVAE:
 
 
 def diffusers_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `AutoencoderKLLTX2Video` for the `vae` part of a file's `config`.
+    """Returns the arguments of `AutoencoderKLLTX2Video` for the `vae` part of a file's `config`.
 
-    The file lists blocks and samplers by turns, the decoder's from the last to the first. Raises
-    ValueError for a VAE of another make.
+    The file lists blocks and samplers by turns, and those of the decoder from the last to the
+    first. Raises ValueError for a VAE of another make.
     """
     kind = config.get("_class_name", "CausalVideoAutoencoder")
     if kind != "CausalVideoAutoencoder" or config.get("timestep_conditioning"):
@@ -193,7 +204,10 @@ def diffusers_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def _blocks(
     config: Mapping[str, Any], name: str, samplers: Mapping[str, str]
 ) -> tuple[tuple[int, ...], list[tuple[str, Mapping[str, Any]]]]:
-    """The layers of each block, and diffusers' name and the options of each sampler between."""
+    """Returns the number of layers of each block, and the samplers between the blocks.
+
+    A sampler is its name in diffusers and its options in the file.
+    """
     blocks = [(kind, options if isinstance(options, dict) else {"num_layers": options})
               for kind, options in config.get(name, ())]  # fmt: skip
     kinds = [kind for kind, _ in blocks]
@@ -221,7 +235,7 @@ def _vae_config(path: str | Path, metadata: Mapping[str, str] | None) -> Mapping
 
 
 def _file_names(path: str | Path, vae: AutoencoderKLLTX2Video, present: set[str]) -> dict[str, str]:
-    """diffusers' key -> the file's, for every key of `vae`."""
+    """Returns the file's name for every key of `vae`."""
     num_encoder_blocks = len(vae.encoder.down_blocks)
     names = {key: vae_key(key, num_encoder_blocks) for key in vae.state_dict()}
     if not any(name.startswith(VAE_PREFIX) for name in present):

@@ -1,1 +1,1 @@
-"""The paper as code, in torch alone: each equation in the file of its name."""
+"""The paper's equations, in torch alone. Each file is named after the part that it holds."""

@@ -1,7 +1,7 @@
-"""The latent grid of a video, and its way from latent indices to pixels and seconds.
+"""The latent grid of a video, and the boxes in seconds and pixels that its tokens stand for.
 
-LTX gives every latent token a box: [start, end) per axis (time, height, width). This module makes
-those boxes in latent indices and turns them into the pixels and seconds that the RoPE reads.
+LTX gives every latent token a box: [start, end) on each axis (time, height, width). This module
+makes those boxes in latent indices and turns them into the seconds and pixels that the RoPE reads.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleFactors:
-    """Pixels per latent step of the video VAE: frames, rows, columns."""
+    """How much of a video one latent step of its VAE covers; the defaults are those of LTX."""
 
     time: int = 8
+    """The number of frames in a latent step."""
     height: int = 32
+    """The number of rows of pixels in a latent step."""
     width: int = 32
+    """The number of columns of pixels in a latent step."""
 
 
 LTX_SCALE_FACTORS = ScaleFactors()
@@ -28,11 +31,14 @@ LTX_LATENT_CHANNELS = 128
 
 @dataclass(frozen=True, kw_only=True)
 class LatentGrid:
-    """Size of a video latent in latent steps: T frames of H x W tokens, all at least 1."""
+    """The size of a video's latent, in latent steps. Raises ValueError for a size below 1."""
 
     num_frames: int
+    """T, the number of latent frames."""
     height: int
+    """H, the number of rows of tokens in a latent frame."""
     width: int
+    """W, the number of columns of tokens in a latent frame."""
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "height", "width"):
@@ -41,17 +47,19 @@ class LatentGrid:
 
     @property
     def tokens_per_frame(self) -> int:
+        """The number of tokens in one latent frame."""
         return self.height * self.width
 
     @property
     def num_tokens(self) -> int:
+        """The number of tokens in the whole latent."""
         return self.num_frames * self.tokens_per_frame
 
 
 def latent_grid(
     num_frames: int, height: int, width: int, scale: ScaleFactors = LTX_SCALE_FACTORS
 ) -> LatentGrid:
-    """The latent's size of a clip of 8n + 1 frames of `height` x `width` pixels."""
+    """Returns the latent size of a clip of `num_frames` (8n + 1) of `height` x `width` pixels."""
     return LatentGrid(
         num_frames=(num_frames - 1) // scale.time + 1,
         height=height // scale.height,
@@ -60,10 +68,10 @@ def latent_grid(
 
 
 def latent_bounds(grid: LatentGrid, origin: tuple[int, int, int] = (0, 0, 0)) -> Tensor:
-    """Boxes of all tokens of `grid`, its first token standing at `origin` = (t, i, j).
+    """Returns the boxes of all tokens of `grid`, whose first token stands at `origin` = (t, i, j).
 
-    Returns `[3, N, 2]` int64 latent indices, [start, end) per axis; tokens run t, then i, then j,
-    as the patchifier of LTX lays them out.
+    They are `[3, N, 2]` int64 latent indices: [start, end) on each axis (time, height, width). The
+    tokens are in the order of LTX's patchifier: j changes fastest and t slowest.
     """
     axes = [
         torch.arange(first, first + size)
@@ -76,11 +84,11 @@ def latent_bounds(grid: LatentGrid, origin: tuple[int, int, int] = (0, 0, 0)) ->
 def to_pixel_bounds(
     bounds: Tensor, *, scale: ScaleFactors = LTX_SCALE_FACTORS, causal: bool = True
 ) -> Tensor:
-    """Latent boxes `[3, N, 2]` to pixel boxes of the same shape; the time axis is in frames.
+    """Returns latent boxes `[3, N, 2]` as pixel boxes of the same shape, whose time is in frames.
 
-    Multiplies by the scale factors. A causal VAE's first latent frame holds one pixel frame, so
-    time becomes max(0, s t + 1 - s) (docs/method.md section 3); `causal=False` is LTX-Video before
-    0.9.5.
+    Each index is multiplied by the scale factor of its axis. The first latent frame of a causal VAE
+    holds a single pixel frame, so a time t becomes max(0, s t + 1 - s), where s is the scale factor
+    of time (docs/method.md section 3). `causal=False` is for LTX-Video before 0.9.5.
     """
     factors = torch.tensor((scale.time, scale.height, scale.width), device=bounds.device)
     pixels = bounds * factors.view(3, 1, 1)
@@ -90,9 +98,9 @@ def to_pixel_bounds(
 
 
 def to_seconds(pixel_bounds: Tensor, frame_rate: float) -> Tensor:
-    """Pixel boxes `[3, N, 2]` with time in frames to float32 boxes with time in seconds.
+    """Returns pixel boxes `[3, N, 2]`, whose time is in frames, as float32 with time in seconds.
 
-    Raises ValueError for a frame rate that is not positive and finite.
+    `frame_rate` is in frames per second. Raises ValueError where it is not positive and finite.
     """
     if not 0 < frame_rate < math.inf:
         raise ValueError(

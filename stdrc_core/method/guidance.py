@@ -3,8 +3,9 @@
     v = v0 + s_y (vy - v0) + s_r (vyr - vy)
       = (1 - s_y) v0 + (s_y - s_r) vy + s_r vyr
 
-v0 sees neither text nor reference, vy the text alone, vyr both. The weights add up to 1, so the
-formula holds for velocities and for denoised estimates alike; a stream of weight 0 need not run.
+v0 sees neither text nor reference, vy sees the text alone, and vyr sees both. The weights add up to
+1, so the formula holds for velocities and for clean estimates alike. A stream of weight 0 need not
+run.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from enum import StrEnum
 
 from torch import Tensor
 
+# The paper's s_y and s_r.
 TEXT_SCALE = 5.0
 REFERENCE_SCALE = 7.5
 
 
 class Stream(StrEnum):
-    """v0, vy and vyr of Eq. 13."""
+    """The three streams of Eq. 13: v0 (`empty`), vy (`text`) and vyr (`reference`)."""
 
     EMPTY = "empty"
     TEXT = "text"
@@ -30,10 +32,12 @@ class Stream(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceScales:
-    """s_y and s_r of Eq. 13. Any finite value; the defaults are the paper's."""
+    """The two scales of Eq. 13 at one step. Raises ValueError for a scale that is not finite."""
 
     text: float = TEXT_SCALE
+    """s_y, how strongly the text is followed."""
     reference: float = REFERENCE_SCALE
+    """s_r, how strongly the reference is followed."""
 
     def __post_init__(self) -> None:
         for name in ("text", "reference"):
@@ -46,26 +50,30 @@ class GuidanceScales:
 
     @property
     def weights(self) -> tuple[float, float, float]:
-        """Weights of (v0, vy, vyr); they add up to 1."""
+        """The weights of v0, vy and vyr, which add up to 1."""
         return 1 - self.text, self.text - self.reference, self.reference
 
     @property
     def runs_empty(self) -> bool:
+        """Whether v0 has a weight other than 0."""
         return not _is_zero(self.weights[0])
 
     @property
     def runs_text(self) -> bool:
+        """Whether vy has a weight other than 0."""
         return not _is_zero(self.weights[1])
 
     @property
     def runs_reference(self) -> bool:
+        """Whether vyr has a weight other than 0."""
         return not _is_zero(self.weights[2])
 
     @property
     def text_side(self) -> Stream:
-        """The stream in vy's place in the text step v0 + s_y (vy - v0).
+        """The stream that takes vy's place in the text step v0 + s_y (vy - v0).
 
-        At s_y = s_r it is vyr, and vy drops out; at s_y = s_r = 0 only v0 is left.
+        It is vy itself where vy has a weight. At s_y = s_r vy has none, and it is vyr. At
+        s_y = s_r = 0 it is v0, the only stream that is left.
         """
         if self.runs_text:
             return Stream.TEXT
@@ -73,25 +81,29 @@ class GuidanceScales:
 
     @property
     def positive(self) -> Stream:
-        """The stream that sees the most of those that run."""
+        """Of the streams that have a weight, the one that sees the most: vyr, else vy, else v0."""
         return Stream.REFERENCE if self.runs_reference else self.text_side
 
     def guided_together(self) -> GuidanceScales:
-        """Text and reference as one condition, s_r = s_y: vy drops out."""
+        """Returns scales that treat text and reference as one condition: s_r = s_y, without vy."""
         return GuidanceScales(text=self.text, reference=self.text)
 
     def unguided(self) -> GuidanceScales:
-        """Without guidance: of what these scales use, the stream that sees the most, alone."""
+        """Returns scales under which only the `positive` stream of these scales has a weight."""
         return GuidanceScales(
             text=0.0 if self.positive is Stream.EMPTY else 1.0, reference=float(self.runs_reference)
         )
 
 
+# A function like `classifier_free_guidance`: (cond, uncond or None, scales) -> guided prediction.
 ClassifierFreeGuidance = Callable[[Tensor, Tensor | None, GuidanceScales], Tensor]
 
 
 def classifier_free_guidance(cond: Tensor, uncond: Tensor | None, scales: GuidanceScales) -> Tensor:
-    """uncond + s_y (cond - uncond); without an `uncond` s_y is 1 and `cond` is returned."""
+    """Returns uncond + s_y (cond - uncond), all of one shape.
+
+    `uncond` may be None where s_y is 1: the formula then gives `cond`.
+    """
     return cond if uncond is None else uncond + scales.text * (cond - uncond)
 
 
@@ -103,10 +115,11 @@ def guide(
     reference: Tensor | None,
     cfg: ClassifierFreeGuidance = classifier_free_guidance,
 ) -> Tensor:
-    """Eq. 13 on three predictions of one shape; those of weight 0 may be None.
+    """Returns Eq. 13 of three predictions of one shape, where those of weight 0 may be None.
 
-    `cfg(cond, uncond, scales)` does the text step v0 + s_y (vy - v0), so that a host can bring its
-    own with its hooks; `cond` is the prediction of `scales.text_side`.
+    `empty`, `text` and `reference` are v0, vy and vyr. `cfg(cond, uncond, scales)` does the text
+    step v0 + s_y (vy - v0): `uncond` is v0 and `cond` the prediction of `scales.text_side`. A host
+    passes its own function here, so that the hooks that users have set on it run.
     """
     assert empty is not None or not scales.runs_empty, "v0 has a weight and no prediction"
     predictions = {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}
@@ -117,13 +130,14 @@ def guide(
 
 
 def rescale(guided: Tensor, positive: Tensor, phi: float) -> Tensor:
-    """Guidance rescale (Lin et al. 2024, arXiv 2305.08891, Eq. 15-16), on clean estimates:
+    """Returns `guided` with its contrast brought towards `positive`; both are clean estimates.
 
         x <- phi x std(x_pos) / std(x) + (1 - phi) x
 
-    `guided` x and `positive` x_pos `[B, ...]`, the standard deviations per sample; phi in [0, 1],
-    0 is off. Of three streams the positive one is vyr (`GuidanceScales.positive`): our choice. That
-    clean estimates are rescaled, not velocities, is that of LTX-2's own pipeline.
+    This is guidance rescale (Lin et al. 2024, arXiv 2305.08891, Eq. 15-16). `guided` is x and
+    `positive` is x_pos, both `[B, ...]`; the standard deviations are taken per sample. phi is in
+    [0, 1], and 0 changes nothing. The stream to take for x_pos (`GuidanceScales.positive`) is our
+    choice. LTX-2's own pipeline rescales clean estimates too, not velocities.
     """
     if phi == 0:
         return guided
@@ -134,5 +148,5 @@ def rescale(guided: Tensor, positive: Tensor, phi: float) -> Tensor:
 
 
 def _is_zero(weight: float) -> bool:
-    # Sliders give 0.1 + 0.2 for 0.3: a rounding error must not cost a forward pass.
+    # A slider may give 0.1 + 0.2 for 0.3, and a rounding error must not cost a forward pass.
     return math.isclose(weight, 0.0, abs_tol=1e-9)

@@ -1,11 +1,12 @@
-"""A guidance scale that changes while sampling: from one value to another as sigma falls.
+"""A guidance scale that goes from one value to another while sampling, as sigma falls.
 
     s(sigma) = start + w(p) (end - start)
     p = (start_sigma - sigma) / (start_sigma - end_sigma), clamped to [0, 1]
 
-sigma is the noise level of flow matching, the t of z_t = (1 - t) z_0 + t eps: 1 at the start of
-sampling and 0 at its end. Above `start_sigma` the scale is `start`, below `end_sigma` it is `end`,
-both exactly. The paper's scales are constant; curves are ours.
+sigma is the noise level of flow matching, the t of z_t = (1 - t) z_0 + t eps: it is 1 at the start
+of sampling and 0 at its end. w is the shape of the curve. Above `start_sigma` the scale is exactly
+`start`, and below `end_sigma` it is exactly `end`. The paper's scales are constant; curves are ours
+(docs/method.md section 12).
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ from enum import StrEnum
 
 
 class CurveShape(StrEnum):
-    """w(p), from w(0) = 0 to w(1) = 1."""
+    """The shape w of a curve, a function from w(0) = 0 to w(1) = 1."""
 
     LINEAR = "linear"
-    """p"""
+    """w(p) = p."""
     COSINE = "cosine"
-    """(1 - cos(pi p)) / 2: slow at both ends"""
+    """w(p) = (1 - cos(pi p)) / 2, which changes slowly at both ends."""
     EARLY = "early"
-    """1 - (1 - p)^2: changes early"""
+    """w(p) = 1 - (1 - p)^2, which changes early."""
     LATE = "late"
-    """p^2: changes late"""
+    """w(p) = p^2, which changes late."""
 
     def __call__(self, p: float) -> float:
+        """Returns w(p) for p in [0, 1]."""
         match self:
             case CurveShape.LINEAR:
                 return p
@@ -41,16 +43,21 @@ class CurveShape(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceCurve:
-    """A scale as a function of sigma; `start` is the one of high noise."""
+    """A guidance scale as a function of sigma."""
 
     start: float
+    """The scale at `start_sigma` and above, where the noise is high."""
     end: float
+    """The scale at `end_sigma` and below, where the noise is low."""
     shape: CurveShape = CurveShape.LINEAR
+    """How the scale goes from `start` to `end`."""
     start_sigma: float = 1.0
+    """The sigma at which the scale begins to change."""
     end_sigma: float = 0.0
+    """The sigma at which the scale has become `end`; below `start_sigma` and not below 0."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for values that are not finite, or sigmas that do not fall."""
+        """Raises ValueError for a scale that is not finite, and for sigmas that do not fall."""
         for name in ("start", "end"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(
@@ -63,27 +70,30 @@ class GuidanceCurve:
             )
 
     def at(self, sigma: float) -> float:
+        """Returns s(sigma)."""
         p = (self.start_sigma - sigma) / (self.start_sigma - self.end_sigma)
         if p >= 1:
             return self.end
         return self.start + self.shape(max(p, 0.0)) * (self.end - self.start)
 
     def __mul__(self, factor: float) -> GuidanceCurve:
+        """Returns the curve with its two scales multiplied by `factor`."""
         return replace(self, start=self.start * factor, end=self.end * factor)
 
 
+# A constant guidance scale, or one that changes with sigma.
 Scale = float | GuidanceCurve
 
 
 def scale_at(scale: Scale, sigma: float) -> float:
-    """A constant is the same at every sigma."""
+    """Returns the value of `scale` at `sigma`."""
     return scale.at(sigma) if isinstance(scale, GuidanceCurve) else scale
 
 
 def read_scale(text: str | float) -> Scale:
-    """A number, or a curve START:END[:SHAPE[:START_SIGMA:END_SIGMA]], such as 5:1:cosine.
+    """Reads a number, or a curve START:END[:SHAPE[:START_SIGMA:END_SIGMA]], such as 5:1:cosine.
 
-    Raises ValueError for anything else.
+    Raises ValueError for any other text.
     """
     if not isinstance(text, str):
         return float(text)

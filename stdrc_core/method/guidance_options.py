@@ -1,6 +1,6 @@
-"""What a user may ask of the guidance, in one place: the numbers of Eq. 13 over a run, and presets.
+"""What a user may set of the guidance of a run, in one place, and presets of it.
 
-The command line, the nodes and a shot all hold these options; `guided_run` does what they say.
+The command line, the nodes and a shot all hold these options; `guided_run` carries them out.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from .guidance_curve import Scale, scale_at
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceOptions:
-    """The guidance of a run. The defaults are the paper's: constant scales, all streams, all steps.
+    """The guidance of a run. The defaults are the paper's: constant scales, the same in all steps.
 
-    Parts of sampling are shares in [0, 1], counted as ComfyUI's `percent_to_sigma` counts them.
+    `start_percent` and `end_percent` count sampling from 0 to 1, as ComfyUI's `percent_to_sigma`
+    does.
     """
 
     text_scale: Scale = TEXT_SCALE
@@ -25,21 +26,22 @@ class GuidanceOptions:
     reference_scale: Scale = REFERENCE_SCALE
     """How strongly the face is kept: s_r of Eq. 13, a number or a curve over sigma."""
     start_percent: float = 0.0
-    """The part of sampling from which on text and reference are guided separately. Before it they
-    are guided together (s_r = s_y), which saves the text stream."""
+    """The point of sampling at which text and reference begin to be guided separately. Before it
+    they are guided together (s_r = s_y), which saves the text stream."""
     end_percent: float = 1.0
-    """The part of sampling until which text and reference are guided separately."""
+    """The point of sampling after which text and reference are guided together again."""
     guidance_rescale: float = 0.0
-    """The phi of `guidance.rescale`, in [0, 1]; 0 is off."""
+    """The phi of `guidance.rescale`, in [0, 1]; 0 turns the rescale off."""
     reference_every: int = 1
-    """How many steps one computed vyr - vy serves, at least 1; 1 is exact."""
+    """For how many steps one computed vyr - vy is used; 1 computes it in every step."""
     guided_share: float = 1.0
-    """The share of the steps, from the first, that are guided. After them the stream that sees the
-    most runs alone; 1 is exact."""
+    """The share of the steps, from the first, that are guided. In the steps after them the stream
+    that sees the most runs alone."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a scale that is not finite, a window that is none, a phi or a share
-        outside [0, 1], or a `reference_every` below 1."""
+        """Raises ValueError for a scale that is not finite, for percents that are out of order or
+        outside [0, 1], for a rescale or share outside [0, 1], and for a `reference_every` below 1.
+        """
         GuidanceScales(
             text=scale_at(self.text_scale, 1.0), reference=scale_at(self.reference_scale, 1.0)
         )
@@ -75,9 +77,10 @@ PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 
 def with_preset(name: str, chosen: Mapping[str, Scale]) -> dict[str, Scale]:
-    """`chosen` options with those of the preset `name` in the place of what is exact or not chosen.
+    """Returns the `chosen` options with those of the preset `name` filled in.
 
-    So a number that the user has changed counts more than the preset's.
+    The preset replaces options that were not chosen or that have their default. An option that the
+    user has changed counts more than the preset.
     """
     exact = asdict(EXACT)
     changed = {key: value for key, value in chosen.items() if value != exact[key]}

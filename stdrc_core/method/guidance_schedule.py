@@ -1,9 +1,11 @@
-"""A run's guidance before it runs: which streams run at which steps, at what cost, and what of the
-settings changes nothing.
+"""What the guidance of a run will do, told before it runs.
 
-Each step is taken as one evaluation, at its first sigma, as Euler does; samplers that evaluate more
-often (heun, dpm_2) run the same streams in each evaluation of a step. Where the steps are not known
-yet, sigmas close to one another stand for all that there may be.
+It says which streams run in which steps, how many forward passes that takes, and which of the
+settings change nothing.
+
+Each step counts as one evaluation of the model at the step's first sigma, as with Euler. Samplers
+that evaluate the model more often (heun, dpm_2) run the same streams in each evaluation of a step.
+Where the run's steps are not known yet, a dense row of sigmas stands for all that there may be.
 """
 
 from __future__ import annotations
@@ -22,31 +24,34 @@ from .guided_run import Forwards, GuidedRun, Predictions, StreamsAt
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One evaluation of the model by the guider."""
+    """One step of a run, with one evaluation of the model."""
 
     number: int
-    """From 1."""
+    """The step's number, counted from 1."""
     sigma: float
+    """The sigma at which the model is evaluated."""
     runs: StreamsAt
+    """The streams that Eq. 13 needs at this sigma."""
     forwards: Forwards
+    """The forward passes that really run."""
 
     @property
     def uses_again(self) -> bool:
-        """Whether vyr rests and its direction of an earlier step is used."""
+        """Whether vyr does not run and the direction of an earlier step is used in its place."""
         return self.runs.have_direction and self.forwards.num_references == 0
 
     @property
     def kind(self) -> tuple[bool, ...]:
-        """Neighbours of one kind are told in one line."""
+        """What two steps in a row need to have in common to be told in one line."""
         runs = self.runs
         return self.forwards.empty, runs.text, runs.reference, runs.in_parts, runs.is_separate
 
 
 def steps_of(run: GuidedRun, sigmas: Tensor, *, always_empty: bool = False) -> tuple[Step, ...]:
-    """The steps from `sigmas` `[N + 1]`, falling, the last of which is where they end.
+    """Returns the N steps of a run over the falling schedule `sigmas` `[N + 1]`.
 
-    `run` goes through all of them, with predictions of two zeros. `always_empty` says that v0 runs
-    where its weight is 0 too, as a hook may ask for it.
+    `run` goes through all of them, with zeros in the place of predictions. `always_empty` says
+    that v0 runs even where its weight is 0, which a hook may ask for.
     """
     steps = []
     for number, sigma in enumerate(sigmas[:-1].tolist(), start=1):
@@ -65,7 +70,7 @@ def steps_of(run: GuidedRun, sigmas: Tensor, *, always_empty: bool = False) -> t
 
 
 def told(steps: Sequence[Step]) -> Iterator[str]:
-    """A line for each stretch of steps that run the same streams, and the forwards in all."""
+    """Yields a line for each stretch of steps with the same streams, and one with all forwards."""
     for group in _stretches(steps):
         first, last = group[0], group[-1]
         where = f"In step {first.number}, sigma {first.sigma:.4g}"
@@ -92,7 +97,11 @@ def told(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def told_by_sigma(options: GuidanceOptions, steps: Sequence[Step]) -> Iterator[str]:
-    """The same of steps that only stand for any there may be: nothing can be counted."""
+    """Yields the lines of `told` where the run's own steps are not known.
+
+    `steps` then stand for any that there may be, so that neither steps nor forward passes are
+    counted.
+    """
     for group in _stretches(steps):
         where = f"From sigma {group[0].sigma:.4g} to {group[-1].sigma:.4g}"
         keeps = options.reference_every > 1 and group[0].runs.have_direction
@@ -108,8 +117,11 @@ def told_by_sigma(options: GuidanceOptions, steps: Sequence[Step]) -> Iterator[s
 def without_effect(
     options: GuidanceOptions, steps: Sequence[Step], *, are_known: bool = True
 ) -> Iterator[str]:
-    """What of `options` contradicts the rest of it, or changes nothing in these steps; a sentence
-    each. `are_known`: whether these are the run's very steps."""
+    """Yields a sentence for each of `options` that changes nothing or contradicts another one.
+
+    `are_known` says whether `steps` are those of the run; if not, they stand for any that there
+    may be.
+    """
     guided = [step for step in steps if step.runs.is_guided]
     inside = [step for step in guided if step.runs.is_separate]
     has_window = len(inside) < len(guided)

@@ -1,8 +1,8 @@
-"""Eq. 13 over a run: which streams an evaluation of the model needs, and what is made of them.
+"""Eq. 13 over a run: which streams an evaluation of the model needs, and how they are combined.
 
 `GuidedRun.predict` is the one place where a guided step is put together. The sampler of this
-library, ComfyUI's guider and the schedule that is shown before a run all call it, each with its own
-way to predict a stream.
+library, the guider in ComfyUI and the schedule that is shown before a run all call it, each with
+its own way to predict a stream.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from .guidance_curve import scale_at
 from .guidance_options import GuidanceOptions
 from .multi_reference import layered_prediction
 
-# Samplers come back to a sigma of the schedule by way of logarithms.
+# Some samplers compute with log(sigma), so a sigma of the schedule comes back slightly changed.
 _SIGMA_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamsAt:
-    """What Eq. 13 asks of its streams at one sigma."""
+    """Which scales Eq. 13 has at one sigma, and which streams it needs there."""
 
     scales: GuidanceScales
+    """The scales s_y and s_r at this sigma."""
     is_guided: bool
-    """Whether streams are combined; otherwise the one that sees the most runs alone."""
+    """Whether streams are combined; if not, the one that sees the most runs alone."""
     is_separate: bool
     """Whether text and reference are guided separately."""
     in_parts: bool
-    """Whether the references count each by its own scale (`multi_reference`)."""
+    """Whether each reference is guided by a scale of its own (`multi_reference`)."""
 
     @property
     def empty(self) -> bool:
@@ -47,7 +48,7 @@ class StreamsAt:
 
     @property
     def text(self) -> bool:
-        """Whether vy is needed, by its weight or to take the references in parts."""
+        """Whether vy is needed: it has a weight, or the references are taken in parts."""
         return self.scales.runs_text or self.in_parts
 
     @property
@@ -57,36 +58,37 @@ class StreamsAt:
 
     @property
     def have_direction(self) -> bool:
-        """Whether there is a vyr - vy that may be kept; without vy, vyr itself is guided by."""
+        """Whether both vy and vyr are needed, so that there is a vyr - vy which may be kept."""
         return self.reference and self.text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forwards:
-    """The forwards of the transformer that one evaluation needs."""
+    """The forward passes of the transformer that one evaluation of the guided model needs."""
 
     empty: bool
+    """Whether v0 runs."""
     text: bool
+    """Whether vy runs."""
     num_references: int
-    """Forwards of vyr: 0 where it rests, 1, or one for each scale of the references' own."""
+    """How often vyr runs: 0 where it is not needed or a kept direction stands for it, else 1, or
+    once for each scale where the references are taken in parts."""
 
     @property
     def count(self) -> int:
-        """How many forwards these are."""
+        """The number of forward passes in all."""
         return self.empty + self.text + self.num_references
 
 
-# v0, vy, and vyr of each forward that is asked for, all of one shape; None or nothing for others.
+# v0, vy and a list of vyr, one for each of its forward passes, all of one shape. v0 and vy may be
+# None where they were not asked for.
 Predictions = tuple[Tensor | None, Tensor | None, Sequence[Tensor]]
+# Runs the forward passes that it is asked for.
 Predict = Callable[[Forwards], Predictions]
 
 
 class GuidedRun:
-    """The guidance of one run. It keeps vyr - vy from step to step, so each run has its own.
-
-    `percent_to_sigma` turns parts of sampling into sigmas. `part_scales` are the f_i of references
-    whose scales differ, falling (`multi_reference.layers`).
-    """
+    """The guidance of one run. It keeps vyr - vy from step to step, so each run has its own."""
 
     def __init__(
         self,
@@ -95,6 +97,11 @@ class GuidedRun:
         *,
         part_scales: Sequence[float] = (1.0,),
     ) -> None:
+        """`percent_to_sigma` turns a point of sampling, in [0, 1], into its sigma.
+
+        `part_scales` are the f_i of `multi_reference.layers`, the highest first; there is more than
+        one where the scales of the references differ.
+        """
         self.options = options
         self.start_sigma = percent_to_sigma(options.start_percent)
         self.end_sigma = percent_to_sigma(options.end_percent)
@@ -102,7 +109,7 @@ class GuidedRun:
         self._kept = KeptDirection(options.reference_every)
 
     def streams_at(self, sigma: float, sigmas: Tensor) -> StreamsAt:
-        """What an evaluation at `sigma` of the schedule `sigmas` `[N + 1]`, falling, is guided by.
+        """Returns what Eq. 13 needs at `sigma`, where `sigmas` `[N + 1]` is the falling schedule.
 
         References whose scales differ are taken in parts only where they are guided separately
         from the text.
@@ -128,7 +135,7 @@ class GuidedRun:
         )
 
     def needs_reference(self, sigmas: Tensor) -> bool:
-        """Whether vyr runs in any of the steps from `sigmas` `[N + 1]`, of which the last is 0."""
+        """Returns whether vyr is needed in any step of the falling schedule `sigmas` `[N + 1]`."""
         return any(self.streams_at(sigma, sigmas).reference for sigma in sigmas[:-1].tolist())
 
     def predict(
@@ -143,14 +150,14 @@ class GuidedRun:
         join: Callable[[Tensor, Tensor], Tensor] | None = None,
         rescale: Callable[[Tensor, Tensor, float], Tensor] = rescale,
     ) -> Tensor:
-        """The guided prediction at `sigma` of the schedule `sigmas` `[N + 1]`.
+        """Returns the guided prediction at `sigma` of the falling schedule `sigmas` `[N + 1]`.
 
-        `predict` makes the streams' predictions: velocities, or estimates of the clean latent,
-        which are x - sigma v. `slope` is how a prediction changes with the velocity: 1 or -sigma.
-        With `always_empty` v0 is asked for where its weight is 0 too, as a host's hooks may need.
-        `cfg` does the text step (`guidance.guide`). `join(vyr, vy)` may put parts of vy into vyr
-        before they are combined. `rescale(guided, positive, phi)` is `guidance.rescale` in the
-        caller's kind of prediction.
+        `predict` runs the streams that are needed. Their predictions are velocities v, or clean
+        estimates x - sigma v. `slope` is the factor of v in them: 1 for velocities, -sigma for
+        clean estimates. With `always_empty`, v0 runs even where its weight is 0, which hooks of a
+        host may need. `cfg` does the text step (see `guidance.guide`). `join(vyr, vy)` may put
+        parts of vy into vyr before they are combined. `rescale(guided, positive, phi)` is
+        `guidance.rescale` for the kind of prediction that the caller has.
         """
         runs = self.streams_at(sigma, sigmas)
         direction = self._kept.at(sigma, sigmas) if runs.have_direction else None
@@ -183,35 +190,42 @@ class GuidedRun:
 
 
 class KeptDirection:
-    """vyr - vy of one run, computed every k-th step and kept for the steps between.
+    """The direction vyr - vy of one run, computed every k-th step and kept for the steps between.
 
-    A step is a stretch of the schedule: an evaluation at sigma belongs to step i where
+    An evaluation at sigma belongs to step i of the schedule where
     sigmas[i] >= sigma > sigmas[i + 1]. So a sampler that evaluates the model more than once in a
     step (heun, dpm_2) computes the direction in all evaluations of a step or in none. The first
-    step that needs the direction computes it, then the k-th after it, and so on; where sigma rises
-    again, it is computed. k = 1 keeps nothing: each evaluation is exact.
+    step that needs the direction computes it, then the k-th step after that one, and so on. Where
+    sigma rises again, the direction is computed anew. With k = 1 nothing is kept.
 
-    The direction is that of velocities, which guidance scales at each step anew.
+    What is kept is a difference of velocities, to which each step applies its own scale.
     """
 
     def __init__(self, reference_every: int) -> None:
+        """`reference_every` is k, at least 1."""
         self._every = reference_every
         self._step = 0
         self._direction: Tensor | None = None
 
     def at(self, sigma: float, sigmas: Tensor) -> Tensor | None:
-        """The direction to use again at `sigma` of the schedule `sigmas`; None: compute it."""
+        """Returns the kept direction to use at `sigma`, or None where it has to be computed.
+
+        `sigmas` `[N + 1]` is the falling schedule.
+        """
         if self._direction is None:
             return None
         age = step_of(sigma, sigmas) - self._step
         return self._direction if 0 < age < self._every else None
 
     def keep(self, direction: Tensor, sigma: float, sigmas: Tensor) -> None:
-        """`direction` is vyr - vy, velocities, as computed at `sigma`."""
+        """Keeps `direction`, the vyr - vy that was computed at `sigma`, as velocities."""
         if self._every > 1:
             self._step, self._direction = step_of(sigma, sigmas), direction
 
 
 def step_of(sigma: float, sigmas: Tensor) -> int:
-    """The i of sigmas[i] >= sigma > sigmas[i + 1], `sigmas` falling; -1 above the first."""
+    """Returns the i with sigmas[i] >= sigma > sigmas[i + 1], where `sigmas` `[N + 1]` fall.
+
+    Above the first of `sigmas` it is -1.
+    """
     return int((sigmas >= sigma * (1 - _SIGMA_TOLERANCE)).sum()) - 1

@@ -1,15 +1,17 @@
-"""Where the reference tokens stand beside the video's (Eq. 3-4): TASS-RoPE and other placements.
+"""Where the reference's tokens stand beside the video's (Eq. 3-4): TASS-RoPE and other placements.
 
     video      p_v(t, i, j) = (t, i, j)
     reference  p_r(i, j)    = (T, H + i, W + j)
 
-The reference takes the first temporal slot after the video and a spatial region of its own, so it
-shares no coordinate on any axis with a video token while its inner geometry stays as it is. Beside
-it stand the paper's ablations, and the layouts that public face adapters were trained with.
+The reference stands in the first time slot after the video and in a region of space of its own. So
+it shares no coordinate on any axis with a video token, and its inner geometry stays as it is. This
+file also holds the placements of the paper's ablations, and those that public face adapters were
+trained with.
 
-Several references take slots 0, 1, ...; at slot k `tass` is (T, (k+1) H + i, (k+1) W + j), so no
-two of them share a coordinate in space. The paper has one reference: slots are our choice. It also
-has the video's size; references of h x w tokens stand at H + k h + i and W + k w + j.
+Several references take slots k = 0, 1, ... At slot k `tass` is (T, (k+1) H + i, (k+1) W + j), so
+that no two references share a coordinate in space. The paper has one reference, of the video's
+size; slots and other sizes are ours. References of h x w tokens stand at H + k h + i and
+W + k w + j.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from torch import Tensor
 
 from .grid import LTX_SCALE_FACTORS, LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds
 
-# From the video's end to slot 0 of `strata`, and from slot to slot.
+# The time from the video's end to slot 0 of `strata`, and from each slot to the next.
 STRATA_STEP_S = 1.5
 
 
 class Placement(StrEnum):
-    """TASS-RoPE, its ablations, and the layouts of BFS's adapters (docs/method.md sections 3, 9).
+    """Where the reference stands: `tass`, its ablations, or as BFS's adapters were trained.
+
+    BFS is the node pack ComfyUI-BFSNodes (docs/method.md section 9). For the token (i, j) of the
+    reference at slot k beside a video of T x H x W:
 
     | | time | height and width | angles turned |
     | --- | --- | --- | --- |
@@ -40,9 +45,9 @@ class Placement(StrEnum):
     | sidecar | the whole clip | i, (k+1) W + j | yes |
     | bfs_st_drc | T - 1 | (k+1) (H - 1) + i, (k+1) (W - 1) + j | yes |
 
-    `bfs_st_drc` is what BFS 1.29's "st_drc" does: it is one step short of `tass` on each axis, so
-    its first token lies on the video's last, and the next reference's on its own last. It is here
-    for adapters that were trained so.
+    `bfs_st_drc` is the placement that BFS 1.29 calls "st_drc", for adapters that were trained with
+    it. It is one step short of `tass` on each axis: the first token of a reference lies on the last
+    token of the video, or of the reference before it.
     """
 
     TASS = "tass"
@@ -56,12 +61,12 @@ class Placement(StrEnum):
 
     @property
     def turns_angles(self) -> bool:
-        """Whether the reference's RoPE angles are turned by its source phase (source_phase)."""
+        """Whether the RoPE angles of the reference are turned by a source phase (source_phase)."""
         return self in _BFS
 
     @property
     def keeps_apart(self) -> bool:
-        """Whether no reference token stands where a video's or another reference's token does."""
+        """Whether no reference token stands on a token of the video or of another reference."""
         return self not in _LIES_ON_OTHERS
 
 
@@ -80,11 +85,11 @@ def reference_origin(
     slot: int = 0,
     size: tuple[int, int] | None = None,
 ) -> tuple[int, int, int]:
-    """Latent coordinate (t, i, j) of the first token of the reference at `slot`, of 0 or more.
+    """Returns the latent coordinate (t, i, j) of the first token of the reference at `slot`.
 
-    `grid` is the video's size, `size` the (h, w) of all references, by default the video's. `tass`
-    is Eq. 4. `overlap` lies on the first video frame (the row
-    "+ Ref. Concat."); `temporal_only` and `spatial_only` move away from it on some axes alone.
+    `grid` is the video's size, and `size` is the (h, w) of all references, by default the video's.
+    `tass` is Eq. 4. `overlap` lies on the video's first frame (the paper's row "+ Ref. Concat.");
+    `temporal_only` and `spatial_only` move away from it in time alone and in space alone.
     """
     assert slot >= 0, f"slot is {slot}"
     height, width = size or (grid.height, grid.width)
@@ -115,16 +120,19 @@ def reference_pixel_bounds(
     scale: ScaleFactors = LTX_SCALE_FACTORS,
     causal: bool = True,
 ) -> Tensor:
-    """Boxes of the h x w tokens of the reference at `slot` beside a video of size `grid`.
+    """Returns the boxes of the h x w tokens of the reference at `slot` beside a video of `grid`.
 
-    `size` is the (h, w) of all references, by default the video's (H, W): adapters of character
-    sheets see the sheet at a size of its own.
-    Returns `[3, h * w, 2]` [start, end): time in frames, height and width in pixels; int64, but
-    float64 for `strata`, whose time is in seconds and needs `frame_rate` in frames/s. For `tass`
-    on a causal VAE: time [8T - 7, 8T + 1), height [32 (H+i), 32 (H+i+1)), width alike.
-    `temporal_offset` moves the reference in time, in latent steps of 8 frames: adapters that
-    overlap may have been trained with -1 or -2, before the first frame.
-    Raises ValueError where `strata` is asked for without a positive, finite frame rate.
+    They are `[3, h * w, 2]`, [start, end) on each axis: time in frames, height and width in pixels.
+    For `tass` on a causal VAE the time is [8T - 7, 8T + 1), the height is
+    [32 (H+i), 32 (H+i+1)), and the width is the same with W and j. The boxes are int64, but float64
+    for `strata`, whose distance in seconds becomes frames by `frame_rate` (frames/s).
+
+    `size` is the (h, w) of all references, by default the video's (H, W): adapters for character
+    sheets see the sheet at a size of its own. `temporal_offset` moves the reference in time, by
+    latent steps of 8 frames: adapters that overlap may have been trained with -1 or -2, which is
+    before the first frame.
+
+    Raises ValueError for `strata` without a positive, finite frame rate.
     """
     height, width = size or (grid.height, grid.width)
     frame = LatentGrid(num_frames=1, height=height, width=width)
@@ -133,20 +141,21 @@ def reference_pixel_bounds(
     if placement is Placement.STRATA:
         instant = _end_of(grid, scale, causal) + strata_distance(slot, frame_rate)
         bounds = bounds.to(torch.float64)
-        # An instant, as in BFS's node: the RoPE reads the middle of start and end.
+        # Start and end are the same, as in BFS's node: the RoPE reads the middle of the two.
         bounds[0] = instant
     elif placement is Placement.SIDECAR:
         bounds[0] = torch.tensor([0, _end_of(grid, scale, causal)])
-        # Centred on the video's height; a latent step has an even number of pixels.
+        # The reference is centred on the video's height. A latent step has an even number of
+        # pixels, so the halving leaves no rest.
         bounds[1] += (grid.height - height) * scale.height // 2
     bounds[0] += temporal_offset * scale.time
     return bounds
 
 
 def strata_distance(slot: int, frame_rate: float | None) -> float:
-    """Frames from the video's end to `slot` of strata: (k + 1) * 1.5 s.
+    """Returns how many frames after the video's end slot k of `strata` stands: (k + 1) 1.5 s.
 
-    Raises ValueError for a frame rate that is missing, not positive or not finite.
+    `frame_rate` is in frames/s. Raises ValueError where it is missing, not positive or not finite.
     """
     if frame_rate is None or not 0 < frame_rate < math.inf:
         raise ValueError(
@@ -157,7 +166,7 @@ def strata_distance(slot: int, frame_rate: float | None) -> float:
 
 
 def _end_of(grid: LatentGrid, scale: ScaleFactors, causal: bool) -> int:
-    """Frames of the video, which is where its last token's box ends."""
+    """Returns the length of the video in frames, which is where its last token's box ends."""
     last = (grid.num_frames - 1, 0, 0)
     one = LatentGrid(num_frames=1, height=1, width=1)
     return int(to_pixel_bounds(latent_bounds(one, last), scale=scale, causal=causal)[0].max())

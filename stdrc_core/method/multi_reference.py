@@ -1,12 +1,13 @@
-"""Several references in one clip: where each stands, how strongly it is seen and guided by.
+"""Several references in one clip: where each stands, and how strongly it is seen and followed.
 
-All of them stand in one stream, vyr, so three streams stay three. Where their scales differ, the
-reference step of Eq. 13 is taken in parts, the most guided references first:
+All of them stand in one stream, vyr, so that three streams stay three. Where their scales differ,
+the reference step of Eq. 13 is taken in parts, from the highest scale to the lowest:
 
     s_r (vyr - vy)  becomes  sum_i s_r f_i (v_i - v_(i-1)),    v_0 = vy
 
-v_i sees the references of the i highest scales f_1 > f_2 > ...; the last one sees all of them, and
-each further scale costs a stream. The paper has one reference; this is our extension.
+v_i sees the references that have one of the i highest scales f_1 > f_2 > ..., so the last one sees
+all of them. Each further scale costs one more stream. The paper has one reference; this is our
+extension (docs/method.md section 11).
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ from .guidance_options import GuidanceOptions
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedReference:
-    """One of several references. Their order means nothing: each keeps its slot."""
+    """One of several references. Their order means nothing, since each has its slot."""
 
     slot: int
-    """Its place (layout): 0, 1, ..."""
+    """The slot k = 0, 1, ... in which the reference stands (layout)."""
     strength: float = 1.0
-    """Weight of the attention between its tokens and the video's: 0 is none, 1 as trained."""
+    """The weight of the attention between the reference's tokens and the video's: 0 is none, and 1
+    is what the model was trained with."""
     scale: float = 1.0
-    """Its share f of the guidance scale s_r."""
+    """The share f of the guidance scale s_r that the reference gets."""
     has_own_size: bool = False
-    """Whether it was encoded at a size of its own, which need not be the video's."""
+    """Whether the reference was encoded at a size of its own, which need not be the video's."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a slot below 0, or a number that is negative or not finite."""
+        """Raises ValueError for a slot below 0, and for a strength or scale that is negative or not
+        finite."""
         if self.slot < 0:
             raise ValueError(f"slot was {self.slot}; needs 0 or more.")
         for name in ("strength", "scale"):
@@ -44,14 +47,15 @@ class PlacedReference:
 
 
 def in_order(num_references: int) -> tuple[PlacedReference, ...]:
-    """References of which nothing is said: slots 0, 1, ..., all seen and guided by alike."""
+    """Returns so many references in the slots 0, 1, ..., of the default strength and scale."""
     return tuple(PlacedReference(slot=slot) for slot in range(num_references))
 
 
 def layers(references: Sequence[PlacedReference]) -> list[tuple[float, list[int]]]:
-    """The f_i, falling, and which references v_i sees, by their index.
+    """Returns for each v_i its scale f_i and the indices of the references that it sees.
 
-    References of scale 0 are in none. Equal scales give one layer, of all references.
+    The f_i fall. Where all scales are equal there is one layer, with all references. References of
+    scale 0 are in no layer.
     """
     scales = sorted({each.scale for each in references if each.scale > 0}, reverse=True)
     return [
@@ -63,9 +67,10 @@ def layers(references: Sequence[PlacedReference]) -> list[tuple[float, list[int]
 def with_common_scale(
     options: GuidanceOptions, references: Sequence[PlacedReference]
 ) -> tuple[GuidanceOptions, tuple[PlacedReference, ...]]:
-    """A scale that all references share goes into s_r, and costs no stream.
+    """Returns options and references with a scale that all references share moved into s_r.
 
-    References of scale 0 are not used, and do not count.
+    References of scale 0 are not used and do not count for this. Where the others have more than
+    one scale, options and references are returned as they are.
     """
     scales = {each.scale for each in references if each.scale > 0} or {0.0}
     if len(scales) != 1:
@@ -78,9 +83,10 @@ def with_common_scale(
 
 
 def layered_prediction(text: Tensor, predictions: Sequence[tuple[float, Tensor]]) -> Tensor:
-    """vy + sum_i f_i (v_i - v_(i-1)): what stands for vyr in Eq. 13.
+    """Returns vy + sum_i f_i (v_i - v_(i-1)), which takes the place of vyr in Eq. 13.
 
-    `text` is vy; `predictions` are the f_i and v_i in the order of `layers`, all of one shape.
+    `text` is vy, which is v_0 too; `predictions` are the pairs (f_i, v_i) in the order of `layers`.
+    All predictions have one shape.
     """
     result = before = text
     for scale, prediction in predictions:

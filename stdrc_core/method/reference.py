@@ -1,8 +1,8 @@
 """The reference photo and its latent frame (Eq. 1-2).
 
 The photo is scaled by the largest factor that keeps its aspect ratio and still fits the target
-frame, then padded symmetrically on the shorter side. Encoded, it becomes one latent frame that is
-appended to the video along time and cut from the output.
+frame, and is then padded evenly on the shorter side. Encoded, it is one latent frame, which is
+appended to the video along time and cut off from the output.
 """
 
 from __future__ import annotations
@@ -14,24 +14,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Cropped to fill the frame, a photo has to keep at least this share of itself.
+# The least share of a photo's area that may be left when it is cropped to fill the frame.
 MIN_CROPPED_SHARE = 1 / 256
-# Resampling nodes overshoot a little; beyond this a photo is not in [0, 1] at all.
+# Nodes that resample go a little beyond [0, 1]. Values further beyond it than this have another
+# range.
 MAX_OVERSHOOT = 0.5
 BLACK = (0.0, 0.0, 0.0)
 
 
 class Fit(StrEnum):
-    """`pad` keeps the whole photo (the paper); `crop` fills the frame and loses the overhang."""
+    """How a photo is fitted into the frame.
+
+    `pad` shows the whole photo and fills up the frame with a colour, as in the paper. `crop` fills
+    the frame with the photo and cuts off what hangs over.
+    """
 
     PAD = "pad"
     CROP = "crop"
 
 
 class ReferenceTimestep(StrEnum):
-    """`clean`: t = 0, LTX's convention for conditioning tokens. `shared`: the video's t.
+    """Which timestep the reference's tokens have.
 
-    The paper does not say which it uses; the default is ours (docs/method.md section 2).
+    `clean` is t = 0, LTX's convention for conditioning tokens. `shared` is the video's t. The paper
+    does not say which it uses; the default, `clean`, is ours (docs/method.md section 2).
     """
 
     CLEAN = "clean"
@@ -40,28 +46,29 @@ class ReferenceTimestep(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedBox:
-    """A photo scaled to `height` x `width`, its corner at (`top`, `left`) of the frame, in pixels.
-
-    The corner is negative where the photo hangs over the frame (`crop`).
-    """
+    """Where a scaled photo lies in the frame, in pixels."""
 
     top: int
+    """The row of the frame where the photo begins; negative where the photo hangs over."""
     left: int
+    """The column of the frame where the photo begins; negative where the photo hangs over."""
     height: int
+    """The height that the photo is scaled to."""
     width: int
+    """The width that the photo is scaled to."""
 
 
 def fitted_box(
     photo_size: tuple[int, int], frame_size: tuple[int, int], fit: Fit = Fit.PAD
 ) -> FittedBox:
-    """Where a photo of (height, width) lands in a frame of (height, width), all in pixels."""
+    """Returns where a photo lies in a frame; both sizes are (height, width) in pixels."""
     (height, width), (frame_height, frame_width) = photo_size, frame_size
     pick = min if fit is Fit.PAD else max
     factor = pick(frame_height / height, frame_width / width)
-    bound = min if fit is Fit.PAD else max
-    # Rounding may not push the fitted side over the frame's edge, nor a thin photo down to nothing.
-    new_height = max(1, bound(frame_height, round(height * factor)))
-    new_width = max(1, bound(frame_width, round(width * factor)))
+    # Rounding may neither push the fitted side over the frame's edge, nor bring the other side of a
+    # thin photo down to 0.
+    new_height = max(1, pick(frame_height, round(height * factor)))
+    new_width = max(1, pick(frame_width, round(width * factor)))
     return FittedBox(
         top=(frame_height - new_height) // 2,
         left=(frame_width - new_width) // 2,
@@ -78,12 +85,14 @@ def fit_reference(
     fit: Fit = Fit.PAD,
     pad_color: tuple[float, float, float] = BLACK,
 ) -> Tensor:
-    """Fits one photo `[1, h, w, C]`, values in [0, 1], into a frame of `height` x `width` pixels.
+    """Returns a photo fitted into a frame: `[1, height, width, 3]` float32 in [0, 1].
 
-    C may be 1 (grey), 2 (grey and alpha), 3 or 4 (RGB and alpha); what is transparent shows
-    `pad_color`, RGB in [0, 1]. Returns `[1, height, width, 3]` float32 in [0, 1].
-    Raises ValueError for another shape, values that are not finite or far from [0, 1], or a photo
-    of which cropping would leave next to nothing.
+    `photo` is `[1, h, w, C]`, floating point in [0, 1], where C is 1 (grey), 2 (grey and alpha),
+    3 (RGB) or 4 (RGB and alpha). `pad_color`, RGB in [0, 1], shows beside the photo and where it is
+    transparent.
+
+    Raises ValueError for another shape or type, for values that are not finite or far from [0, 1],
+    and for a photo of which cropping would leave next to nothing.
     """
     _check_photo(photo)
     color = torch.tensor(pad_color, dtype=torch.float32, device=photo.device)
@@ -112,25 +121,30 @@ def fit_reference(
 
 
 def append_reference(video: Tensor, reference: Tensor) -> Tensor:
-    """z~ = [z, z_ref] along time (Eq. 2): `[B, C, T, H, W]` and `[B or 1, C, K, H, W]` latents.
+    """Returns z~ = [z, z_ref], joined along time (Eq. 2): `[B, C, T + K, H, W]`.
 
-    Returns `[B, C, T + K, H, W]` in the video's dtype; K is the number of photos, 1 in the paper.
+    `video` is z `[B, C, T, H, W]`, and `reference` is z_ref `[B or 1, C, K, H, W]`, the latents of
+    K photos; the paper has one. The result has the video's dtype and device.
     """
     frame = reference.to(video).expand(video.shape[0], -1, -1, -1, -1)
     return torch.cat((video, frame), dim=2)
 
 
 def in_slots(latents: Tensor, num_clips: int) -> Tensor:
-    """Photos' latents `[B K, C, 1, H, W]`, those of each clip in a row, as `[B, C, K, H, W]`."""
+    """Returns the latents of B K photos as those of K slots in each of B clips: `[B, C, K, H, W]`.
+
+    `latents` is `[B K, C, 1, H, W]`, with the K photos of each clip one after another;
+    `num_clips` is B.
+    """
     return latents.squeeze(2).unflatten(0, (num_clips, -1)).movedim(1, 2)
 
 
 def as_frames(reference: Tensor, height: int, width: int) -> tuple[Tensor, int]:
-    """References of any size, `[B, C, K, h, w]`, as frames `[B, C, M, height, width]` of tokens.
+    """Returns the tokens of K references laid out in M frames of another size, and their padding.
 
-    The tokens run through the frames one after another; the last frame is filled up with zeros,
-    and how many tokens these are is returned beside it. References of the frames' size are whole
-    frames, and nothing is filled up.
+    `reference` is `[B, C, K, h, w]`; the frames are `[B, C, M, height, width]`. The tokens fill the
+    frames one after another, and the last frame is filled up with zeros. How many tokens these
+    zeros are is the second value that is returned; it is 0 where h x w is the frames' size.
     """
     batch, channels = reference.shape[:2]
     tokens = reference.flatten(2)
@@ -140,7 +154,10 @@ def as_frames(reference: Tensor, height: int, width: int) -> tuple[Tensor, int]:
 
 
 def strip_reference(output: Tensor, num_references: int = 1) -> Tensor:
-    """Drops the references' frames from a prediction `[B, C, T + K, H, W]`: `[B, C, T, H, W]`."""
+    """Returns the prediction `[B, C, T + K, H, W]` without its last K frames: `[B, C, T, H, W]`.
+
+    `num_references` is K.
+    """
     return output[:, :, : output.shape[2] - num_references]
 
 
@@ -170,7 +187,7 @@ def _check_photo(photo: Tensor) -> None:
 
 
 def _over_color(photo: Tensor, color: Tensor) -> Tensor:
-    """Composites alpha over `color`; grey becomes RGB."""
+    """Returns the photo as RGB, laid over `color` where it is transparent."""
     channels = photo.shape[-1]
     rgb = photo[..., :1].expand(*photo.shape[:-1], 3) if channels < 3 else photo[..., :3]
     if channels in (1, 3):

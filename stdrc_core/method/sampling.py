@@ -1,4 +1,4 @@
-"""Three-stream sampling without a host: LTX's sigma schedule and Euler steps along Eq. 13."""
+"""Sampling with three streams and without a host: LTX's sigmas, and Euler steps along Eq. 13."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from .guidance import rescale
 from .guidance_options import GuidanceOptions
 from .guided_run import Forwards, GuidedRun, Predictions
 
+# LTX's own value for the last sigma before 0.
 DEFAULT_TERMINAL = 0.1
-# ComfyUI's shift of LTX models, by which parts of sampling become sigmas.
+# The shift with which ComfyUI turns a point of an LTX model's sampling into a sigma.
 _PERCENT_SHIFT = 2.37
 
-# (noisy video [B,C,T,H,W], t [B], context [B,L,D], reference [B,C,K,H,W] or None) -> velocity
+# The model: (noisy video [B, C, T, H, W], t [B], context [B, L, D],
+# reference [B, C, K, H, W] or None) -> velocity [B, C, T, H, W].
 Velocity = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def sigma_schedule(
     num_steps: int, num_tokens: int = 4096, *, terminal: float | None = DEFAULT_TERMINAL
 ) -> Tensor:
-    """LTX's sigmas from 1 to 0, `[num_steps + 1]` float32, as ComfyUI's LTXVScheduler gives them.
+    """Returns LTX's sigmas from 1 to 0, `[num_steps + 1]` float32, as ComfyUI's LTXVScheduler does.
 
-    Even steps are shifted towards noise by the resolution (`flow.resolution_shift`) and stretched
-    so that the last one before 0 is `terminal`; None leaves out the stretch. Raises ValueError for
-    a number of steps below 1 or a terminal outside (0, 1).
+    Even steps are shifted towards noise by the number of tokens (`flow.resolution_shift`), and then
+    stretched so that the last sigma before 0 is `terminal`; None leaves out the stretch. Raises
+    ValueError for fewer than 1 step and for a terminal outside (0, 1).
     """
     if num_steps < 1:
         raise ValueError(f"num_steps was {num_steps}; it needs to be at least 1.")
@@ -38,7 +40,7 @@ def sigma_schedule(
     even = torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)[:-1]
     shift = math.exp(resolution_shift(num_tokens))
     sigmas = shift / (shift + (1 / even - 1))
-    # A single step has no other sigma than 1: there is nothing to stretch.
+    # The one sigma of a single step is 1, and the stretch would divide by 0.
     if terminal is not None and num_steps > 1:
         distance = 1 - sigmas
         sigmas = 1 - distance * (1 - terminal) / distance[-1]
@@ -46,7 +48,7 @@ def sigma_schedule(
 
 
 def schedule_from(start: float, sigmas: Tensor) -> Tensor:
-    """The part of a falling schedule that is left at `start`: that sigma, and those below it.
+    """Returns what is left of a falling schedule at the sigma `start`: `start` and all below it.
 
     Raises ValueError for a start outside (0, 1].
     """
@@ -56,7 +58,7 @@ def schedule_from(start: float, sigmas: Tensor) -> Tensor:
 
 
 def percent_to_sigma(percent: float) -> float:
-    """The sigma where this part of sampling, in [0, 1], is over, as ComfyUI counts for LTX."""
+    """Returns the sigma at a point of sampling, `percent` in [0, 1], as ComfyUI does for LTX."""
     if percent in (0, 1):
         return 1.0 - percent
     shift = math.exp(_PERCENT_SHIFT)
@@ -64,7 +66,7 @@ def percent_to_sigma(percent: float) -> float:
 
 
 def needs_reference(guidance: GuidanceOptions, sigmas: Tensor) -> bool:
-    """Whether a run over `sigmas` `[N + 1]`, falling, runs the stream with the reference."""
+    """Returns whether a run over the falling schedule `sigmas` `[N + 1]` needs the reference."""
     return GuidedRun(guidance, percent_to_sigma).needs_reference(sigmas)
 
 
@@ -81,14 +83,15 @@ def sample(
     first: Tensor | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Integrates dz/dt = v of Eq. 13 from `noise` `[B, C, T, H, W]` (at the first of `sigmas`) by
-    Euler steps.
+    """Returns the latent `[B, C, T, H, W]` sampled by Euler steps along dz/dt = v of Eq. 13.
 
-    `text` and `empty` `[B, L, D]` are the prompt and the empty prompt, `reference`
+    `noise` `[B, C, T, H, W]` is the latent at the first of the falling `sigmas` `[N + 1]`. `text`
+    and `empty` `[B, L, D]` are the embeddings of the prompt and of the empty prompt; `reference`
     `[B, C, K, H, W]` are the clean latents of K photos. Streams of weight 0 do not run.
-    `first` `[B, C, 1, H, W]` is the video's first latent frame where it is known: it stays as it is
-    in all steps, and `velocity` has to take it as clean.
-    `on_step(i, denoised)` sees each step's estimate of the clean latent. Returns the sampled one.
+
+    `first` `[B, C, 1, H, W]` is the video's first latent frame, where it is known: it stays as it
+    is in all steps, and `velocity` has to take that frame as clean. `on_step(i, denoised)` is
+    called in each step with the estimate of the clean latent.
 
     Raises ValueError where the guidance needs a reference and there is none.
     """
@@ -129,5 +132,5 @@ def sample(
 
 
 def _beginning_with(first: Tensor, video: Tensor) -> Tensor:
-    """The video with its first latent frame replaced."""
+    """Returns the video with `first` in the place of its first latent frame."""
     return torch.cat((first.to(video), video[:, :, 1:]), dim=2)

@@ -1,11 +1,12 @@
-"""The source phase: which source a token comes from, told by turning its RoPE angles.
+"""The source phase, which tells tokens of different sources apart by turning their RoPE angles.
 
-Frequency d of the L that an attention head has is turned by
+In an attention head with L frequencies, the angle of frequency d is turned by
 
     phi_d = source_id * phase_scale * 10000^(-d / L)
 
-as in the public Best-Face-ID adapters, whose reference lies on the video's first frame and would
-look like it otherwise. Turns add up: R(phi) R(theta) = R(theta + phi). The video is source 0.
+The public Best-Face-ID adapters were trained so: their reference lies on the video's first frame,
+and nothing else tells the two apart. Turns add up: R(phi) R(theta) = R(theta + phi). The video is
+source 0 (docs/method.md section 10).
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ _THETA = 10000.0
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePhase:
-    """Of the reference at slot 0; the one at slot k has source_id + k, as BFS numbers them."""
+    """How far the angles of the references are turned; the defaults are the public adapters'."""
 
     source_id: float = 2.0
-    """2 in the training of the public adapters; 0 turns nothing at slot 0."""
+    """The source of the reference at slot 0. The one at slot k is source_id + k, as in BFS."""
     scale: float = 1.0
+    """The phase_scale of the equation."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is not finite."""
+        """Raises ValueError for a number that is not finite."""
         for name, value in (("source_id", self.source_id), ("phase_scale", self.scale)):
             if not math.isfinite(value):
                 raise ValueError(f"{name} was {value}; it needs to be a finite number.")
 
     def at(self, slot: int) -> float:
-        """What the angles of the reference at `slot` are turned by at frequency 0, in radians."""
+        """Returns phi_0 of the reference at `slot`, in radians."""
         return (self.source_id + slot) * self.scale
 
 
@@ -44,11 +46,13 @@ DEFAULT_PHASE = SourcePhase()
 
 
 def turn(table: Sequence[Any], phases: Sequence[float], tokens_per_phase: int) -> tuple[Any, ...]:
-    """A RoPE table whose last tokens, `tokens_per_phase` for each of `phases`, are turned.
+    """Returns a RoPE table in which the angles of the last tokens are turned.
 
-    `table` is ComfyUI's or diffusers', of split RoPE: cosines and sines `[..., N, L]`, or rotation
-    matrices `[B, N, heads, L, 2, 2]` alone; what follows is no tensor and is kept. `phases` in
-    radians are those of frequency 0. Returns a new table and leaves the old one's tensors alone.
+    `table` is a table of split RoPE, ComfyUI's or diffusers': either cosines and sines
+    `[..., N, L]`, or rotation matrices `[B, N, heads, L, 2, 2]`; what follows the tensors is
+    returned as it is. `phases` holds a phi_0 in radians for each reference, in the order of their
+    tokens. A reference has `tokens_per_phase` tokens, and those of all references are the last in
+    the table. The tensors of `table` are not changed.
     """
     first, *rest = table
     if not isinstance(rest[0], Tensor):
@@ -73,7 +77,7 @@ def turn(table: Sequence[Any], phases: Sequence[float], tokens_per_phase: int) -
 def _angles(
     phases: Sequence[float], tokens_per_phase: int, num_frequencies: int, like: Tensor
 ) -> Tensor:
-    """`[tokens, L]` float32 radians."""
+    """Returns phi_d of each token: `[tokens, L]` float32, in radians."""
     d = torch.arange(num_frequencies, device=like.device, dtype=torch.float32)
     rate = _THETA ** (-d / num_frequencies)
     sources = torch.tensor(phases, device=like.device, dtype=torch.float32)

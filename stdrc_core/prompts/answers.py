@@ -1,7 +1,7 @@
-"""What a language model really said: its answer without thoughts, quotes, JSON, markdown or chat.
+"""Finds the prompt in a language model's answer, among thoughts, quotes, JSON, markdown and chat.
 
-Each step takes away what stands around an answer, until nothing does; so a plain answer comes back
-as it is.
+Steps that each remove one kind of wrapping are repeated until none of them changes anything. So a
+plain answer comes back as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Part(StrEnum):
-    """Which of the two prompts an answer is for."""
+    """The two prompts; an answer is for one of them."""
 
     SPATIAL = "spatial"
     TEMPORAL = "temporal"
@@ -24,7 +24,7 @@ _THOUGHTS = r"think(?:ing)?|thought|reasoning|analysis|scratchpad"
 _WHOLE_THOUGHT = re.compile(rf"<({_THOUGHTS})>.*?</\1>", re.IGNORECASE | re.DOTALL)
 _LATE_END = re.compile(rf".*</(?:{_THOUGHTS})>", re.IGNORECASE | re.DOTALL)
 _OPEN_THOUGHT = re.compile(rf"<(?:{_THOUGHTS})>.*", re.IGNORECASE | re.DOTALL)
-# The model's own marks of turns and channels; what stands before the last answer's is thought.
+# The model's own marks of channels and of turns. What stands before the final channel is thought.
 _FINAL_CHANNEL = re.compile(r".*<\|channel\|>\s*final\s*(?:<\|message\|>)?", re.DOTALL)
 _TURN_MARK = re.compile(
     r"<\|[^|<>\n]*\|>|<(?:start|end)_of_turn>(?:\s*(?:model|assistant)\b)?|</?s>|<eos>|<bos>|"
@@ -66,10 +66,10 @@ _JSON_KEYS = ("prompt", "answer", "text", "output", "result", "response", "descr
 
 
 def read_answer(raw: str, part: Part) -> str:
-    """The prompt in a language model's answer, on one line.
+    """Returns the prompt in a language model's answer, on one line.
 
-    Raises ValueError, with the answer's name as the node has it, for an empty answer, one that is
-    all thoughts, or a refusal.
+    Raises ValueError for an answer that is empty, that has thoughts alone or no words, or that
+    refuses. The message calls the answer by the name of the node's input, such as spatial_answer.
     """
     name = f"{part}_answer"
     remedy = "or disconnect it for the split without a language model"
@@ -100,7 +100,8 @@ def read_answer(raw: str, part: Part) -> str:
 
 def _without_thoughts(raw: str) -> str:
     text = _WHOLE_THOUGHT.sub("", raw)
-    # Some templates open the thoughts themselves; a cut answer never ends them.
+    # Some chat templates open the thoughts, so that the answer has only their end; an answer that
+    # was cut short has only their beginning.
     for pattern in (_LATE_END, _OPEN_THOUGHT, _FINAL_CHANNEL):
         text = pattern.sub("", text, count=1)
     return _TURN_MARK.sub("", text).strip()
@@ -132,7 +133,7 @@ def _without_fence(text: str) -> str:
 
 
 def _from_json(text: str, part: Part) -> str:
-    """The string that a JSON answer holds for `part`; any other text as it is."""
+    """Returns the string that a JSON answer holds for `part`; other text is returned as it is."""
     start = re.search(r"[{\[]", text)
     if start is None:
         return text
@@ -168,18 +169,18 @@ def _from_list(text: str, part: Part) -> str:
 
 
 def _strung(items: list[str], part: Part) -> str:
-    """Phrases by commas, sentences one after the other."""
+    """Joins the items of a list: spatial phrases by commas, temporal sentences by spaces."""
     if part is Part.SPATIAL:
         return ", ".join(item.strip().rstrip(",.;") for item in items)
     return " ".join(item.strip() for item in items)
 
 
 def _without_quotes(text: str) -> str:
-    """Without quotes around the whole; a line that somebody says keeps its own."""
+    """Removes quotes around the whole text, but not those of a line that somebody says in it."""
     if not text or text[0] not in _QUOTES:
         return text
     opening, closing = text[0], _QUOTES[text[0]]
-    # Some double them.
+    # Some models double the quotes.
     depth = len(text) - len(text.lstrip(opening))
     inside = text[depth:-depth]
     is_whole = text.endswith(closing * depth) and not {opening, closing} & set(inside)

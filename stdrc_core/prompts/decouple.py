@@ -1,4 +1,4 @@
-"""From a prompt to its two halves: what is asked of a language model, and what comes of it."""
+"""Turns a prompt into its two decoupled prompts, with a language model's answers or by rules."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from .split import split_prompt
 from .temporal import TemporalRule, broken_temporal_rules, repaired_temporal, with_facial_cue
 from .text import count_words, is_english, one_line
 
-# LTX reads 1024 tokens; this many words may not fit.
+# LTX's text encoder reads 1024 tokens, and more words than this may not fit.
 MAX_PROMPT_WORDS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """Whom the prompt is about. `gender` None: a man and a woman, who are not to be mixed up.
-
-    `source` says where that was taken from: one sentence for the report.
-    """
+    """The person whom the prompt is about."""
 
     gender: Gender | None
+    """The person's gender. None stands for a man and a woman, whose words are to be left alone."""
     source: str
+    """The gender and where it was taken from, as one or two sentences for the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,36 +32,43 @@ class Request:
     """A checked prompt and its subject."""
 
     prompt: str
+    """The user's prompt, on one line."""
     subject: Subject
+    """The person whom the prompt is about."""
 
     @property
     def instructions(self) -> tuple[str, str]:
-        """For the spatial parser and for the temporal polisher."""
+        """What a language model is asked for the spatial prompt, and for the temporal one."""
         gender = self.subject.gender
         return spatial_instruction(self.prompt, gender), temporal_instruction(self.prompt, gender)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoupled:
-    """The first frame's prompt and the motion's; `notes` say in sentences how they were made."""
+    """The two decoupled prompts."""
 
     spatial: str
+    """The prompt of the first frame."""
     temporal: str
+    """The prompt of the motion."""
     notes: tuple[str, ...]
+    """How the gender was found and the two prompts were made, in sentences."""
 
     @property
     def report(self) -> str:
-        """The notes, one a line."""
+        """The notes, each on a line of its own."""
         return "\n".join(self.notes)
 
 
 def find_subject(
     prompt: str, asked: Gender | None, seen: Gender | None, about_photo: str
 ) -> Subject:
-    """Whose gender the prompts will have: `asked` for by hand, else `seen` in the photo, else the
-    prompt's own words; where none says it, a person's.
+    """Returns the subject of a prompt, with the gender that the decoupled prompts will have.
 
-    `about_photo` says what the photo gave, or why nothing; it goes into the report.
+    A prompt whose nouns name a man and a woman keeps both. Else the gender is the one `asked` for
+    by hand, or if none is, the one `seen` in the photo, or that of the prompt's own words. Where
+    none of these says it, the subject is a person without a gender. `about_photo` says what the
+    photo told, or why it told nothing; it goes into the report.
     """
     named = named_genders(prompt, pronouns=False) if is_english(prompt) else set()
     if len(named) > 1:
@@ -88,13 +94,13 @@ def find_subject(
 
 
 def make_request(prompt: str, subject: Subject) -> Request:
-    """Raises ValueError for an empty prompt or one of more than 500 words."""
+    """Returns the request for a prompt. Raises ValueError as `check_prompt` does."""
     check_prompt(prompt)
     return Request(prompt=one_line(prompt), subject=subject)
 
 
 def check_prompt(prompt: str) -> None:
-    """Raises ValueError for an empty prompt or one of more than 500 words."""
+    """Raises ValueError for a prompt without words, or of more than 500 words."""
     num_words = count_words(prompt)
     if not any(letter.isalpha() for letter in prompt):
         raise ValueError("prompt has no words; needs who does what and where: write one sentence.")
@@ -108,9 +114,10 @@ def check_prompt(prompt: str) -> None:
 def decouple(
     request: Request, spatial_answer: str | None = None, temporal_answer: str | None = None
 ) -> Decoupled:
-    """The two prompts, from a language model's answers or, for None, without one.
+    """Returns the two prompts, made from a language model's answers.
 
-    Raises ValueError for an answer without a prompt in it.
+    Where an answer is None, rules make that prompt without a language model. Raises ValueError for
+    an answer without a prompt in it.
     """
     spatial, spatial_note = _spatial(request, spatial_answer)
     temporal, temporal_note = _temporal(request, temporal_answer)

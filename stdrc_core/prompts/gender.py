@@ -1,11 +1,11 @@
-"""The subject's gender in words: which ones a text has, and others put in their place."""
+"""Words that tell a person's gender: finding them in a text, and replacing them."""
 
 from __future__ import annotations
 
 import re
 from enum import StrEnum
 
-# man's word, woman's word, neutral word; one a line is the whole table.
+# (a man's word, a woman's word, a word for either)
 _NOUNS = (
     ("man", "woman", "person"),
     ("men", "women", "people"),
@@ -39,7 +39,7 @@ _MALE_PRONOUNS, _FEMALE_PRONOUNS = (
     ("he", "him", "his", "himself"),
     ("she", "her", "hers", "herself"),
 )
-# "her" is "him" before these and at the end of a clause, else "his".
+# Before these words and at the end of a clause, "her" means "him"; before others it means "his".
 _ENDS_OBJECT = (
     r"(?:and|or|but|as|while|when|in|on|at|by|to|with|from|into|through|over|under|up|down|out|off|"
     r"before|after|behind|around|away|back|toward|towards|then|is|are|gently|slowly|softly)"
@@ -47,7 +47,7 @@ _ENDS_OBJECT = (
 
 
 class Gender(StrEnum):
-    """Of the one person whom the reference shows; `person` where it is not to be said."""
+    """The gender of the subject in words; `person` says none."""
 
     MAN = "man"
     WOMAN = "woman"
@@ -55,21 +55,24 @@ class Gender(StrEnum):
 
     @property
     def possessive(self) -> str:
+        """The possessive pronoun: "his", "her" or "their"."""
         return {"man": "his", "woman": "her"}.get(self.value, "their")
 
     @property
     def objective(self) -> str:
+        """The objective pronoun: "him", "her" or "them"."""
         return {"man": "him", "woman": "her"}.get(self.value, "them")
 
     @property
     def noun_phrase(self) -> str:
+        """The noun with its article: "a man", "a woman" or "a person"."""
         return f"a {self.value}"
 
 
 def named_genders(text: str, *, pronouns: bool = True) -> set[Gender]:
-    """Whose words the text has: those of a man, of a woman, both or neither.
+    """Returns which genders the words of a text tell: a man's, a woman's, both or neither.
 
-    Without `pronouns` nouns alone count: who is there, not how it is called later.
+    With `pronouns=False` only nouns count, which say who is there.
     """
     words = set(re.findall(r"[a-z]+", text.lower()))
     found = set()
@@ -84,14 +87,18 @@ def named_genders(text: str, *, pronouns: bool = True) -> set[Gender]:
 
 
 def is_consistent(text: str, gender: Gender) -> bool:
-    """Whether all words are of `gender`; for a person of none, whether none says a gender."""
+    """Returns whether no word of the text tells another gender than `gender`.
+
+    For `Gender.PERSON` no word may tell a gender.
+    """
     return named_genders(text) <= ({gender} - {Gender.PERSON})
 
 
 def with_gender(text: str, gender: Gender) -> str:
-    """The text with words of `gender` in place of those of another one.
+    """Returns the text with words of `gender` in the place of those of another gender.
 
-    A person of none is called "the person" where it was "he": the verb stays as it is.
+    For `Gender.PERSON`, "he" and "she" become "the person" and not "they", so that the verb stays
+    as it is.
     """
     column = list(Gender).index(gender)
     nouns: dict[str, str] = {}
@@ -123,7 +130,7 @@ def _pronoun(word: str, gender: Gender, rest: str) -> str:
     following = re.match(r"\s+([A-Za-z]+)", rest)
     has_noun = following is not None and not re.fullmatch(_ENDS_OBJECT, following[1], re.IGNORECASE)
     role = {"he": 0, "she": 0, "him": 1, "himself": 3, "herself": 3, "hers": 4}.get(word)
-    if role is None:  # his and her: a possession's, or alone
+    if role is None:  # "his" and "her" may stand before a noun or alone.
         role = 2 if has_noun else {"his": 4, "her": 1}[word]
     forms = {
         Gender.MAN: ("he", "him", "his", "himself", "his"),

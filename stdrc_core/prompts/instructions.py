@@ -1,4 +1,4 @@
-"""What a language model is asked for, in our own words: the two prompts of a staged clip."""
+"""The instructions that ask a language model for the two decoupled prompts, in our own words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _FORM = (
 
 
 def spatial_instruction(prompt: str, gender: Gender | None) -> str:
-    """Asks for what of `prompt` stands still, as phrases for a picture generator."""
+    """Returns the instruction to list in phrases what of `prompt` stands still.
+
+    `gender` is the subject's; None stands for a man and a woman.
+    """
     return f"""\
 You describe one still picture: the first frame of a video. From the request below, take what can \
 be seen before anything moves, and leave the motion out.
@@ -37,7 +40,10 @@ Request: {prompt}"""
 
 
 def temporal_instruction(prompt: str, gender: Gender | None) -> str:
-    """Asks for `prompt` as a description of motion, the main subject's action first."""
+    """Returns the instruction to describe the motion of `prompt`, the subject's action first.
+
+    `gender` is the subject's; None stands for a man and a woman.
+    """
     return f"""\
 You describe how a video moves that starts from a still picture of one person. Rewrite the request \
 below for a video generator.

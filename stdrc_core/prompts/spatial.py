@@ -1,8 +1,8 @@
-"""The prompt of a first frame: what its rules are, and what is done where one is broken.
+"""The rules for the prompt of a first frame, and how a prompt that breaks one is repaired.
 
-It lists in phrases what stands still (face, clothing, place), shows no feet and nobody else, and
-ends with "close-up" (IPVG-STD's spatial semantic parser, docs/method.md section 8). The limits are
-ours.
+Such a prompt lists in phrases what stands still (face, clothing, place), shows no feet and nobody
+else, and ends with "close-up", as in IPVG-STD's spatial semantic parser (docs/method.md section 8).
+The limits in words are ours.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LEADING = re.compile(r"(?:(?:and|or|but|while|as)\b\s*|[^\w\"'(\u201c]+)+", re.
 
 
 class SpatialRule(StrEnum):
-    """What a first frame's prompt has to be, in the words of the report."""
+    """The rules for a first frame's prompt, in the words of the report."""
 
     PHRASES = "phrases instead of sentences"
     CLOSE_UP = 'ends with "close-up"'
@@ -44,15 +44,16 @@ class SpatialRule(StrEnum):
     LENGTH = f"at most {MAX_SPATIAL_WORDS} words"
 
 
-# In another language than English the rest cannot be asked.
+# The rules that can be checked in any language; the others need lists of English words.
 ANY_LANGUAGE = frozenset({SpatialRule.CLOSE_UP, SpatialRule.LENGTH})
 
 
 def broken_spatial_rules(text: str, gender: Gender | None) -> list[SpatialRule]:
-    """The rules that an English prompt of a first frame breaks.
+    """Returns the rules that an English prompt of a first frame breaks.
 
-    A phrase is what stands between commas: at most 12 words, no sentence mark, no pronoun first.
-    `gender` None leaves gender alone: the prompt is about a man and a woman.
+    A phrase stands between commas, has at most 12 words and no mark that ends a sentence, and does
+    not begin with a pronoun. With `gender` None the prompt is about a man and a woman, and the rule
+    on gender is not checked.
     """
     phrases = [phrase.strip() for phrase in text.split(",")]
     holds = {
@@ -70,7 +71,10 @@ def broken_spatial_rules(text: str, gender: Gender | None) -> list[SpatialRule]:
 
 
 def repaired_spatial(text: str, gender: Gender | None) -> str:
-    """An English prompt that keeps all rules; one that keeps them already is returned as it is."""
+    """Returns an English prompt repaired so that it keeps all rules.
+
+    A prompt that keeps them already is returned as it is. With `gender` None gender is left alone.
+    """
     if not broken_spatial_rules(text, gender):
         return text
     if gender is not None and not is_consistent(text, gender):
@@ -88,7 +92,7 @@ def repaired_spatial(text: str, gender: Gender | None) -> str:
 
 
 def closed_up(text: str) -> str:
-    """A prompt of any language with what every first frame's needs: its length and its end."""
+    """Returns a prompt of any language within the limit of words and with "close-up" at its end."""
     text = one_line(text)
     if count_words(text) <= MAX_SPATIAL_WORDS and _ends_with_close_up(text):
         return text
@@ -99,7 +103,10 @@ def closed_up(text: str) -> str:
 
 
 def without_forbidden(phrase: str) -> str:
-    """The phrase without what names feet, shoes or other people; "" where that is all of it."""
+    """Returns the phrase without what names feet, shoes or other people.
+
+    It returns "" where nothing else is left.
+    """
     phrase = one_line(without_bare_adjectives(phrase))
     if not is_forbidden(phrase):
         return phrase
@@ -109,18 +116,18 @@ def without_forbidden(phrase: str) -> str:
         if is_forbidden(segment):
             head = segment.split(" ", 1)[0]
             lost_head = lost_head if head.lower() in ("and", "or") else head
-            # What only led here leads nowhere: "surrounded" by a crowd.
+            # Words that only led to what was removed are removed too: "surrounded" by a crowd.
             while kept and LONE_CONNECTOR.fullmatch(kept[-1]):
                 kept.pop()
             continue
         if lost_head and segment.lower().startswith(("and ", "or ")):
-            # "wearing boots and a hat" is "wearing a hat".
+            # "wearing boots and a hat" becomes "wearing a hat".
             rest = segment.split(" ", 1)[1]
             segment = f"{lost_head} {rest}" if LONE_CONNECTOR.fullmatch(lost_head) else rest
         lost_head = ""
         kept.append(segment)
     joined = " ".join(kept)
-    # Two parts that are sound alone may name together what neither did.
+    # Two parts may together name something forbidden that neither names alone.
     return "" if is_forbidden(joined) else joined
 
 
@@ -129,7 +136,7 @@ def _ends_with_close_up(text: str) -> bool:
 
 
 def _clean_phrase(part: str) -> str:
-    """Without a conjunction or pronoun in front, and without what is forbidden."""
+    """Returns the phrase without a conjunction or pronoun in front and without forbidden words."""
     phrase, before = one_line(part), None
     while phrase != before:
         before = phrase
@@ -146,7 +153,7 @@ def _without_lead(phrase: str) -> str:
 
 
 def _short_phrases(phrase: str) -> list[str]:
-    """The phrase in pieces of at most 12 words, taken apart where a new thing begins."""
+    """Returns the phrase in pieces of at most 12 words, split where a new thing begins."""
     pieces: list[str] = []
     for segment in BEFORE_CONNECTOR.split(phrase):
         if pieces and count_words(f"{pieces[-1]} {segment}") <= MAX_PHRASE_WORDS:

@@ -1,8 +1,8 @@
-"""A prompt taken apart without a language model: the first frame's phrases, and the motion.
+"""Splits an English prompt into its two decoupled prompts by rules, without a language model.
 
-Segments end at punctuation, before small words (in, with, and) and before verbs of action. A first
-frame keeps the subject, what it wears, where it is and what its face shows. The motion's prompt is
-the whole one with the action in front.
+The prompt is cut into segments at punctuation, before small words (in, with, and) and before verbs
+of action. The first frame's prompt keeps the segments about the subject, its clothes, the place and
+the face. The motion's prompt is the whole prompt with the action in front.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .text import split_sentences, without_framing
 from .verbs import action_pattern, base_of_form, participle
 from .words import CONNECTORS, LONE_CONNECTOR, Noun, names, whole, words
 
-# Of a way through a place the place is left.
+# A preposition of motion -> the one in its place in a still picture: "through a park" becomes "in a
+# park".
 _STILL_PREPOSITIONS = {
     "through": "in",
     "across": "in",
@@ -31,20 +32,20 @@ _STILL_PREPOSITIONS = {
     "toward": "near",
     "towards": "near",
 }
-# Verbs that say how somebody is, not what he or she does.
+# Verbs that say how somebody is, not what somebody does -> the words for it in a phrase.
 _STATES = (
     (r"(?:(?:is|are)\s+)?(?:wears|wearing|wore)", "wearing"),
     (r"(?:(?:is|are)\s+dressed)", "dressed"),
     (r"(?:has|have|had)", "with"),
 )
 _CLAUSE_END = re.compile(r"[,.!?;:]+(?=\s|$)|\n")
-# Left over before a verb that was split off: "and then she is slowly" walking.
+# What is left before a verb that was split off, such as "and then she is slowly" before "walking".
 _BEFORE_VERB = re.compile(
     r"(?:(?:and|then|while|as)\b\s*)*(?:(?:he|she|they)\b\s*)?(?:(?:is|are)\b\s*)?(?:\w+ly\s*)*",
     re.IGNORECASE,
 )
 _OPEN_END = re.compile(r"(?:(?:^|\s+)(?:who|that|which|then|also))+$", re.IGNORECASE)
-# Where the camera goes, a first frame does not show.
+# A first frame does not show where the camera goes.
 _CAMERA = re.compile(
     r"^(?:the\s+)?camera\s+(?:\w+\s+){0,4}?(?:on|at|to|toward|towards|around|follows|tracks)\s+",
     re.IGNORECASE,
@@ -53,14 +54,14 @@ _AND = re.compile(r"(?:and|or|but)\s+", re.IGNORECASE)
 
 
 def split_prompt(prompt: str, gender: Gender | None) -> tuple[str, str]:
-    """Spatial and temporal prompt of an English one; both keep their rules.
+    """Returns the spatial and the temporal prompt of an English prompt; both keep their rules.
 
-    `gender` is the subject's; None where the prompt is about a man and a woman.
+    `gender` is the subject's; None says that the prompt is about a man and a woman.
     """
     subject = (gender or Gender.PERSON).noun_phrase
     still = repaired_spatial(", ".join(_what_stands_still(prompt, subject)), gender)
     if not names(still, Noun.SUBJECT):
-        # The rules took the subject away, or the prompt calls it by a word that is on no list.
+        # The rules removed the subject, or the prompt calls it by a word that is on no list.
         still = repaired_spatial(f"{subject}, {still}.", gender)
     return still, repaired_temporal(prompt, gender)
 
@@ -99,7 +100,10 @@ def _still_phrases(clause: str) -> list[str]:
 
 
 def _kept_of_action(segment: str) -> str:
-    """What follows an action stays where it tells a place, clothing or the face; else ""."""
+    """Returns what a first frame keeps of a segment that follows an action.
+
+    That is a segment about the face, the clothes or the place; others give "".
+    """
     if names(segment, Noun.FACE) or names(segment, Noun.CLOTHES):
         return segment
     if not names(segment, Noun.PLACE):

@@ -1,7 +1,8 @@
-"""The prompt of the motion: what its rules are, and what is done where one is broken.
+"""The rules for the prompt of the motion, and how a prompt that breaks one is repaired.
 
 The main subject's action comes first, the subject has one gender throughout, and the face does
-something (IPVG-STD's temporal prompt polisher, docs/method.md section 8). The limits are ours.
+something, as in IPVG-STD's temporal prompt polisher (docs/method.md section 8). The limits in words
+are ours.
 """
 
 from __future__ import annotations
@@ -23,22 +24,23 @@ from .text import (
 from .verbs import action_pattern, past_pattern
 from .words import IN_WORD, Noun, names, subject_pattern
 
-# LTX's own advice on prompts.
+# LTX's own advice on the length of prompts.
 MAX_TEMPORAL_WORDS = 200
-# Between the subject and its action there is room for what it wears.
+# The most words between the subject and its action, which may say what the subject wears.
 _MAX_GAP_WORDS = 8
 _MOVES = "moves naturally"
-# What led to the subject once the subject has gone to the front: "as", and "zooms in on" her.
+# The end of what is left before the subject once the subject has been moved to the front. A
+# conjunction ("as") is dropped; a word that wants an object ("zooms in on") gets a pronoun.
 _ENDS_OPEN = re.compile(r"(?:^|\s+)(?:as|while|and|where|when|with)$", re.IGNORECASE)
 _WANTS_OBJECT = re.compile(
     r"\b(?:on|at|to|around|toward|towards|follows|tracks|past)$", re.IGNORECASE
 )
-# The last three are those of Chinese and Japanese.
+# The last three end sentences in Chinese and Japanese.
 _ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
 
 
 class TemporalRule(StrEnum):
-    """What the motion's prompt has to be, in the words of the report."""
+    """The rules for the prompt of the motion, in the words of the report."""
 
     ACTION_FIRST = "the main subject's action first"
     GENDER = "one consistent gender"
@@ -47,10 +49,11 @@ class TemporalRule(StrEnum):
 
 
 def broken_temporal_rules(text: str, gender: Gender | None) -> list[TemporalRule]:
-    """The rules that an English prompt of the motion breaks.
+    """Returns the rules that an English prompt of the motion breaks.
 
-    Its first clause begins with the subject, and within eight words after it has a verb of action.
-    `gender` None leaves gender alone: the prompt is about a man and a woman.
+    Action first means that the prompt begins with the subject and has a verb of action within eight
+    words after it. With `gender` None the prompt is about a man and a woman, and the rule on gender
+    is not checked.
     """
     holds = {
         TemporalRule.ACTION_FIRST: _acting_subject().match(text) is not None,
@@ -62,7 +65,10 @@ def broken_temporal_rules(text: str, gender: Gender | None) -> list[TemporalRule
 
 
 def repaired_temporal(text: str, gender: Gender | None) -> str:
-    """An English prompt that keeps all rules; one that keeps them already is returned as it is."""
+    """Returns an English prompt repaired so that it keeps all rules.
+
+    A prompt that keeps them already is returned as it is. With `gender` None gender is left alone.
+    """
     if not broken_temporal_rules(text, gender):
         return text
     text = one_line(text)
@@ -73,8 +79,10 @@ def repaired_temporal(text: str, gender: Gender | None) -> str:
 
 
 def with_facial_cue(text: str, gender: Gender | None) -> str:
-    """A prompt of any language within the limit, and with a sentence about the face where it has no
-    word of one; the sentence is English."""
+    """Returns a prompt of any language within the limit of words and with a word about the face.
+
+    Where the prompt has no English word about a face, an English sentence about it is added.
+    """
     whose = (gender or Gender.PERSON).possessive
     cue = f"The expression on {whose} face changes gently as {whose} eyes blink."
     cut = cut_words(text, MAX_TEMPORAL_WORDS)
@@ -99,13 +107,13 @@ def _with_action_first(text: str, gender: Gender) -> str:
     subject = re.match(subject_pattern(), told, re.IGNORECASE)
     if subject is None:
         return one_line(f"{capitalized(gender.noun_phrase)} {_MOVES}. {told}")
-    # "A man with a beard." is about a man who does nothing yet.
+    # The text begins with a subject that does nothing, as in "A man with a beard."
     rest = told[subject.end() :].lstrip(" ,")
     return f"{subject[0]} {_MOVES}{', ' if rest[:1].isalnum() else ' '}{rest}".strip()
 
 
 def _turned_round(sentence: str, gender: Gender) -> str | None:
-    """The sentence with its acting subject in front; None where it has none."""
+    """Returns the sentence with its acting subject in front, or None where it has none."""
     body, end = re.fullmatch(r"(.*?)([.!?]*)", sentence, re.DOTALL).groups()
     parts = [part.strip() for part in body.split(",") if part.strip()]
     found = _drawn_together(parts) or _put_first(parts, gender)
@@ -116,7 +124,10 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
 
 
 def _drawn_together(parts: list[str]) -> list[str] | None:
-    """ "A woman with long hair, in red, walks" as "A woman walks, with long hair, in red"."""
+    """Turns "A woman with long hair, in red, walks" into "A woman walks, with long hair, in red".
+
+    `parts` is the sentence split at its commas. Returns None where it is not built so.
+    """
     subject = re.match(subject_pattern(), parts[0], re.IGNORECASE) if parts else None
     if subject is None:
         return None
@@ -129,7 +140,10 @@ def _drawn_together(parts: list[str]) -> list[str] | None:
 
 
 def _put_first(parts: list[str], gender: Gender) -> list[str] | None:
-    """ "In a garden, a woman dances" as "a woman dances, in a garden"."""
+    """Turns "In a garden, a woman dances" into "a woman dances, in a garden".
+
+    `parts` is the sentence split at its commas. Returns None where it is not built so.
+    """
     for i, part in enumerate(parts):
         found = _acting_subject().search(part)
         if found:

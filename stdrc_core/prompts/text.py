@@ -1,4 +1,4 @@
-"""Plain text of prompts: its length, its sentences, whether it is English."""
+"""Helpers for the text of prompts: its length, its sentences, and whether it is English."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _IDEOGRAPH = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 _WORD = re.compile(rf"{_IDEOGRAPH}|(?:(?!{_IDEOGRAPH})\S)+")
 _MIN_LATIN_SHARE = 0.95
 
-# "The video shows", "A close-up shot of": how a prompt begins that is about its picture.
+# Words about the picture itself at the beginning of a prompt: "The video shows", "A close-up shot
+# of".
 _FRAMING = re.compile(
     r"(?:(?:the|this|a|an|in this|in the)\s+)?(?:[\w-]+\s+){0,3}?"
     r"(?:video|clip|scene|footage|shot|image|picture|photo|photograph|portrait|view)\s+"
@@ -22,12 +23,15 @@ _FRAMING = re.compile(
 
 
 def count_words(text: str) -> int:
-    """Words between spaces; each character of Chinese, Japanese and Korean."""
+    """Returns the number of words; each character of Chinese, Japanese and Korean counts as one."""
     return len(_WORD.findall(text))
 
 
 def cut_words(text: str, most: int) -> str:
-    """The first `most` words at most, without what hangs at a cut; a shorter text as it is."""
+    """Returns the first `most` words, without a comma or dash at the cut.
+
+    A text that is no longer than that is returned as it is.
+    """
     ends = [match.end() for match in _WORD.finditer(text)]
     if len(ends) <= most:
         return text
@@ -35,37 +39,41 @@ def cut_words(text: str, most: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with single spaces, none at its ends."""
+    """Returns the text on one line, with single spaces and none at its ends."""
     return " ".join(text.split())
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences with their full stops."""
+    """Returns the sentences of a text, with the marks that end them."""
     return [each for each in re.split(r"(?<=[.!?])\s+", text.strip()) if each]
 
 
 def without_framing(sentence: str) -> str:
-    """Without "The video shows" and the like in front; the sentence then begins with what is
-    shown."""
+    """Returns the sentence without "The video shows" and the like at its beginning."""
     framing = _FRAMING.match(sentence)
     return capitalized(sentence[framing.end() :]) if framing else sentence
 
 
 def capitalized(text: str) -> str:
+    """Returns the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def uncapitalized(text: str) -> str:
-    """A sentence's beginning inside another one: only an article or the like becomes small."""
+    """Returns the text with its first letter in lower case, to stand inside a sentence.
+
+    The word "I" and words with further capitals are left as they are.
+    """
     first = text.split(" ", 1)[0]
     return text if first[1:].lower() != first[1:] or first == "I" else text[:1].lower() + text[1:]
 
 
 def is_english(text: str) -> bool:
-    """Whether our rules, which are lists of English words, can be asked about `text`.
+    """Returns whether a text is English, the language of our lists of words.
 
-    Told by its letters and by small words of some ten languages; without any of them, Latin letters
-    count as English.
+    Nearly all of its letters have to be Latin ones without accents, and it has to have at least as
+    many small English words as small words of other languages. A text without any small words
+    counts as English.
     """
     letters = [letter for letter in text if letter.isalpha()]
     num_latin = sum(letter.isascii() for letter in letters)

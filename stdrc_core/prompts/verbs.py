@@ -1,6 +1,6 @@
-"""English verbs of what a person does in a clip, in the forms that prompts have them.
+"""English verbs for what a person does in a clip, in the forms in which prompts use them.
 
-A list (words.toml), not a grammar: a verb that is not here is not seen as an action.
+The verbs are a list (words.toml): a verb that is not on it is not seen as an action.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from functools import cache
 
 from .words import IN_WORD, any_of, word_lists, words
 
-# A form after one of these is no verb: a walking stick, the dance.
+# After one of these words, a form is not a verb: "a walking stick", "the dance".
 _NOT_AFTER = ("a", "an", "the", "his", "her", "their", "its", "of", "no", "this", "that")
 
 
 def third_person(verb: str) -> str:
-    """He, she or the person ...: "walk" to "walks"."""
+    """Returns the form for he or she: "walks" for "walk"."""
     if verb.endswith(("s", "x", "z", "ch", "sh", "o")):
         return f"{verb}es"
     return f"{verb[:-1]}ies" if _ends_in_lone_y(verb) else f"{verb}s"
 
 
 def participle(verb: str) -> str:
-    """ "walk" to "walking"."""
+    """Returns the present participle: "walking" for "walk"."""
     if verb == "lie":
         return "lying"
     if verb.endswith("e") and not verb.endswith("ee"):
@@ -30,6 +30,7 @@ def participle(verb: str) -> str:
 
 
 def past(verb: str) -> str:
+    """Returns the past tense: "walked" for "walk"."""
     irregular = word_lists()["past"]
     if verb in irregular:
         return irregular[verb]
@@ -42,7 +43,7 @@ def past(verb: str) -> str:
 
 @cache
 def base_of_form() -> dict[str, str]:
-    """Each form that says of one person what he or she does, to its verb."""
+    """Returns a table from the third persons and participles of all listed verbs to the verbs."""
     found: dict[str, str] = {}
     for verb in (each for kind in ("action", "facial", "posture") for each in words("verbs", kind)):
         for form in (third_person(verb), participle(verb)):
@@ -52,9 +53,9 @@ def base_of_form() -> dict[str, str]:
 
 @cache
 def action_pattern() -> str:
-    """A regular expression, without groups of its own, of a verb that tells an action.
+    """Returns a regular expression for a verb in a present form, without capturing groups.
 
-    Without past forms: most of them are said of things (a checked wall, closed eyes).
+    Past forms are left out, because most of them describe things ("a checked wall", "closed eyes").
     """
     before = "".join(rf"(?<!\b{word}\s)" for word in _NOT_AFTER)
     bases = any_of({*base_of_form().values()})
@@ -63,7 +64,10 @@ def action_pattern() -> str:
 
 @cache
 def past_pattern() -> str:
-    """The same of past forms, which only right after the subject are sure to be actions."""
+    """Returns a regular expression for a verb in the past tense, without capturing groups.
+
+    Use it only right after the subject, where a past form is sure to be an action.
+    """
     return rf"{any_of({past(verb) for verb in base_of_form().values()})}(?![{IN_WORD}])"
 
 

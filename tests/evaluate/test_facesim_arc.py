@@ -1,4 +1,4 @@
-"""FaceSim-Arc and temporal identity, against InsightFace's own API on the same frames."""
+"""FaceSim-Arc and TIC, against InsightFace's own API on the same frames."""
 
 from __future__ import annotations
 

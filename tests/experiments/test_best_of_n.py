@@ -23,10 +23,7 @@ from stdrc_core.faces.motion import face_motion
 from stdrc_core.faces.similarity import largest_faces
 from stdrc_core.mini.shipped import FACES
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")
 
 
 def a_face(x: float, y: float, width: float = 50.0) -> EmbeddedFace:

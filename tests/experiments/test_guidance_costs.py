@@ -14,8 +14,6 @@ from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import Score
 from stdrc_core.method.guidance_options import PRESETS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def score(facesim: float, caption: float = 1.0) -> Score:
     return Score(facesim=facesim, tic=None, leak=0.0, caption=caption)

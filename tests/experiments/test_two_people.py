@@ -37,10 +37,7 @@ from stdrc_core.mini_build.dataset import write_dataset
 from stdrc_core.mini_build.duo import Duo, draw_duos
 from stdrc_core.train.cache import Cache
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")

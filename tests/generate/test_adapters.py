@@ -24,8 +24,6 @@ from stdrc_core.mini.text import MiniatureText
 from stdrc_core.uint8 import to_uint8
 from stdrc_core.video import write_clip
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 BEST_FACE_ID = "Best_FaceID_v1.0_LoRA_bf16.safetensors"
 OVERLAPPING = ReferenceLayout(placement=Placement.OVERLAP_SOURCE_PHASE)
 BLOCK = "diffusion_model.transformer_blocks.0.attn1.to_q"

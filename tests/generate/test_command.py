@@ -23,9 +23,6 @@ from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
 from stdrc_core.method.guidance_options import PRESETS
 from stdrc_core.mini.shipped import FACES
 
-# The same seed is the same clip bit for bit at one number of threads.
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NOTHING_SAID = LayoutChoice().decide([], {})
 
 
@@ -122,15 +119,27 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     photo: Path,
     more: list[str],
     says: str,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ):
     more = [str(photo) if word == "PHOTO" else word for word in more]
     with pytest.raises(SystemExit) as stopped:
         main(words(mini_checkpoint, tmp_path / "out", *more))
     assert stopped.value.code == 2
-    assert says in caplog.messages[-1]
-    assert "\n" not in caplog.messages[-1]
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("python -m stdrc_core.generate: ")
+    assert says in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, mini_checkpoint: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stopped:
+        main(words(mini_checkpoint, tmp_path / "file", "--reference", photo, "--prompt", "a"))
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("python -m stdrc_core.generate: ") and str(tmp_path / "file") in said
 
 
 @pytest.mark.parametrize(

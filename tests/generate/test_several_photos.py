@@ -21,8 +21,6 @@ from stdrc_core.generate.jobs import read_jobs
 from stdrc_core.generate.models import decide_layout
 from stdrc_core.generate.pipeline import Shot
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:

@@ -32,10 +32,7 @@ from stdrc_core.mini.drawing import draw_clip, draw_photo
 from stdrc_core.mini.scene import ATTRIBUTES, MOTIONS, Scene, split_caption
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")
 
 
 def test_a_staged_clip_begins_with_its_first_frame_and_tells_how_it_was_made(
@@ -268,16 +265,16 @@ def test_the_command_details_the_face_of_the_first_frame(tmp_path: Path, photo: 
     ],
 )
 def test_a_face_detail_that_cannot_be_is_refused(
-    tmp_path: Path, mini_checkpoint: Path, photo: Path, more: list[str], said: str, caplog
+    tmp_path: Path, mini_checkpoint: Path, photo: Path, more: list[str], said: str, capsys
 ) -> None:
     asked = ["--reference", photo, "--prompt", "a", *more]
     with pytest.raises(SystemExit):
         main(words(mini_checkpoint, tmp_path / "out", *asked))
-    assert said in caplog.messages[-1]
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_bad_photos_are_one_sentence_before_anything_is_sampled(
-    tmp_path: Path, mini_checkpoint: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, mini_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     persons = [torch.from_numpy(draw_photo(identity(i), SCENE)) for i in (5, 6)]
     pictures = {
@@ -294,8 +291,8 @@ def test_bad_photos_are_one_sentence_before_anything_is_sampled(
             main(command)
         assert stopped.value.code == 2
         assert not (tmp_path / "out").exists()
-        message = caplog.messages[-1]
-        assert message.startswith("error: reference ") and len(message.splitlines()) == 1
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("python -m stdrc_core.generate: reference ")
         return message
 
     assert "nobody.png shows no face" in said("nobody")
@@ -307,10 +304,10 @@ def test_bad_photos_are_one_sentence_before_anything_is_sampled(
 
 @pytest.mark.parametrize("count", ["0", "-1"])
 def test_no_candidates_are_refused(
-    tmp_path: Path, mini_checkpoint: Path, photo: Path, count: str, caplog
+    tmp_path: Path, mini_checkpoint: Path, photo: Path, count: str, capsys
 ) -> None:
     asked = ["--reference", photo, "--prompt", "a", "--staged", "--candidates", count]
     with pytest.raises(SystemExit):
         main(words(mini_checkpoint, tmp_path / "out", *asked))
-    assert f"candidates was {count}; needs 1 or more" in caplog.messages[-1]
+    assert f"candidates was {count}; needs 1 or more" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from helpers import PROJECT
@@ -13,7 +12,9 @@ from helpers import PROJECT
 Words = str | Path | int
 
 
-def start(*words: Words, num_processes: int = 1, **options) -> subprocess.Popen[str]:
+def start(
+    *words: Words, num_processes: int = 1, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Starts `python WORDS` in the project's folder, by torchrun where it is several processes."""
     launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}")
     environment = {
@@ -21,7 +22,7 @@ def start(*words: Words, num_processes: int = 1, **options) -> subprocess.Popen[
         # Tensors this small are done before a second thread has woken up.
         "OMP_NUM_THREADS": "1",
         "ACCELERATE_USE_CPU": "true",
-        **options.pop("environment", {}),
+        **(environment or {}),
     }
     return subprocess.Popen(
         [sys.executable, *(launcher if num_processes > 1 else ()), *map(str, words)],
@@ -30,7 +31,6 @@ def start(*words: Words, num_processes: int = 1, **options) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
@@ -39,15 +39,9 @@ def run(
     num_processes: int = 1,
     status: int = 0,
     environment: dict[str, str] | None = None,
-    preexec_fn: Callable[[], object] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs it to its end, which has to be `status`; fails with what it logs."""
-    with start(
-        *words,
-        num_processes=num_processes,
-        environment=environment or {},
-        preexec_fn=preexec_fn,
-    ) as process:
+    with start(*words, num_processes=num_processes, environment=environment) as process:
         stdout, stderr = process.communicate()
     assert process.returncode == status, stderr
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)

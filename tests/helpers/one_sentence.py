@@ -28,12 +28,15 @@ def refused(
     main: Callable[[list[str]], object],
     words: Iterable[object],
     command: str,
+    status: int = 2,
 ) -> str:
-    """The one sentence that a command's `main` ends with, behind the command's name; status 2."""
+    """The one sentence that a command's `main` ends with, behind the command's name."""
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
-    assert ended.value.code == 2
-    *_, last = capsys.readouterr().err.splitlines()
+    assert ended.value.code == status
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    *_, last = said.splitlines()
     prefix = f"{command}: "
     assert last.startswith(prefix), last
     assert last.endswith("."), last

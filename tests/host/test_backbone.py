@@ -18,7 +18,7 @@ from stdrc_core.method.layout import Placement
 from stdrc_core.method.reference import ReferenceTimestep
 from stdrc_core.mini.config import TRANSFORMER_CONFIG
 
-pytestmark = [pytest.mark.host, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.host
 
 # float32 on both sides; the issue asks for 1e-4.
 TOLERANCE = 1e-5

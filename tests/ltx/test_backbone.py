@@ -26,8 +26,6 @@ from stdrc_core.method.layout import Placement
 from stdrc_core.method.reference import ReferenceTimestep
 from stdrc_core.mini_build.random_weights import build_transformer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 FRAME_RATE = 24.0
 # Parts of the names of what belongs to the audio tower or to the cross-modal attentions.
 AUDIO = ("audio", "av_cross_attn", "a2v", "v2a")

@@ -101,4 +101,10 @@ def test_what_is_no_lora_of_this_model_is_told_in_a_sentence(
     before = velocity(backbone)
     with pytest.raises(ValueError, match=r"has a change of shape \[.*, 3\] for .*this model's is"):
         merge_lora(backbone, tmp_path / "wrong.safetensors")
+    ranks = dict(load_file(adapted[1]))
+    name = max(key for key in ranks if key.endswith(".lora_B.weight"))
+    ranks[name] = ranks[name][:, :-1].contiguous()
+    save_file(ranks, tmp_path / "ranks.safetensors")
+    with pytest.raises(ValueError, match=r"has halves of ranks \d+ and \d+ for .*; needs one rank"):
+        merge_lora(backbone, tmp_path / "ranks.safetensors")
     assert torch.equal(velocity(backbone), before)

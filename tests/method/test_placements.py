@@ -141,7 +141,6 @@ def test_strata_without_a_frame_rate_is_refused(frame_rate: float | None):
         reference_pixel_bounds(grid, Placement.STRATA, frame_rate=frame_rate)
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("placement", Placement)
 def test_the_order_of_references_that_keep_their_slots_does_not_matter(placement: Placement):
     backbone = VideoBackbone(build_attentive(LTX_2_3))

@@ -16,8 +16,6 @@ from stdrc_core.ltx.backbone import VideoBackbone
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.source_phase import SourcePhase, turn
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 tables = st.fixed_dictionaries(
     {
         "num_video": st.integers(0, 7),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,16 @@ from PIL import Image
 
 from stdrc_core.mini.character import identity, is_unseen
 from stdrc_core.mini.drawing import NUM_FRAMES
+from stdrc_core.mini_build import dataset
 from stdrc_core.mini_build.dataset import write_dataset
 from stdrc_core.train.sources import read_sources
 from stdrc_core.video import probe, read_clip
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting processes takes longer than drawing; experiments/test_two_people starts them."""
+    monkeypatch.setattr(dataset, "ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
 
 
 def test_a_manifest_that_prepare_reads_and_persons_of_one_side(tmp_path: Path):

@@ -24,7 +24,6 @@ from stdrc_core.train.estimate import KEPT_PER_PIXEL, KEPT_PER_TOKEN, describe, 
 from stdrc_core.train.trainable import make_trainable
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class PeakOfLiveBytes(TorchDispatchMode):

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed.checkpoint as sharded
-from helpers import commands, mini_run, stand_in_run
+from helpers import mini_run, stand_in_run
+from helpers.one_sentence import refused
 from safetensors.torch import load_file, save_file
 
 from stdrc_core.ltx.checkpoint import write_tensors
+from stdrc_core.train.__main__ import main
 from stdrc_core.train.checkpoint_weights import read_weights
 from stdrc_core.train.checkpoints import CheckpointFolder
 
@@ -111,22 +113,17 @@ def test_weights_that_do_not_fit_leave_those_that_were_there(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def limited_command(*arguments: str | Path) -> str:
-    """The last line of a command that ends with status 2."""
-    limits = (resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES))
-    said = commands.train(*arguments, status=2, preexec_fn=lambda: resource.setrlimit(*limits))
-    assert "Traceback" not in said
-    return said.splitlines()[-1]
-
-
 def test_run_and_export_end_with_the_sentence(
-    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path, capsys: pytest.CaptureFixture[str]
 ):
+    def refusal(command: str, path: Path) -> str:
+        with files_limited():
+            return refused(capsys, main, [command, path], f"python -m stdrc_core.train {command}")
+
     sections = {"run": {"num_steps": 1, "trackers": []}}
     config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache, **sections)
     (tmp_path / "recipe.yaml").write_text(config.to_yaml())
-    said = limited_command(tmp_path / "recipe.yaml")
-    assert said.startswith("python -m stdrc_core.train run: checkpoint ")
+    assert refusal("run", tmp_path / "recipe.yaml").startswith("checkpoint ")
     assert not list((config.run.out / "checkpoints").iterdir())
     checkpoint = CheckpointFolder.of(config.run).write(
         1,
@@ -135,7 +132,7 @@ def test_run_and_export_end_with_the_sentence(
             path / "model.safetensors",
         ),
     )
-    said = limited_command("export", config.run.out)
+    said = refusal("export", config.run.out)
     name = f"stdrc_lora_{checkpoint.name}.safetensors"
-    assert said.startswith(f"python -m stdrc_core.train export: weights {config.run.out / name}")
+    assert said.startswith(f"weights {config.run.out / name}")
     assert not list(config.run.out.glob("*.safetensors*"))

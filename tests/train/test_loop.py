@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,33 +37,34 @@ def log(out: Path) -> dict[int, dict[str, float]]:
     return {entry["step"]: entry for entry in read_json_lines(out / "log.jsonl")}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of six steps that nothing disturbed."""
-    out = tmp_path_factory.mktemp("whole")
-    commands.run(RUN_STAND_IN, out)
+def go_on(out: Path, **sections: dict) -> Path:
+    """Runs in this process to the end, from the newest checkpoint where there is one."""
+    config = stand_in_run.config(out, **sections)
+    loop.train(config, stand_in_run.parts(config), Accelerator(cpu=True))
     return out
 
 
-@pytest.mark.parametrize("steps", [3, 4, 5])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps that nothing disturbed."""
+    return go_on(tmp_path_factory.mktemp("whole"))
+
+
+# Between two checkpoints, and just after one.
+@pytest.mark.parametrize("steps", [3, 4])
 def test_a_killed_run_goes_on_to_the_weights_of_one_never_stopped(
     whole: Path, tmp_path: Path, steps: int
 ):
     dies = {"KILL_AFTER_STEP": str(steps)}
     commands.run(RUN_STAND_IN, tmp_path, environment=dies, status=-signal.SIGKILL)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir())[-1] < "step_00000006"
-    commands.run(RUN_STAND_IN, tmp_path)
+    go_on(tmp_path)
     expected = weights(whole, 6)
     for name, value in weights(tmp_path, 6).items():
         assert torch.equal(value, expected[name]), name
     for step, entry in log(whole).items():
         assert log(tmp_path)[step]["total"] == entry["total"]
-
-
-def test_the_average_of_the_weights_is_resumed_as_well(whole: Path, tmp_path: Path):
-    dies = {"KILL_AFTER_STEP": "3"}
-    commands.run(RUN_STAND_IN, tmp_path, environment=dies, status=-signal.SIGKILL)
-    commands.run(RUN_STAND_IN, tmp_path)
+    # The average of the weights goes on as well.
     averages = [
         torch.load(out / "checkpoints" / "step_00000006" / "custom_checkpoint_0.pkl")
         for out in (whole, tmp_path)
@@ -83,7 +83,7 @@ def test_two_processes_are_one_process_at_the_same_global_batch(
         for name in ("total", "flow", "identity", "consistency"):
             assert log(tmp_path)[step][name] == pytest.approx(entry[name], abs=1e-4)
     assert weights(tmp_path, 6).keys() == weights(whole, 6).keys()
-    commands.run(RUN_STAND_IN, tmp_path, "run.num_steps=7")
+    go_on(tmp_path, run={"num_steps": 7})
     assert max(log(tmp_path)) == 6
 
 
@@ -192,20 +192,6 @@ def test_the_best_of_all_validations_is_kept_whatever_is_due_when(
     assert folder.named("last").name == "step_00000007"
     kept = {p.name for p in folder.path.iterdir() if p.is_dir()}
     assert kept == {f"step_{best_step:08d}", "step_00000007"}
-
-
-def test_sigterm_ends_a_run_after_a_whole_step_with_a_checkpoint(tmp_path: Path):
-    with commands.start(RUN_STAND_IN, tmp_path, "run.num_steps=100000") as process:
-        give_up_at = time.monotonic() + 60
-        while not (tmp_path / "log.jsonl").exists() and time.monotonic() < give_up_at:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
-    done = max(log(tmp_path)) + 1
-    newest = CheckpointFolder(path=tmp_path / "checkpoints", keep=3).newest()
-    assert newest is not None
-    assert newest[1] == done
 
 
 def with_no_loss(parts: loop.Parts) -> loop.Parts:

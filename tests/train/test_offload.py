@@ -17,7 +17,6 @@ from stdrc_core.train.assemble import assemble
 from stdrc_core.train.objective import draw
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

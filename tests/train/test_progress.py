@@ -16,7 +16,6 @@ from stdrc_core.train.progress import Progress, peak_memory_gib, reset_peak_memo
 LOSSES = {"total": 0.5, "flow": 0.25}
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_tokens_are_those_that_the_model_saw(tmp_path: Path):
     config = stand_in_run.config(tmp_path, reference={"p_drop": 0.5})
     parts = stand_in_run.parts(config)
@@ -56,7 +55,6 @@ def test_time_left_is_the_pace_of_this_run_over_the_steps_left(
         assert part in steps.bar.postfix
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_the_peak_of_a_gpu_is_that_of_training_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -24,7 +24,6 @@ from stdrc_core.train.quantization import load_base
 
 CPU = torch.device("cpu")
 FRAME_RATE = 24.0
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def load_tiny(path: Path, quantization: str = "int8", dtype: str = "float32") -> VideoBackbone:
@@ -108,7 +107,6 @@ def whole(
     tmp_path_factory: pytest.TempPathFactory,
     mini_checkpoint: Path,
     mini_cache: Path,
-    one_thread: None,
 ) -> tuple[TrainConfig, Parts, Result]:
     settings = config(tmp_path_factory.mktemp("int8"), mini_checkpoint, mini_cache)
     return settings, *mini_run.train(settings)

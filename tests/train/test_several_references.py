@@ -249,7 +249,6 @@ def test_sharded_processes_run_samples_of_different_lengths_alone(tmp_path: Path
         assemble(config, torch.device("cpu"), will_shard=True)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_an_item_of_a_validation_has_its_photos_in_their_slots(
     tmp_path: Path, mini_checkpoint: Path, mini_cache: Path, pack: Path
 ):

@@ -17,8 +17,6 @@ from PIL import Image, ImageSequence
 
 from stdrc_core.video import read_clip
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def make_config(mini_checkpoint: Path, mini_cache: Path, tmp_path: Path):

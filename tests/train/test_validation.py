@@ -32,7 +32,6 @@ from stdrc_core.train.validation import Validator, read_cases
 from stdrc_core.video import probe, read_clip
 
 CPU, MINIATURE = torch.device("cpu"), MiniatureText()
-pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH = 128
 # What of a step is another in each run.
 MEASURED = {"step_time_s", "time_left_s", "tokens_per_s", "peak_memory_gib"}
