@@ -84,8 +84,8 @@ class ReferenceSection(Section):
     timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
     """Which timestep the reference's tokens get: `clean` is 0, `shared` is the video's."""
     p_drop: float = Field(0.20, ge=0, le=1)
-    """Share of samples that are trained without their reference; they then have no reference tokens
-    at all."""
+    """The share of samples that are trained without their reference; they then have no reference
+    tokens at all."""
     augmentation: Augmentation = Augmentation()
     """How the reference photo is changed before the VAE encodes it (Eq. 5)."""
 
@@ -100,20 +100,20 @@ class ObjectiveSection(Section):
     """How far the logit-normal is shifted towards noise; without it, LTX's value for the clip's
     number of tokens, which is 0.95 at 1024 and 2.05 at 4096."""
     text_p_drop: float = Field(0.05, ge=0, le=1)
-    """Share of samples that are trained with the empty prompt in place of their caption."""
+    """The share of samples that are trained with the empty prompt in place of their caption."""
     lambda_id: float = Field(0.1, ge=0)
-    """Weight of L_id (Eq. 11), which pulls the clip's faces towards the reference; with both
+    """The weight of L_id (Eq. 11), which pulls the clip's faces towards the reference; with both
     lambdas at 0 no face is looked at."""
     lambda_tic: float = Field(0.05, ge=0)
-    """Weight of L_tic (Eq. 11), which pulls the clip's faces towards their own mean."""
+    """The weight of L_tic (Eq. 11), which pulls the clip's faces towards their own mean."""
     gamma: float = Field(1.0, ge=0)
-    """Exponent of w(t) (Eq. 12); a higher one weakens the identity losses at noisy times, and 0
+    """The exponent of w(t) (Eq. 12); a higher one weakens the identity losses at noisy times, and 0
     weighs all times alike."""
     identity_share: float = Field(1.0, gt=0, le=1)
-    """Share of samples, drawn at random, that the identity losses look at, each weighted by 1 /
+    """The share of samples, drawn at random, that the identity losses look at, each weighted by 1 /
     share; a lower one takes less time and makes the losses noisier around the same mean."""
     identity_from: int = Field(0, ge=0)
-    """First step, counted from 0, that has the identity losses; the steps before it take less
+    """The first step, counted from 0, that has the identity losses; the steps before it take less
     time."""
     identity_latent_frames: int = Field(2, ge=1)
     """How many consecutive latent frames of a clip, at a place drawn at random, are decoded for the
@@ -150,9 +150,9 @@ class TrainableSection(Section):
     """What to train: `lora` adds a LoRA to the attention and feed-forward layers of the video
     branch, `full` trains all weights of that branch."""
     rank: int = Field(64, ge=1)
-    """Rank of the LoRA; a higher one can learn more and takes more memory."""
+    """The rank of the LoRA; a higher one can learn more and takes more memory."""
     alpha: float = Field(64.0, gt=0)
-    """Strength of the LoRA, whose change of a weight is multiplied by alpha / rank."""
+    """The strength of the LoRA, whose change of a weight is multiplied by alpha / rank."""
 
 
 class OptimizerSection(Section):
@@ -162,22 +162,22 @@ class OptimizerSection(Section):
     """Which optimizer to use: `adamw`, or `adamw_8bit`, which keeps its moments in 8 bits and needs
     bitsandbytes."""
     lr: float = Field(5e-5, gt=0)
-    """Learning rate between the warm-up and the decay."""
+    """The learning rate between the warm-up and the decay."""
     beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the running mean of gradients, per step."""
+    """The decay of the running mean of gradients, per step."""
     beta2: float = Field(0.999, ge=0, lt=1)
-    """Decay of the running mean of squared gradients, per step."""
+    """The decay of the running mean of squared gradients, per step."""
     weight_decay: float = Field(0.01, ge=0)
     """How strongly AdamW pulls weights towards 0, apart from their gradient."""
     max_grad_norm: float = Field(1.0, gt=0)
-    """Largest norm that a step's gradient may have; a longer gradient is scaled down to it."""
+    """The largest norm that a step's gradient may have; a longer gradient is scaled down to it."""
     num_warmup_steps: int = Field(0, ge=0)
     """How many steps the learning rate takes to rise from 0 at the start of the run."""
     num_decay_steps: int = Field(0, ge=0)
     """How many steps at the end of the run the learning rate takes to fall to 0, in a straight
     line."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Decay of the running average of the trained weights, per step; the average is what is
+    """The decay of the running average of the trained weights, per step; the average is what is
     validated and exported, and 0 keeps none."""
 
 
@@ -196,7 +196,7 @@ class RunSection(Section):
     """How many samples a process computes at once; a higher one needs more memory, and the
     gradients of the others are added up."""
     seed: int = Field(0, ge=0)
-    """Seed of every random choice of the run."""
+    """The seed of every random choice of the run."""
     checkpoint_every: int = Field(500, ge=1)
     """How many steps lie between two checkpoints; a run that is stopped by SIGTERM or Ctrl-C writes
     one as well."""
@@ -219,7 +219,7 @@ class ValidationItem(Section):
     further: tuple[Path, ...] = ()
     """Which photos are further references, of the same person or of others, at slots 1, 2, ..."""
     seed: int = Field(0, ge=0)
-    """Seed of the clip's noise; it is the same in every validation."""
+    """The seed of the clip's noise; it is the same in every validation."""
 
     @property
     def photos(self) -> tuple[Path, ...]:
@@ -250,9 +250,9 @@ class ValidationSection(Section):
     """How many frames a validation clip has, which must be 8n + 1; without it, as many as the
     cache's clips."""
     height: int | None = Field(None, ge=1, multiple_of=LTX_SCALE_FACTORS.height)
-    """Height of a validation clip in pixels; without it, that of the cache's clips."""
+    """The height of a validation clip in pixels; without it, that of the cache's clips."""
     width: int | None = Field(None, ge=1, multiple_of=LTX_SCALE_FACTORS.width)
-    """Width of a validation clip in pixels; without it, that of the cache's clips."""
+    """The width of a validation clip in pixels; without it, that of the cache's clips."""
 
     def is_due(self, step: int, num_steps: int) -> bool:
         """Whether to validate when `step` of `num_steps` steps are done."""

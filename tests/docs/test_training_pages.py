@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from helpers import PROJECT
 from helpers.doc_pages import DOCS, commands
 
@@ -19,6 +20,7 @@ from stdrc_core.train import __main__ as command_line
 from stdrc_core.train import prepare_command, references, resume
 from stdrc_core.train.cache import SHARDS, Manifest, Sample
 from stdrc_core.train.cache_writer import CacheWriter
+from stdrc_core.train.config import ValidationSection
 from stdrc_core.train.dataset_entry import VIDEO_SUFFIXES
 from stdrc_core.train.prepare import Reason
 from stdrc_core.train.sources import PHOTO_SUFFIXES, read_folder, read_manifest_lines
@@ -227,3 +229,8 @@ def test_the_exit_statuses_are_the_codes():
 def test_running_names_the_folders_files():
     told = [code for row in rows("running", "What a run writes") for code in codes(row[0])]
     assert {"config.yaml", "log.jsonl", "validation.jsonl", "checkpoints/best.json"} <= set(told)
+
+
+def test_the_validation_section_is_read():
+    section = yaml.safe_load(block("running", "Validation", "yaml"))["validation"]
+    assert len(ValidationSection(**section).items) == 2
