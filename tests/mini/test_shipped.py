@@ -62,7 +62,8 @@ def test_the_prompt_decides_the_scene_and_nothing_leaks_from_the_photos():
     scores = score_clips(clips, cases, open_face_pack(FACES), reader)
     assert np.mean([each.caption for each in scores]) > 0.6
     assert np.mean([each.leak for each in scores]) < 0.2
-    without = sample_cases(pipeline, cases, replace(SHOT, num_steps=10, reference_scale=0), seed=0)
+    shot = replace(SHOT, num_steps=10).guided(reference_scale=0.0)
+    without = sample_cases(pipeline, cases, shot, seed=0)
     plain = score_clips(without, cases, open_face_pack(FACES), reader)
     facesim = [np.mean([each.facesim for each in rows]) for rows in (scores, plain)]
     assert facesim[0] > facesim[1] + 0.25
