@@ -1,1 +1,1 @@
-"""`python -m stdrc_core.generate`: a photo and a prompt to a clip, without ComfyUI."""
+"""From a photo and a prompt to a clip, without ComfyUI: the command, and the pipeline behind it."""

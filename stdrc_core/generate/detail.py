@@ -1,8 +1,8 @@
 """The face detail pass of a first frame: its face enlarged, partly sampled anew, and put back.
 
-A face that is small in the frame has few latent cells. Enlarged to the frame's own size it has as
-many as the frame; there it is noised to a given sigma and sampled from there on, with the photo's
-reference in context.
+A face that is small in the frame has few latent steps. So the region around it is enlarged to the
+frame's own size, noised to a given sigma, and sampled from that sigma on with the photo in context.
+The pass is ours, not the paper's.
 """
 
 from __future__ import annotations
@@ -21,20 +21,23 @@ from ..faces.similarity import cosines, frame_cosines, largest_faces
 from ..uint8 import to_uint8
 from .pipeline import Pipeline, Shot
 
-# Around the face's box on each side, of its longer side.
+# How much is kept around the face's box on each side, as a share of its longer side.
 _MARGIN = 0.5
-# Of the region's shorter side: how wide the seam is.
+# How wide the seam is in which the new face fades in, as a share of the region's shorter side.
 _SEAM = 0.15
 
+# Left, top, right and bottom in whole pixels; right and bottom are the first ones outside.
 Region = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detailed:
-    """The frame `[h, w, 3]` in [0, 1] after the pass, and for the result file what it did."""
+    """A frame after the pass."""
 
     frame: Tensor
+    """Its pixels, `[h, w, 3]` in [0, 1]."""
     facts: dict[str, Any]
+    """What the result file tells: sigma, region, cosines before and after, and if it was kept."""
 
 
 def detail_face(
@@ -47,10 +50,11 @@ def detail_face(
     faces: FaceFinder,
     e_ref: Tensor | None,
 ) -> Detailed:
-    """`frame` `[h, w, 3]` in [0, 1] with its largest face made anew from `sigma` on.
+    """Makes the largest face of `frame` `[h, w, 3]` in [0, 1] anew from `sigma` on, in (0, 1).
 
-    `context` `[L, D]` embeds the spatial prompt. The frame stays as it is where no face is found,
-    and where the face would be less like `e_ref` `[D]` than before.
+    `photo` `[1, h, w, 3]` in [0, 1] is in context, and `context` `[L, D]` embeds the spatial
+    prompt. The frame stays as it is if no face is found in it, or if the new face is less like
+    `e_ref` `[D]` than the old one.
     """
     (found,) = largest_faces(to_uint8(frame)[None], faces)
     if found is None:
@@ -72,8 +76,10 @@ def detail_face(
 
 
 def detail_region(face: Face, height: int, width: int) -> Region:
-    """Left, top, right and bottom of the smallest region of the frame's own proportions, in whole
-    pixels, that holds the face and its margin as far as the frame of `height` x `width` goes."""
+    """Returns the smallest region of the frame's proportions that holds the face with its margin.
+
+    The frame has `height` x `width` pixels; what of the face or margin is outside is left out.
+    """
     left, top, right, bottom = crop_box(face, _MARGIN, height, width)
     share = max((right - left) / width, (bottom - top) / height)
     sides = [min(full, round(share * full)) for full in (width, height)]
@@ -87,14 +93,16 @@ def detail_region(face: Face, height: int, width: int) -> Region:
 
 
 def cut(frame: Tensor, region: Region) -> Tensor:
+    """Returns the region of a frame `[h, w, 3]`."""
     left, top, right, bottom = region
     return frame[top:bottom, left:right]
 
 
 def put_back(frame: Tensor, made: Tensor, region: Region) -> Tensor:
-    """`frame` `[h, w, 3]` with `made` `[., ., 3]`, scaled to the region, in its place.
+    """Returns `frame` `[h, w, 3]` with `made` in the place of the region.
 
-    It fades in along the region's sides, but for those on the frame's edge.
+    `made` `[h', w', 3]` may have any size and is scaled to the region's. It fades in along the
+    region's sides, except for those on the frame's edge.
     """
     left, top, right, bottom = region
     height, width = bottom - top, right - left
@@ -109,7 +117,7 @@ def put_back(frame: Tensor, made: Tensor, region: Region) -> Tensor:
 
 
 def _fade(size: int, num_px: int, *, at_start: bool, at_end: bool) -> Tensor:
-    """`[size]`: 1, rising from near 0 over `num_px` at an end."""
+    """Returns shares `[size]`: 1 inside, and rising from near 0 over `num_px` at a faded end."""
     ramp = (torch.arange(size) + 1.0) / (num_px + 1)
     share = torch.ones(size)
     for is_faded, each in ((at_start, ramp), (at_end, ramp.flip(0))):
@@ -119,7 +127,7 @@ def _fade(size: int, num_px: int, *, at_start: bool, at_end: bool) -> Tensor:
 
 
 def _resized(pictures: Tensor, height: int, width: int) -> Tensor:
-    """`[B, h, w, 3]` in [0, 1] to `height` x `width`."""
+    """Returns pictures `[B, h, w, 3]` in [0, 1] scaled to `height` x `width` pixels."""
     scaled = F.interpolate(
         pictures.movedim(-1, 1), size=(height, width), mode="bicubic", antialias=True
     )

@@ -1,10 +1,11 @@
-"""What clips are asked for: one on the command line, or a batch in a file of JSON lines."""
+"""Which clips are asked for: one by the command line, or many by a file of JSON lines."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,27 @@ from ..mini.text import MINIATURE
 from ..prompts.gender import Gender
 from .pipeline import Shot
 
-# What LTX-2.3 makes well, within reach of one large GPU.
-_LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768}
-_SHOT_NAMES = tuple(field.name for field in fields(Shot) if field.name != "guidance")
-# Of the guidance's options, those that may be curves.
+# A size that LTX-2.3 makes well and that one large GPU can hold, and the miniature's own.
+LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768, "fps": Shot.fps}
+MINIATURE_SHOT = {"num_frames": NUM_FRAMES, "height": SIDE_PX, "width": SIDE_PX, "fps": FPS}
+SHOT_NAMES = tuple(field.name for field in fields(Shot) if field.name != "guidance")
+# The options of the guidance that may be curves.
 _SCALES = ("text_scale", "reference_scale")
-_MINIATURE_SHOT = {"num_frames": NUM_FRAMES, "height": SIDE_PX, "width": SIDE_PX, "fps": FPS}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staging:
-    """How a clip is made in two stages; `gender` None takes it from the photo or the prompt."""
+    """How a clip is made in two stages (`staging`)."""
 
     num_candidates: int
+    """How many first frames are made to choose from, at least 1."""
     gender: Gender | None
+    """The subject's gender in both prompts; None takes it from the photo or the prompt."""
     face_detail: float | None = None
-    """The sigma from which the first frame's face is made anew; None leaves it."""
+    """The noise level in (0, 1) from which the first frame's face is made anew, if it is."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError for a number out of its range."""
         if self.num_candidates < 1:
             raise ValueError(f"candidates was {self.num_candidates}; needs 1 or more.")
         if self.face_detail is not None and not 0 < self.face_detail < 1:
@@ -46,20 +50,23 @@ class Staging:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One clip to make; `name` is that of its files."""
+    """One clip to make."""
 
     name: str
+    """What the clip's files are called, without their endings."""
     reference: Path
+    """The photo, or the one in slot 0."""
     prompt: str
     shot: Shot
     weights: str
-    """Which ones make it."""
+    """The names of the checkpoint and the LoRA, and the layout that the user chose."""
     staging: Staging | None = None
-    """None makes it at once."""
+    """How the clip is made in two stages; None if it is made at once."""
     further: tuple[Path, ...] = ()
-    """Photos beside `reference`: slots 1, 2, ..."""
+    """The photos in slots 1, 2, ..."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError for several photos in two stages."""
         if self.further and self.staging is not None:
             raise ValueError(
                 f"reference was {len(self.references)} photos with --staged; needs one, whose "
@@ -71,8 +78,12 @@ class Job:
         """All photos, in the order of their slots."""
         return self.reference, *self.further
 
+    def file(self, out: Path, ending: str) -> Path:
+        """Returns the path of the clip's file with this ending, such as `mp4`, in folder `out`."""
+        return out / f"{self.name}.{ending}"
+
     def asked(self) -> dict[str, Any]:
-        """All that decides what the clip is, in plain words and numbers."""
+        """Returns all that decides what the clip is, as JSON can hold it: words and numbers."""
         asked = dataclasses.asdict(self) | {"reference": str(self.reference)}
         asked["further"] = [str(path) for path in self.further]
         for name in ("staging", "further"):
@@ -83,43 +94,36 @@ class Job:
 
 
 def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
-    """The clips to make; ValueError for what is missing, unknown or out of range.
+    """Returns the clips to make; raises ValueError for what is missing, unknown or out of range.
 
-    Scales that are not given are those that `decision` has from the weights or their adapter.
+    A number that is not given is the preset's, else a scale that `decision` has from the weights or
+    their adapter, else the default of this kind of model.
     """
-    given = {key: getattr(args, key) for key in (*_SHOT_NAMES, *OPTION_NAMES)}
-    defaults = _MINIATURE_SHOT if args.text_encoder == MINIATURE else _LTX_SHOT
+    given = {key: getattr(args, key) for key in (*SHOT_NAMES, *OPTION_NAMES)}
+    defaults = MINIATURE_SHOT if args.text_encoder == MINIATURE else LTX_SHOT
     own = {key: getattr(decision, key) for key in _SCALES}
     defaults = defaults | {key: scale for key, scale in own.items() if scale is not None}
     if args.preset is not None:
         defaults = defaults | PRESETS[args.preset]
     common = defaults | {key: value for key, value in given.items() if value is not None}
-    if args.batch is None:
-        if args.reference is None or args.prompt is None:
-            raise ValueError(
-                "reference and prompt are needed: name a photo and say what the clip shows, or "
-                "give --batch."
-            )
-        reference, *further = args.reference
-        name = args.name or f"{reference.stem}_{args.seed}"
-        shot = _shot(common)
-        return [
-            Job(
-                name=name,
-                reference=reference,
-                further=tuple(further),
-                prompt=args.prompt,
-                shot=shot,
-                weights=_weights(args),
-                staging=_staging(args),
-            )
-        ]
+    if args.batch is not None:
+        return _read_batch(args, common)
+    if args.reference is None or args.prompt is None:
+        raise ValueError(
+            "reference and prompt are needed: name a photo and say what the clip shows, or "
+            "give --batch."
+        )
+    return [_job(args, args.reference, args.prompt, _shot(common), args.name or None)]
+
+
+def _read_batch(args: argparse.Namespace, common: dict[str, Any]) -> list[Job]:
+    """Returns the clips of the file `args.batch`; `common` is what its lines may change."""
     try:
         lines = args.batch.read_text().splitlines()
     except OSError as error:
         raise ValueError(f"batch {args.batch} could not be read ({error.strerror}).") from error
     jobs = [
-        _read_job(line, f"batch {args.batch}, line {i}", args, common)
+        _read_line(line, f"batch {args.batch}, line {i}", args, common)
         for i, line in enumerate(lines, start=1)
         if line.strip()
     ]
@@ -131,26 +135,34 @@ def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
     return jobs
 
 
-def _read_job(line: str, where: str, args: argparse.Namespace, common: dict[str, Any]) -> Job:
+def _read_line(line: str, where: str, args: argparse.Namespace, common: dict[str, Any]) -> Job:
+    """Returns the clip of one line; `where` is what the message of a mistake calls the line."""
     try:
         values = json.loads(line)
         photos, prompt = values.pop("reference"), values.pop("prompt")
         listed = photos if isinstance(photos, list) else [photos]
         reference, *further = [args.batch.parent / photo for photo in listed]
-        asked = {key: values[key] for key in values if key != "name"}
-        shot = _shot(common | asked)
+        name = str(values.pop("name")) if "name" in values else None
+        shot = _shot(common | values)
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{where} could not be used ({error}); needs a JSON object with reference (a photo, or "
             "a list of them), prompt and perhaps name, "
-            f"{', '.join((*_SHOT_NAMES, *OPTION_NAMES[:-1]))} or {OPTION_NAMES[-1]}."
+            f"{', '.join((*SHOT_NAMES, *OPTION_NAMES[:-1]))} or {OPTION_NAMES[-1]}."
         ) from error
-    name = values.get("name", f"{reference.stem}_{shot.seed}")
+    return _job(args, [reference, *further], str(prompt), shot, name)
+
+
+def _job(
+    args: argparse.Namespace, references: Sequence[Path], prompt: str, shot: Shot, name: str | None
+) -> Job:
+    """Returns one clip to make; without a name its files are called by the photo and the seed."""
+    reference, *further = references
     return Job(
-        name=str(name),
+        name=f"{reference.stem}_{shot.seed}" if name is None else name,
         reference=reference,
         further=tuple(further),
-        prompt=str(prompt),
+        prompt=prompt,
         shot=shot,
         weights=_weights(args),
         staging=_staging(args),

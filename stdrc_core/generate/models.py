@@ -1,4 +1,4 @@
-"""The models that the command line names, opened."""
+"""Opens the models that the command line names, and decides where references stand in them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def name_models(args: argparse.Namespace) -> None:
-    """Fills in what was not named: the shipped miniature, with its own prompts.
+    """Puts the shipped miniature and its text encoder into `args` if no checkpoint is named.
 
-    Raises ValueError for a checkpoint without a text encoder.
+    Raises ValueError if a checkpoint is named and no text encoder.
     """
     if args.checkpoint is None:
         args.checkpoint, args.text_encoder = CHECKPOINT, args.text_encoder or MINIATURE
@@ -41,10 +41,10 @@ def name_models(args: argparse.Namespace) -> None:
 
 
 def decide_layout(args: argparse.Namespace) -> Decision:
-    """Where the references stand and which scales to begin with, decided as the nodes do.
+    """Decides where references stand, and with which scales to begin, as the nodes decide it.
 
-    Says so in the log, but for the shipped miniature as it is. Raises ValueError for a LoRA that
-    cannot be read.
+    The log tells of a LoRA, and of weights that were trained for something else or do not say what
+    for. Raises ValueError for a checkpoint or LoRA that cannot be read.
     """
     choice = LayoutChoice(
         placement=args.placement,
@@ -67,9 +67,10 @@ def decide_layout(args: argparse.Namespace) -> Decision:
 def load_pipeline(
     args: argparse.Namespace, layout: ReferenceLayout, device: torch.device, empty: Tensor
 ) -> Pipeline:
-    """The models ready to sample on `device`; `empty` `[L, D]` embeds the empty prompt.
+    """Loads the models onto `device`, ready to sample; `empty` `[L, D]` embeds the empty prompt.
 
-    Raises ValueError for files that cannot be used, and for offloading without a GPU.
+    On a GPU they compute in bfloat16, else in float32. Raises ValueError for files that cannot be
+    used, and for offloading without a GPU.
     """
     on_gpu = device.type == "cuda"
     if args.offload and not on_gpu:
@@ -99,12 +100,12 @@ def load_pipeline(
 
 
 def faces_folder(args: argparse.Namespace) -> Path | None:
-    """The face pack that was named, or the miniature's."""
+    """Returns the folder of the face pack that was named, or else of the miniature's own."""
     return args.faces or (FACES if args.text_encoder == MINIATURE else None)
 
 
 def open_faces(args: argparse.Namespace, device: torch.device) -> FaceFinder | None:
-    """What measures FaceSim; none for real weights where no face pack is named."""
+    """Opens the face pack that FaceSim is measured with; None for real weights without one."""
     folder = faces_folder(args)
     if folder is None:
         log.info("no face pack was named (--faces): FaceSim is not measured")

@@ -1,4 +1,7 @@
-"""The main job without a host: one photo and a prompt to a clip, by the three-stream sampler."""
+"""From a photo and a prompt to a clip, without ComfyUI: encode, sample by Eq. 13, decode.
+
+The equations are in docs/method.md, sections 2 and 5.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,25 @@ from ..video import check_num_frames
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """What is asked of a clip, but for photo and prompt; sides in pixels."""
+    """What a clip is asked to be, beside its photo and prompt."""
 
     num_frames: int
+    """How many frames the clip has: 8n + 1."""
     height: int
+    """The frames' height in pixels, a multiple of 32."""
     width: int
+    """The frames' width in pixels, a multiple of 32."""
     fps: float = 24.0
+    """Frames per second, above 0."""
     seed: int = 0
+    """The seed of the noise."""
     num_steps: int = 30
+    """How many sampling steps are taken, at least 1."""
     guidance: GuidanceOptions = EXACT
+    """How the run is guided."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for sizes that the VAE cannot make, or a frame rate not above 0."""
+        """Raises ValueError for a size that the VAE cannot make, or a frame rate out of range."""
         check_num_frames(self.num_frames)
         for name in ("height", "width"):
             side, step = getattr(self, name), getattr(LTX_SCALE_FACTORS, name)
@@ -44,22 +54,24 @@ class Shot:
             raise ValueError(f"fps was {self.fps}; needs a frame rate above 0.")
 
     def guided(self, **changes: Any) -> Shot:
-        """The same shot with some of its guidance's options changed, by their names."""
+        """Returns the same shot with these options of its guidance changed."""
         return replace(self, guidance=replace(self.guidance, **changes))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """The models, ready to sample; the reference stands where the weights learned it."""
+    """The models, ready to sample."""
 
     backbone: VideoBackbone
     vae: VideoVAE
     empty_context: Tensor
-    """Embedding of the empty prompt, `[L, D]`, where the models are."""
+    """The embedding `[L, D]` of the empty prompt, on the device that samples."""
     layout: ReferenceLayout = DEFAULT_LAYOUT
+    """Where references stand; it has to be what the weights were trained for."""
 
     @property
     def device(self) -> torch.device:
+        """The device that samples."""
         return self.empty_context.device
 
     def __call__(
@@ -69,9 +81,10 @@ class Pipeline:
         shot: Shot,
         on_step: Callable[[int, Tensor], None] | None = None,
     ) -> Tensor:
-        """The clip, `[F, h, w, 3]` in [0, 1] on the CPU; `context` `[L, D]` embeds the prompt.
+        """Samples one clip of one photo: `[F, h, w, 3]` in [0, 1] on the CPU.
 
-        The noise is drawn on the CPU, as ComfyUI does: a seed means the same clip everywhere.
+        `photo` is `[1, h, w, 3]` in [0, 1], of any size; `context` `[L, D]` embeds the prompt.
+        `on_step(i, denoised)` is called after each step with its estimate of the clean latent.
         """
         return self.many([photo], context[None], shot, [shot.seed], on_step)[0]
 
@@ -88,17 +101,19 @@ class Pipeline:
         drafts: Tensor | None = None,
         draft_sigma: float = 1.0,
     ) -> Tensor:
-        """Clips `[B, F, h, w, 3]` of as many photos, `contexts` `[B, L, D]` and `seeds`, sampled
-        side by side; but for these, all are `shot`.
+        """Samples B clips of one `shot` side by side: `[B, F, h, w, 3]` in [0, 1] on the CPU.
 
-        Of each clip `photos` has its photo `[1, h, w, 3]` in [0, 1], or its photos in the order of
-        their slots, as many as of the others.
+        Each clip has its own entry in `photos`, `contexts` `[B, L, D]` and `seeds` (the shot's seed
+        is not used). An entry of `photos` is a photo `[1, h, w, 3]` in [0, 1], or the clip's photos
+        in the order of their slots; all clips have equally many.
 
         `first_frames` `[B, h, w, 3]` in [0, 1] are what the clips begin with (image to video): each
-        is the first latent frame, clean at timestep 0 as in LTX's in-place conditioning.
+        becomes the first latent frame, clean at timestep 0 as in LTX's in-place conditioning.
 
-        `drafts` `[B, h, w, 3]` in [0, 1] are what shots of a single frame are made anew from, only
-        in part (image to image): noised to `draft_sigma`, they are sampled from there on.
+        `drafts` `[B, h, w, 3]` in [0, 1] are for shots of a single frame, which they change in part
+        (image to image): they are noised to `draft_sigma` and sampled from there on.
+
+        Noise is drawn on the CPU, as ComfyUI does, so a seed gives the same noise on any device.
         """
         grid = latent_grid(shot.num_frames, shot.height, shot.width)
         sigmas = schedule_from(draft_sigma, sigma_schedule(shot.num_steps, grid.num_tokens))
@@ -132,7 +147,7 @@ class Pipeline:
         return ((pixels.movedim(1, -1) + 1) / 2).clamp(0, 1).cpu()
 
     def _encode(self, pictures: Tensor, shot: Shot) -> Tensor:
-        """`[B, h, w, 3]` in [0, 1] to a latent frame each."""
+        """Returns a latent frame for each picture of `[B, h, w, 3]` in [0, 1]."""
         return self.vae.encode_photos(pictures.split(1), shot.height, shot.width, self.device)
 
     def _velocity(
@@ -144,6 +159,7 @@ class Pipeline:
         context: Tensor,
         reference: Tensor | None,
     ) -> Tensor:
+        """Predicts one stream; the parameters from `video` on are those of `sampling.Velocity`."""
         return self.backbone(
             video,
             t,

@@ -1,4 +1,4 @@
-"""One clip made, and its files written: the JSON last, which says that all of it is there."""
+"""Makes one clip and writes its files: the JSON last, which tells that all of them are there."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .staging import StagePrompts, make_first_frame
 
 log = logging.getLogger(__name__)
 
-# Of the clip, on the contact sheet.
-_NUM_FRAMES = 5
+# How many frames of the clip stand on the contact sheet.
+_NUM_SHEET_FRAMES = 5
 
 
 def is_done(out: Path, job: Job) -> bool:
-    """Whether the clip was made by the same request."""
-    path = out / f"{job.name}.json"
+    """Whether the clip is in folder `out` already, made by the same request."""
+    path = job.file(out, "json")
     return path.is_file() and json.loads(path.read_text())["asked"] == job.asked()
 
 
@@ -52,10 +52,11 @@ def make(
     contexts: Mapping[str, Tensor],
     stages: StagePrompts | None = None,
 ) -> None:
-    """Samples one clip, in two stages where there are prompts for them, and writes its files.
+    """Samples one clip, measures FaceSim on it, and writes its files to folder `out`.
 
-    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1]; `contexts` hold the embeddings
-    `[L, D]` of all prompts that come up, by prompt.
+    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1]. `contexts` have the embedding
+    `[L, D]` of every prompt that is used, by the prompt. With `stages` the clip is made in two
+    stages by these prompts. Without `faces` nothing is measured.
     """
     started = time.perf_counter()
     e_refs = [_embedding(*each, faces) for each in zip(job.references, photos, strict=True)]
@@ -82,7 +83,7 @@ def make(
         )[0]
     frames = to_uint8(clip)
     label = job.prompt
-    write_clip(out / f"{job.name}.mp4", frames, job.shot.fps)
+    write_clip(job.file(out, "mp4"), frames, job.shot.fps)
     if any(e_ref is not None for e_ref in e_refs):
         similarity = _likeness(frames, e_refs, faces)
         scored = spread(len(frames), NUM_SCORED_FRAMES)
@@ -91,19 +92,20 @@ def make(
         ]
         known = (f"{score:.3f}" for score in facesims if score is not None)
         label = f"FaceSim {', '.join(known)}  {label}"
-        _plot(out / f"{job.name}.similarity.png", similarity, job)
+        _plot(job.file(out, "similarity.png"), similarity, job)
         if len(photos) == 1:
             (similarity,), (facesims,) = similarity, facesims
         result |= {"facesim": facesims, "similarity": similarity}
     fitted = [to_uint8(fit_reference(each, job.shot.height, job.shot.width)) for each in photos]
-    row = torch.cat((*fitted, frames[spread(len(frames), _NUM_FRAMES)]))
-    contact_sheet(out / f"{job.name}.sheet.png", [row], labels=[label], num_columns=len(row))
+    row = torch.cat((*fitted, frames[spread(len(frames), _NUM_SHEET_FRAMES)]))
+    contact_sheet(job.file(out, "sheet.png"), [row], labels=[label], num_columns=len(row))
     result["time_s"] = round(time.perf_counter() - started, 2)
-    write_json(out / f"{job.name}.json", result)
-    log.info("%s  %s  %.1f s", out / f"{job.name}.mp4", label, result["time_s"])
+    write_json(job.file(out, "json"), result)
+    log.info("%s  %s  %.1f s", job.file(out, "mp4"), label, result["time_s"])
 
 
 def _embedding(path: Path, photo: Tensor, faces: FaceFinder | None) -> Tensor | None:
+    """Returns the embedding `[D]` of the photo's largest face, None without a face or `faces`."""
     e_ref = None if faces is None else largest_embeddings(to_uint8(photo), faces)[0]
     if faces is not None and e_ref is None:
         log.warning("%s shows no face that %s finds: FaceSim is not measured", path, faces.name)
@@ -113,8 +115,11 @@ def _embedding(path: Path, photo: Tensor, faces: FaceFinder | None) -> Tensor | 
 def _likeness(
     frames: Tensor, e_refs: Sequence[Tensor | None], faces: FaceFinder
 ) -> list[list[float | None] | None]:
-    """To each photo, frame by frame: of one photo the largest face's, of several the best face's.
-    None for a photo without a face."""
+    """Returns for each photo the cosine of each frame of `[F, h, w, 3]` uint8 with it.
+
+    With one photo it is that of the largest face in the frame, with several that of the face most
+    like the photo. A frame without a face has None, and so has a photo without one as a whole.
+    """
     known = [e_ref for e_ref in e_refs if e_ref is not None]
     if len(e_refs) == 1:
         return [frame_cosines(frames, known[0], faces)]
@@ -123,6 +128,7 @@ def _likeness(
 
 
 def _plot(path: Path, similarity: Sequence[Sequence[float | None] | None], job: Job) -> None:
+    """Draws the cosines of each photo over the clip's seconds, frames without a face in grey."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 2.5), layout="constrained")

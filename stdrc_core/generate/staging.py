@@ -1,7 +1,9 @@
-"""The staged way to a clip (IPVG-STD): several first frames, the one most like the person kept, and
-from it the clip; the photo's reference is in context in both stages.
+"""The two stages of a staged clip: its prompts, and its first frame (docs/method.md section 8).
 
-    NAME.first.png        the first frame that was kept; there before the clip is begun
+The prompt is split into what stands still and what moves. Of the first half several candidates of a
+first frame are made, and the one most like the person is kept; of the second half the clip is made
+that begins with it (`results`). The photo is in context in both stages. That frame is written to
+NAME.first.png before the clip is begun.
 """
 
 from __future__ import annotations
@@ -34,41 +36,47 @@ from .pipeline import Pipeline, Shot
 
 log = logging.getLogger(__name__)
 
-# Below every cosine: a candidate in which no face is found.
+# The rank of a candidate in which no face is found: below every cosine.
 _NO_FACE = -2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagePrompts:
-    """What each stage is told; `notes` say how the prompt was split."""
+    """The prompts of the two stages."""
 
     spatial: str
+    """What stands still: the prompt of the first frame."""
     temporal: str
+    """What moves: the prompt of the clip."""
     notes: tuple[str, ...]
+    """How the prompt was split, in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FirstFrame:
-    """The candidate that was kept, `[h, w, 3]` in [0, 1], and for the result file all of them."""
+    """The first frame that was kept."""
 
     frame: Tensor
+    """Its pixels, `[h, w, 3]` in [0, 1]."""
     facts: dict[str, Any]
+    """What the result file tells of it: all candidates' seeds and cosines, and the face detail."""
 
 
 def split_job(
     job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder | None
 ) -> StagePrompts:
-    """The stages' prompts, without a language model. `photo` `[1, h, w, 3]` in [0, 1].
+    """Splits the job's prompt by rules, without a language model.
 
-    Raises ValueError for a prompt that is too long, for a photo without a face, by which the best
-    first frame is chosen and the gender read, and for one of two persons where its gender is to be
-    read from it.
+    `photo` `[1, h, w, 3]` in [0, 1] gives the subject's gender if the job does not and `faces` can
+    read it. Raises ValueError for a prompt that is too long, for a photo without a face if
+    candidates are measured by it or the gender is read from it, and for a photo of several persons
+    if the gender is.
     """
     assert job.staging is not None
     if faces is not None and job.staging.num_candidates > 1:
         _check_face(job, photo, faces)
     if args.text_encoder == MINIATURE:
-        # It knows its captions' words alone.
+        # The miniature knows the words of its captions alone, so no other words may be added.
         split = split_caption(job.prompt)
         if split is None:
             note = (
@@ -94,11 +102,11 @@ def make_first_frame(
     e_ref: Tensor | None,
     on_step: Callable[..., object] | None = None,
 ) -> FirstFrame:
-    """Samples candidates of one latent frame side by side, with the job's seed and those after it,
-    and keeps the one whose face is most like `e_ref` `[D]`, of equals the first; its face goes
-    through the detail pass where the job asks for it.
+    """Samples candidates of a first frame, keeps one, and writes it to NAME.first.png in `out`.
 
-    `context` `[L, D]` embeds the spatial prompt. Writes NAME.first.png.
+    The one is kept whose face is most like `e_ref` `[D]`, of equals the first. Without `faces` or
+    `e_ref` that is the first of all. Its face goes through the detail pass if the job asks for it.
+    `photo` `[1, h, w, 3]` in [0, 1] is in context; `context` `[L, D]` embeds the spatial prompt.
     """
     assert job.staging is not None
     num_candidates = job.staging.num_candidates
@@ -117,13 +125,13 @@ def make_first_frame(
         still = replace(job.shot, seed=seeds[kept])
         detailed = detail_face(pipeline, frame, photo, context, still, sigma, faces, e_ref)
         frame, facts["face_detail"] = detailed.frame, detailed.facts
-    with written_aside(out / f"{job.name}.first.png") as partial:
+    with written_aside(job.file(out, "first.png")) as partial:
         Image.fromarray(to_uint8(frame).numpy()).save(partial, format="PNG")
     return FirstFrame(frame=frame, facts=facts)
 
 
 def candidate_seeds(shot: Shot, num_candidates: int) -> list[int]:
-    """The shot's seed and those after it: fewer candidates are the first of more."""
+    """Returns the shot's seed and those after it, so that few candidates are the first of many."""
     return [shot.seed + i for i in range(num_candidates)]
 
 
@@ -135,20 +143,21 @@ def sample_first_frames(
     seeds: Sequence[int],
     on_step: Callable[..., object] | None = None,
 ) -> Tensor:
-    """Candidates `[N, h, w, 3]` in [0, 1], one for each seed, sampled side by side.
+    """Samples a first frame for each seed, side by side: `[N, h, w, 3]` in [0, 1].
 
-    `context` `[L, D]` embeds the spatial prompt.
+    `photo` `[1, h, w, 3]` in [0, 1] is in context; `context` `[L, D]` embeds the spatial prompt.
     """
     photos, contexts = [photo] * len(seeds), context.expand(len(seeds), -1, -1)
     return pipeline.many(photos, contexts, replace(shot, num_frames=1), seeds, on_step)[:, 0]
 
 
 def best_candidate(similarities: Sequence[float | None]) -> int:
-    """The index of the highest similarity, of equals the first; None, no face, is below all."""
+    """Returns the index of the highest cosine, of equals the first; None (no face) is below all."""
     return ranking([_NO_FACE if each is None else each for each in similarities])[0]
 
 
 def _check_face(job: Job, photo: Tensor, faces: FaceFinder) -> None:
+    """Raises ValueError if the photo shows no face by which candidates could be measured."""
     if largest_embeddings(to_uint8(photo), faces) == [None]:
         raise ValueError(
             f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one, "
@@ -160,6 +169,11 @@ def _check_face(job: Job, photo: Tensor, faces: FaceFinder) -> None:
 def _read_gender(
     job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder
 ) -> tuple[Gender | None, str]:
+    """Returns the gender that the face pack's model sees in the photo, and where it is from.
+
+    The gender is None if the pack has no such model. Raises ValueError unless the photo shows one
+    person.
+    """
     levels = to_uint8(photo)
     face = only_person(levels, faces, f"reference {job.reference}")
     if face is None:
