@@ -206,6 +206,13 @@ def _opened(path: Path) -> safe_open:
             f"checkpoint {path} could not be read as safetensors ({error}); needs a whole "
             ".safetensors file: download it again."
         ) from error
+    except RuntimeError as error:
+        # torch maps the file for writing, so the system sets memory aside for all of it.
+        size_gb = path.stat().st_size / 1e9
+        raise ValueError(
+            f"checkpoint {path} could not be mapped into memory ({error}); needs RAM and swap "
+            f"together as large as the file, {size_gb:.0f} GB: add swap."
+        ) from error
 
 
 def _parse(text: str | bytes, source: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from stdrc_core.ltx import checkpoint_files
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.checkpoint import TRANSFORMER_PREFIX, write_checkpoint
 from stdrc_core.ltx.checkpoint_files import open_checkpoint
@@ -174,6 +175,19 @@ def test_a_file_that_is_cut_short(tmp_path: Path, num_bytes: int):
     message = refused(path)
     assert "could not be read as safetensors" in message
     assert "download it again" in message
+
+
+def test_a_file_that_is_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As torch says it of a file of 26 GiB on a machine of 23 GiB."""
+
+    def refuse(path: Path, framework: str) -> None:
+        raise RuntimeError(f"unable to mmap 27917287424 bytes from file <{path}>: Cannot allocate")
+
+    path = write_tiny(tmp_path / "tiny.safetensors", LTX_2_3)
+    monkeypatch.setattr(checkpoint_files, "safe_open", refuse)
+    message = refused(path)
+    assert "could not be mapped into memory (unable to mmap" in message
+    assert message.endswith("add swap.")
 
 
 def test_a_file_that_is_a_pickle(tmp_path: Path):
