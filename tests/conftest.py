@@ -14,6 +14,8 @@ from helpers.comfyui import ComfyUI, find_comfyui
 if TYPE_CHECKING:
     from helpers.overfit import Overfit
 
+    from stdrc_core.experiments.reader import CaptionReader
+
 
 def pytest_configure() -> None:
     # Tensors this small are done before a second thread has woken up, and waiting for it costs the
@@ -38,6 +40,14 @@ def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stdrc_core.mini_build.random_weights import write_miniature
 
     return write_miniature(tmp_path_factory.mktemp("checkpoints") / "stdrc_mini.safetensors")
+
+
+@pytest.fixture(scope="session")
+def reader() -> CaptionReader:
+    """Reads the attributes of drawn clips; trained once for all that ask, in less than a build."""
+    from stdrc_core.experiments.reader import train_reader
+
+    return train_reader(num_clips=250, num_steps=150)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stdrc_core.experiments.reader import CaptionReader, train_reader
+from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import COLUMNS, Case, Score, draw_cases, score_clips
 from stdrc_core.experiments.tables import summary, table
 from stdrc_core.faces.finder import open_face_pack
@@ -15,11 +15,6 @@ from stdrc_core.mini.drawing import draw_clip
 from stdrc_core.mini.photo import unseen_photo
 from stdrc_core.mini.scene import ATTRIBUTES
 from stdrc_core.mini.shipped import FACES
-
-
-@pytest.fixture(scope="module")
-def reader() -> CaptionReader:
-    return train_reader(num_clips=250, num_steps=150)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from helpers.real_photo import write_astronaut
 
 from stdrc_core.experiments.models import SHOT, open_pipeline
-from stdrc_core.experiments.reader import train_reader
+from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import draw_cases, sample_cases, score_clips
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.generate.__main__ import main
@@ -53,9 +53,8 @@ def test_a_real_photo_runs_and_is_told_in_one_line(
     assert sum("no real person" in line for line in caplog.messages) == 1
 
 
-def test_the_prompt_decides_the_scene_and_nothing_leaks_from_the_photos():
+def test_the_prompt_decides_the_scene_and_nothing_leaks_from_the_photos(reader: CaptionReader):
     cases = draw_cases(10, seed=77)
-    reader = train_reader(num_clips=600, num_steps=250)
     pipeline = open_pipeline(CHECKPOINT)
     assert pipeline.layout.placement is Placement.TASS
     clips = sample_cases(pipeline, cases, replace(SHOT, num_steps=10), seed=0)
