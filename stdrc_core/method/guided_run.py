@@ -74,11 +74,6 @@ class Forwards:
     """How often vyr runs: 0 where it is not needed or a kept direction stands for it, else 1, or
     once for each scale where the references are taken in parts."""
 
-    @property
-    def count(self) -> int:
-        """The number of forward passes in all."""
-        return self.empty + self.text + self.num_references
-
 
 # v0, vy and a list of vyr, one for each of its forward passes, all of one shape. v0 and vy may be
 # None where they were not asked for.
