@@ -19,14 +19,14 @@ from .mini_prompt import STDRCMiniPrompt
 from .parse_prompts import STDRCParsePrompts
 from .prepare_reference_photo import STDRCPrepareReferencePhoto
 from .reference_list import STDRCReferenceList
-from .three_stream_guider import STDRCThreeStreamGuider
+from .three_stream_guider import STDRCThreeStreamCFGGuider
 from .three_stream_sampler import STDRCThreeStreamSampler
 
 NODES: list[type[io.ComfyNode]] = [
     STDRCEncodeReference,
     STDRCReferenceList,
     STDRCApplyTASSRoPE,
-    STDRCThreeStreamGuider,
+    STDRCThreeStreamCFGGuider,
     STDRCThreeStreamSampler,
     STDRCGuidanceCurve,
     STDRCInspect,

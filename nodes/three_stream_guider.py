@@ -16,11 +16,11 @@ from .guidance_inputs import (
 )
 
 
-class STDRCThreeStreamGuider(io.ComfyNode):
+class STDRCThreeStreamCFGGuider(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="STDRCThreeStreamGuider",
+            node_id="STDRCThreeStreamCFGGuider",
             display_name="Three-Stream Ref CFG Guider",
             category="ST-DRC",
             description=(

@@ -108,7 +108,7 @@ def test_a_known_adapter_has_a_workflow_that_begins_as_it_wants(adapter: Adapter
     assert known_by_file(lora["lora_name"]) is adapter
     positive, _ = nodes_of(workflow, "CLIPTextEncode")
     assert positive["text"].startswith(adapter.prompt_prefix)
-    first, _ = nodes_of(workflow, "STDRCThreeStreamGuider")
+    first, _ = nodes_of(workflow, "STDRCThreeStreamCFGGuider")
     scales = (first["text_scale"], first["reference_scale"])
     assert scales == (adapter.text_scale, adapter.reference_scale)
     fits = {reference["fit"] for reference in nodes_of(workflow, "STDRCEncodeReference")}

@@ -90,7 +90,7 @@ def _ours(
         "STDRCEncodeReference", image=images, vae=world.mini_vae(), latent=video, fit=fit
     )
     (guider,) = world.node(
-        "STDRCThreeStreamGuider",
+        "STDRCThreeStreamCFGGuider",
         model=patched,
         positive=prompt,
         negative=prompt,

@@ -62,7 +62,7 @@ def _list_that_lost_one() -> None:
     listed = _listed([1, 128, 1, H, W], [1, 128, 1, H, W])
     listed["samples"] = listed["samples"][:1]
     world.node(
-        "STDRCThreeStreamGuider",
+        "STDRCThreeStreamCFGGuider",
         model=world.patched(),
         positive=world.conditioning("a man runs"),
         negative=world.conditioning(""),

@@ -220,7 +220,7 @@ def three_streams(model: ModelPatcher, reference: Tensor | dict[str, Any], **inp
     """A guider from the node, on fixed prompts where none are given."""
     latent = reference if isinstance(reference, dict) else {"samples": reference}
     (guider,) = node(
-        "STDRCThreeStreamGuider",
+        "STDRCThreeStreamCFGGuider",
         **{
             "model": model,
             "positive": conditioning("a man runs"),
