@@ -71,6 +71,9 @@ def _check_references(setup: Setup) -> None:
     have_own_size = all(each.has_own_size for each in setup.placed)
     samples = setup.reference["samples"]
     check_references([samples], "reference", setup.video.shape, have_own_size=have_own_size)
+    if is_patched(setup.model):
+        decision = decide_layout(layout_choice(setup.model), setup.model)
+        decision.check_frames(samples.shape, setup.grid.num_frames)
 
 
 def _check_guidance(setup: Setup) -> None:

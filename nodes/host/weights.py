@@ -7,11 +7,15 @@ former. Full weights' metadata are among the settings that their transformer was
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
+import folder_paths
 from comfy.model_patcher import ModelPatcher
 
+from ...stdrc_core.ltx.adapters import Adapter
 from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
+from ...stdrc_core.ltx.slot_tags import SlotTags, read_slot_tags
 
 
 def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
@@ -19,7 +23,27 @@ def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
 
     Raises ValueError if `auto` needs what the weights say and that cannot be read.
     """
-    return choice.decide(list(lora_metadata(model)), model.model.model_config.unet_config)
+    return choice.decide(
+        list(lora_metadata(model)),
+        model.model.model_config.unet_config,
+        partial(_find_tags, choice.lora_files),
+    )
+
+
+def _find_tags(lora_files: Iterable[str], adapter: Adapter) -> SlotTags | None:
+    """Reads an adapter's slot tags from the nearest of these LoRA files that has some.
+
+    The loaders keep a LoRA's metadata and drop these tensors, so they are read from the file.
+    """
+    for name in lora_files:
+        # Some loaders leave the ending out.
+        for file_name in (name, f"{name}.safetensors"):
+            path = folder_paths.get_full_path("loras", file_name)
+            if path is None or not path.endswith(".safetensors"):
+                continue
+            if tags := read_slot_tags(path, adapter.tags.scale):
+                return tags
+    return None
 
 
 def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:

@@ -44,7 +44,8 @@ def decide_layout(args: argparse.Namespace) -> Decision:
     """Decides where references stand, and with which scales to begin, as the nodes decide it.
 
     The log tells of a LoRA, and of weights that were trained for something else or do not say what
-    for. Raises ValueError for a checkpoint or LoRA that cannot be read.
+    for. Raises ValueError for a checkpoint or LoRA that cannot be read, and for an adapter that
+    needs what only the nodes do.
     """
     choice = LayoutChoice(
         placement=args.placement,
@@ -55,6 +56,11 @@ def decide_layout(args: argparse.Namespace) -> Decision:
     metadata = [] if args.lora is None else [read_metadata(args.lora)]
     settings = open_checkpoint(args.checkpoint).config.get("transformer", {})
     decision = choice.decide(metadata, settings)
+    if decision.adapter is not None and decision.adapter.held_frames:
+        raise ValueError(
+            f"LoRA {args.lora} is {decision.adapter.name}, which was trained with photos that are "
+            "held for several frames, and the command line does not hold them: use ComfyUI's nodes."
+        )
     if not decision.is_known:
         log.warning(
             "the weights do not say that they were trained for ST-DRC: likeness cannot be expected"
