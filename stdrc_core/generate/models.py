@@ -56,7 +56,7 @@ def decide_layout(args: argparse.Namespace) -> Decision:
     metadata = [] if args.lora is None else [read_metadata(args.lora)]
     settings = open_checkpoint(args.checkpoint).config.get("transformer", {})
     decision = choice.decide(metadata, settings)
-    if decision.adapter is not None and decision.adapter.held_frames:
+    if decision.adapter is not None and decision.follows and decision.adapter.held_frames:
         raise ValueError(
             f"LoRA {args.lora} is {decision.adapter.name}, which was trained with photos that are "
             "held for several frames, and the command line does not hold them: use ComfyUI's nodes."

@@ -37,6 +37,8 @@ class Adapter:
     """The adapter's name in messages, and in `KNOWN` the name by which it is chosen."""
     placement: Placement
     """Where the reference's tokens stood in training."""
+    may_be: tuple[Placement, ...] = ()
+    """Other placements that it may have been trained for, where its metadata leave that open."""
     source_phase: SourcePhase = DEFAULT_PHASE
     """The source phase of the training, for placements that turn angles."""
     file_stems: tuple[str, ...] = ()
@@ -194,6 +196,7 @@ def _bfs_slots(has_tags: bool) -> Adapter:
     return Adapter(
         name="an adapter of several slots, by BFS's metadata",
         placement=Placement.OVERLAP_SOURCE_PHASE,
+        may_be=(Placement.STRATA, Placement.BFS_ST_DRC),
         source_phase=SourcePhase(source_id=1.0),
         tags=TagRule(scale=1.0, starts_at_source_id=True, is_essential=False) if has_tags else None,
         caveat=(

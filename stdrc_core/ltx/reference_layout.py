@@ -8,7 +8,7 @@ line both decide by this file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -84,7 +84,9 @@ class Decision:
     reference_scale: float | None = None
     """The s_r to begin with; None where nothing says it."""
     adapter: Adapter | None = None
-    """The adapter of another trainer whose layout this is; None for any other layout."""
+    """The adapter of another trainer that is on the model; None where there is none."""
+    follows: bool = True
+    """Whether the layout is one that the weights or the adapter were trained for."""
     tags: SlotTags | None = None
     """The adapter's learned slot tags; None where it has none, or they were not found."""
 
@@ -100,7 +102,7 @@ class Decision:
                 f"reference has shape {list(shape)}; with placement {placement} it needs one "
                 "latent frame for each photo: make it with Encode Reference Latent, held_frames 1."
             )
-        held = () if self.adapter is None else self.adapter.held_frames
+        held = self.adapter.held_frames if self.adapter is not None and self.follows else ()
         needed = [num_video_frames if n == WHOLE_CLIP else (n - 1) // 8 + 1 for n in held]
         if needed and num_frames not in needed:
             numbers = " or ".join(map(str, held))
@@ -215,19 +217,23 @@ class LayoutChoice:
             is_doubtful=not follows,
             text_scale=weights.text_scale,
             reference_scale=weights.reference_scale,
+            follows=follows,
         )
 
     def _for_adapter(self, adapter: Adapter, how: str, find_tags: FindTags) -> Decision:
         trained = ReferenceLayout(placement=adapter.placement, source_phase=adapter.source_phase)
         layout = self._over(trained)
+        is_open = layout.placement in adapter.may_be
+        if is_open:
+            trained = replace(trained, placement=layout.placement)
         follows = layout.is_as(trained)
         sentence = f"Reference layout {layout}, "
         sentence += "which" if follows else f"but {trained} is what"
-        sentence += f" {adapter.name} ({how}) was trained for"
+        sentence += f" {adapter.name} ({how}) {'may have been' if is_open else 'was'} trained for"
         sentence += "." if follows else ": choose auto to follow it."
-        tags = find_tags(adapter) if follows and adapter.tags is not None else None
-        lacks_tags = follows and adapter.tags is not None and tags is None
-        if lacks_tags and adapter.tags.is_essential:
+        tags = None if adapter.tags is None else find_tags(adapter)
+        lacks_tags = adapter.tags is not None and tags is None
+        if lacks_tags and follows and adapter.tags.is_essential:
             raise ValueError(
                 f"{adapter.name} ({how}) has learned slot tags in its file, which no LoRA loader "
                 f"keeps and which were not found; it needs them: {_WHERE_TAGS_ARE_READ}."
@@ -240,7 +246,8 @@ class LayoutChoice:
             is_doubtful=not (follows and adapter.is_carried) or lacks_tags,
             text_scale=adapter.text_scale,
             reference_scale=adapter.reference_scale,
-            adapter=adapter if follows else None,
+            adapter=adapter,
+            follows=follows,
             tags=tags,
         )
 
