@@ -2,7 +2,9 @@
 
 A LoRA's metadata are attached to the model that its loader returns. The next LoRA's metadata take
 their place, but each model knows the one that it was cloned from, and that one still has the
-former. Full weights' metadata are among the settings that their transformer was built with.
+former. Loaders of other packs often leave the metadata out, and none keeps the tensors that are no
+LoRA layers; both are then read from the files that the workflow names. Full weights' metadata are
+among the settings that their transformer was built with.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import folder_paths
 from comfy.model_patcher import ModelPatcher
 
 from ...stdrc_core.ltx.adapters import Adapter
+from ...stdrc_core.ltx.lora_file import read_metadata
 from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
 from ...stdrc_core.ltx.slot_tags import SlotTags, read_slot_tags
 
@@ -23,27 +26,30 @@ def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
 
     Raises ValueError if `auto` needs what the weights say and that cannot be read.
     """
+    paths = list(_paths(choice.lora_files))
+    attached = list(lora_metadata(model))
+    of_files = [metadata for metadata in map(read_metadata, paths) if metadata not in attached]
     return choice.decide(
-        list(lora_metadata(model)),
+        [*attached, *of_files],
         model.model.model_config.unet_config,
-        partial(_find_tags, choice.lora_files),
+        partial(_find_tags, paths),
     )
 
 
-def _find_tags(lora_files: Iterable[str], adapter: Adapter) -> SlotTags | None:
-    """Reads an adapter's slot tags from the nearest of these LoRA files that has some.
-
-    The loaders keep a LoRA's metadata and drop these tensors, so they are read from the file.
-    """
+def _paths(lora_files: Iterable[str]) -> Iterator[str]:
+    """Yields the paths of those LoRA files that are there and are safetensors."""
     for name in lora_files:
         # Some loaders leave the ending out.
         for file_name in (name, f"{name}.safetensors"):
             path = folder_paths.get_full_path("loras", file_name)
-            if path is None or not path.endswith(".safetensors"):
-                continue
-            if tags := read_slot_tags(path, adapter.tags.scale):
-                return tags
-    return None
+            if path is not None and path.endswith(".safetensors"):
+                yield path
+
+
+def _find_tags(paths: Iterable[str], adapter: Adapter) -> SlotTags | None:
+    """Reads an adapter's slot tags from the first of these LoRA files that has some."""
+    found = (read_slot_tags(path, adapter.tags.scale) for path in paths)
+    return next(filter(None, found), None)
 
 
 def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:

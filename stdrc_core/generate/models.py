@@ -13,7 +13,8 @@ from ..faces.finder import FaceFinder, open_face_pack
 from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
-from ..ltx.lora import merge_lora, read_metadata
+from ..ltx.lora import merge_lora
+from ..ltx.lora_file import read_metadata
 from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
 from ..ltx.vae import load_vae
 from ..mini.shipped import CHECKPOINT, FACES

@@ -187,7 +187,7 @@ def from_metadata(metadata: Mapping[str, str]) -> Adapter | None:
     return Adapter(
         name="an IC-LoRA, by ltx-trainer's metadata",
         placement=Placement.OVERLAP,
-        caveat=caveat if is_scaled else "",
+        caveat=caveat if is_scaled else _CLIPS,
         is_carried=not is_scaled,
     )
 
@@ -237,6 +237,10 @@ def _has_tags(metadata: Mapping[str, str]) -> bool:
     return metadata.get(f"{_SLOT_TAGS}_enabled", "true").strip().lower() in _YES
 
 
+_CLIPS = (
+    "As a rule it was trained with a reference for each frame: hold the photo for the whole clip "
+    "then (held_frames 0 of Encode Reference Latent)."
+)
 _YES = ("1", "true", "yes", "on")
 _SLOT_TAGS = "reference_slot_embedding"
 # What Licon's trainer writes of the references' places and tags, by key. BFS's writes no places.

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from .lora_file import open_lora
 
 _PREFIXES = ("diffusion_model.reference_slot_embedding.", "reference_slot_embedding.")
 _NAMES = ("frequencies", "net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
@@ -52,19 +53,13 @@ def read_slot_tags(path: str | Path, scale: float) -> SlotTags | None:
     `scale` is what the adapter's trainer multiplied a slot's number by. Raises ValueError for a
     file that cannot be read, and for tags that are not whole or whose shapes do not fit.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {
-                key.removeprefix(prefix): file.get_tensor(key).float()
-                for key in file.keys()  # noqa: SIM118
-                for prefix in _PREFIXES
-                if key.startswith(prefix)
-            }
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"LoRA {path} could not be read ({error}); needs a sound safetensors file: load it "
-            "again from where it is published."
-        ) from error
+    with open_lora(path) as file:
+        tensors = {
+            key.removeprefix(prefix): file.get_tensor(key).float()
+            for key in file.keys()  # noqa: SIM118
+            for prefix in _PREFIXES
+            if key.startswith(prefix)
+        }
     if not tensors:
         return None
     if missing := [name for name in _NAMES if name not in tensors]:

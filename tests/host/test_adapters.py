@@ -86,6 +86,17 @@ def test_licons_adapter_whose_file_is_not_known_is_refused(host: Worker, licon: 
     assert "slot tags" in message and "before Apply TASS-RoPE Patch" in message
 
 
+def test_what_a_loader_leaves_out_is_read_from_the_file(
+    host: Worker, licon: str, tmp_path: Path
+) -> None:
+    """LoRA Manager's and KJNodes' loaders put the layers on the model and drop the metadata."""
+    name = Path(licon).name
+    for lora_files in ([name], ["style.safetensors", Path(licon).stem]):
+        said = host("adapters.without_metadata", path=licon, lora_files=lora_files)
+        assert "before_clip, clean, which Licon MSR for LTX-2.5" in said
+    assert "do not say" in host("adapters.without_metadata", path=licon, lora_files=[])
+
+
 def test_the_ingredients_sheet_is_held_for_the_whole_clip(host: Worker) -> None:
     got = host("adapters.ingredients", grid=[3, 3, 4])
     assert difference(got["ours"], got["core"]) < 1e-4

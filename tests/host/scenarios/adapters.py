@@ -10,10 +10,12 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import comfy.sd
+import comfy.utils
 import comfy_extras.nodes_lt as nodes_lt
+import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
-from safetensors import safe_open
 from safetensors.torch import load_file
 from scenarios import bfs, world
 from torch import Tensor, nn
@@ -160,9 +162,16 @@ def ingredients(grid: list[int], held_frames: int = 0) -> dict[str, Any]:
     }
 
 
-def metadata(path: str) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
-        return file.metadata()
+def without_metadata(path: str, lora_files: list[str]) -> str:
+    """What is said of a LoRA that a loader put on the model without what its file says."""
+    folder_paths.add_model_folder_path("loras", str(Path(path).parent))
+    model, _ = comfy.sd.load_lora_for_models(
+        world.mini_model(), None, comfy.utils.load_torch_file(path), 1.0, 0
+    )
+    choice = world.pack("stdrc_core.ltx.reference_layout").LayoutChoice(
+        lora_files=tuple(lora_files)
+    )
+    return world.pack("nodes.host.weights").decide_layout(choice, model).sentence
 
 
 def bfs_slots(
