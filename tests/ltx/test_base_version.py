@@ -93,7 +93,8 @@ def weights_for(version: str | None) -> TrainedFor:
     )
 
 
-@pytest.mark.parametrizeX
+@pytest.mark.parametrize("recorded", [*PUBLISHED, None])
+@pytest.mark.parametrize("loaded", [*PUBLISHED, None])
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_weights_of_another_version_are_told_of(
     method: str, recorded: str | None, loaded: str | None

@@ -156,6 +156,11 @@ def tiny_ltxav_2_0(num_layers: int = 2) -> ModelPatcher:
 
 def tiny_ltx_2_5() -> ModelPatcher:
     """LTX-2.5 with random weights, in the sizes of the miniature, whose prompts it takes."""
+    return _tiny_ltx_2_5().clone()
+
+
+@functools.cache
+def _tiny_ltx_2_5() -> ModelPatcher:
     from comfy.ldm.lightricks.av_model import LTXAVModel
 
     sizes = pack("stdrc_core.mini.config").TRANSFORMER_CONFIG
