@@ -51,9 +51,17 @@ def check_version(model: ModelPatcher) -> None:
     _check_told(transformer, settings)
 
 
+def model_version(transformer: nn.Module) -> str | None:
+    """Returns the version of LTX that this transformer was built as (base_version.base_version)."""
+    # torch.compile puts this before the names in what it has compiled.
+    return base_version(
+        name.replace("_orig_mod.", "") for name, _ in transformer.named_parameters()
+    )
+
+
 def _check_known(transformer: LTXAVModel, settings: Mapping[str, Any]) -> None:
     told = {name: value for name, value in _OF_LTX_2_5.items() if settings.get(name) is value}
-    if not told and base_version(name for name, _ in transformer.named_parameters()) == "2.5":
+    if not told and model_version(transformer) == "2.5":
         # GGUF's layers have the biases that are in the file, whatever the host builds.
         told = {"ff_bias": False}
     built = _built(transformer)

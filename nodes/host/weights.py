@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from comfy.model_patcher import ModelPatcher
 
-from ...stdrc_core.ltx.base_version import base_version
 from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
+from .version import model_version
 
 
 def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
@@ -22,9 +22,10 @@ def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
     ValueError if `auto` needs what the weights say and that cannot be read.
     """
     base = model.model
-    names = (name for name, _ in base.diffusion_model.named_parameters())
     return choice.decide(
-        list(lora_metadata(model)), base.model_config.unet_config, base_version(names)
+        list(lora_metadata(model)),
+        base.model_config.unet_config,
+        model_version(base.diffusion_model),
     )
 
 

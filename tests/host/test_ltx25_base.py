@@ -110,3 +110,8 @@ def test_a_known_adapter_on_another_version(host: Worker) -> None:
     assert "The model is LTX-2.5, and Best-Face-ID v1.0 is for LTX-2.3" in sentence
     assert f"The model is LTX-2.5, and the LoRA {files[1]} is for LTX-2.3" in sentence
     assert "The model is" not in host("weights.decide", chain=[], lora_files=files)
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_the_models_version_is_known_compiled_too(host: Worker, is_compiled: bool) -> None:
+    assert host("weights.version", is_compiled=is_compiled) == "2.3"

@@ -108,6 +108,15 @@ def decide(chain: list[list[Any]], lora_files: list[str], version: str = "2.3") 
     return world.pack("nodes.host.weights").decide_layout(choice, model).sentence
 
 
+def version(is_compiled: bool) -> str | None:
+    """The miniature's, with its blocks as they are or as torch.compile wraps them."""
+    transformer = world.mini_model().model.diffusion_model
+    blocks = list(transformer.transformer_blocks)
+    others = [torch.compile(block) for block in blocks] if is_compiled else blocks
+    with mock.patch.object(transformer, "transformer_blocks", torch.nn.ModuleList(others)):
+        return world.pack("nodes.host.version").model_version(transformer)
+
+
 def shown_on_node(chain: list[list[Any]], version: str) -> str:
     """What Apply TASS-RoPE Patch, put last, shows on itself."""
     shown: list[str] = []
