@@ -19,19 +19,23 @@ from ...stdrc_core.ltx.adapters import Adapter
 from ...stdrc_core.ltx.lora_file import read_metadata
 from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
 from ...stdrc_core.ltx.slot_tags import SlotTags, read_slot_tags
+from .version import model_version
 
 
 def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
     """Decides where references stand on `model`, by `choice` and by the LoRAs that are on it now.
 
-    Raises ValueError if `auto` needs what the weights say and that cannot be read.
+    The decision tells of weights that were trained on another version of LTX than the model. Raises
+    ValueError if `auto` needs what the weights say and that cannot be read.
     """
     paths = list(_paths(choice.lora_files))
     attached = list(lora_metadata(model))
     of_files = [metadata for metadata in map(read_metadata, paths) if metadata not in attached]
+    base = model.model
     return choice.decide(
         [*attached, *of_files],
-        model.model.model_config.unet_config,
+        base.model_config.unet_config,
+        model_version(base.diffusion_model),
         partial(_find_tags, paths),
     )
 

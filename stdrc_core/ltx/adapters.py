@@ -58,6 +58,8 @@ class Adapter:
     """The s_r to begin with; None where nothing is published."""
     caveat: str = ""
     """What the user has to know, in sentences; may be empty."""
+    base_version: str | None = None
+    """The version of LTX that it was trained on; None where it is not published."""
     is_carried: bool = True
     """Whether this project gives the adapter everything that it was trained with."""
 
@@ -82,6 +84,7 @@ class Adapter:
 # sides. So CFG 4 and g 2 are s_y = 4 and s_r = 4 + 2 - 1 here.
 _BEST_FACE_ID = {
     "placement": Placement.OVERLAP_SOURCE_PHASE,
+    "base_version": "2.3",
     "prompt_prefix": "ref_t2v: ",
     "text_scale": 4.0,
     "reference_scale": 5.0,
@@ -92,6 +95,7 @@ _BEST_FACE_ID = {
 LICON_MSR_2_5 = Adapter(
     name="Licon MSR for LTX-2.5",
     placement=Placement.BEFORE_CLIP,
+    base_version="2.5",
     held_frames=(33, 25),
     tags=TagRule(scale=1 / 16, starts_at_source_id=False, is_essential=True),
     caveat="It wants up to five photos, each in a slot of its own, on white (pad_color).",
@@ -119,6 +123,7 @@ KNOWN = (
     Adapter(
         name="Ingredients IC-LoRA 0.9",
         placement=Placement.OVERLAP,
+        base_version="2.3",
         file_stems=("ltx-2.3-22b-ic-lora-ingredients",),
         held_frames=(WHOLE_CLIP,),
         prompt_prefix="### Reference Sheet Description",
@@ -133,6 +138,7 @@ KNOWN = (
     Adapter(
         name="Licon MSR for LTX-2.3",
         placement=Placement.OVERLAP,
+        base_version="2.3",
         file_stems=("ltx-2.3-licon-msr", "ltx2.3-licon-msr"),
         held_frames=(41, 17, 25, 33, 49, 57, 65),
         own_reference="connect the clip of the node Licon MSR, encoded with core's VAE Encode",

@@ -18,6 +18,7 @@ from ..method.reference import ReferenceTimestep
 from ..method.source_phase import DEFAULT_PHASE, SourcePhase
 from .adapters import WHOLE_CLIP, Adapter, known_by_file
 from .adapters import from_metadata as from_others_metadata
+from .base_mismatch import base_mismatches
 from .slot_tags import SlotTags
 from .trained_for import TrainedFor, from_metadata, from_settings
 
@@ -75,8 +76,9 @@ class Decision:
     sentence: str
     """The layout and the reason for it, as one or more sentences for the user."""
     is_doubtful: bool = False
-    """Whether the layout may be wrong: the weights were trained for another one, they were trained
-    with something that is missing here, or what they say cannot be read."""
+    """Whether the result may be wrong: the weights were trained for another layout or for another
+    version of LTX, they were trained with something that is missing here, or what they say cannot
+    be read."""
     is_known: bool = True
     """Whether the weights say what they were trained for, or are a known adapter."""
     text_scale: float | None = None
@@ -158,14 +160,16 @@ class LayoutChoice:
         self,
         lora_metadata: Sequence[Mapping[str, str]],
         settings: Mapping[str, Any],
+        version: str | None = None,
         find_tags: FindTags = lambda _: None,
     ) -> Decision:
         """Returns the layout that a model is sampled with.
 
         `lora_metadata` are the safetensors metadata of the LoRAs on the model, the last applied
         first. `settings` are those that its transformer was built with: ST-DRC's full weights say
-        there what they were trained for. `find_tags` is asked for the learned slot tags of an
-        adapter that has some.
+        there what they were trained for. `version` is the model's (base_version.base_version), or
+        None if that is not known; the decision tells of weights that are for another one.
+        `find_tags` is asked for the learned slot tags of an adapter that has some.
 
         The first of these that says something decides: the adapter that the user named; the last
         ST-DRC LoRA; the file name of a known adapter; ST-DRC's full weights; the metadata of other
@@ -175,6 +179,24 @@ class LayoutChoice:
         Raises ValueError where `auto` needs what the weights say and that cannot be read or is not
         known, and for an adapter that is nothing without tags that were not found.
         """
+        decision = self._decide(lora_metadata, settings, find_tags)
+        others = base_mismatches(
+            version,
+            adapter=self.adapter,
+            lora_files=self.lora_files,
+            lora_metadata=lora_metadata,
+            settings=settings,
+        )
+        if not others:
+            return decision
+        return replace(decision, sentence=" ".join([decision.sentence, *others]), is_doubtful=True)
+
+    def _decide(
+        self,
+        lora_metadata: Sequence[Mapping[str, str]],
+        settings: Mapping[str, Any],
+        find_tags: FindTags,
+    ) -> Decision:
         if self.adapter is not None:
             return self._for_adapter(self.adapter, "chosen by name", find_tags)
         try:
