@@ -10,8 +10,10 @@ from helpers.comfyui import Worker
 pytestmark = pytest.mark.host
 
 
-@pytest.mark.parametrize("num_scales", [1, 3])
-@pytest.mark.parametrize("how", ["set_conds", "inner_set_conds", "original_conds"])
+@pytest.mark.parametrize(
+    ("how", "num_scales"),
+    [("set_conds", 1), ("set_conds", 3), ("inner_set_conds", 1), ("original_conds", 1)],
+)
 def test_guides_added_to_a_copy_are_seen_by_every_stream(
     host: Worker, how: str, num_scales: int
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import comfy.sampler_helpers
+import server
 import torch
 from comfy.model_patcher import ModelPatcher
 from scenarios import world
@@ -150,7 +151,9 @@ def audio_normalizing(
         package = types.ModuleType(name)
         package.__path__ = [folder]
         sys.modules[name] = package
-    module = importlib.import_module(f"{name}.nodes.ltxv_nodes")
+    # Its module asks for the running server, which a worker has not.
+    with mock.patch.object(server.PromptServer, "instance", mock.MagicMock(), create=True):
+        module = importlib.import_module(f"{name}.nodes.ltxv_nodes")
     node = module.LTX2AudioLatentNormalizingSampling
 
     def normalizing(model: ModelPatcher) -> ModelPatcher:
