@@ -42,6 +42,9 @@ def main() -> None:
     import comfy.options
 
     comfy.options.enable_args_parsing()
+    # As main.py does: `nodes` puts a folder first on the path whose `utils` is another module.
+    import utils.install_util  # noqa: F401
+
     import nodes
 
     for extra in CORE_NODES:
