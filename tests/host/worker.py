@@ -43,8 +43,7 @@ def main() -> None:
 
     comfy.options.enable_args_parsing()
     # As main.py does: `nodes` puts a folder first on the path whose `utils` is another module.
-    import utils.install_util  # noqa: F401
-
+    importlib.import_module("utils.install_util")
     import nodes
 
     for extra in CORE_NODES:
