@@ -1,4 +1,4 @@
-"""Where the real ComfyUI is, and the miniature checkpoint that the tests load."""
+"""Where the real ComfyUIs are, and the miniature checkpoint that the tests load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from helpers.borrowed_packages import borrow
-from helpers.comfyui import ComfyUI, find_comfyui
+from helpers.comfyui import ComfyUI, Missing, find_comfyuis
 
 if TYPE_CHECKING:
     from helpers.overfit import Overfit
@@ -23,12 +23,33 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def comfyui(tmp_path_factory: pytest.TempPathFactory) -> ComfyUI:
-    """The user's ComfyUI with requirements.txt, or a skip that says how to get one."""
-    found = find_comfyui()
-    if isinstance(found, str):
-        pytest.skip(found)
+def _host_id(found: ComfyUI | Missing) -> str:
+    return found.version if isinstance(found, ComfyUI) else f"no-host-{found.name}"
+
+
+_HOSTS = find_comfyuis()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves tests that are marked `newest_host` to the newest ComfyUI."""
+    hosts = [each for each in _HOSTS if isinstance(each, ComfyUI)]
+    kept, left = [], []
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        host = callspec.params.get("comfyui") if callspec else None
+        is_older = isinstance(host, ComfyUI) and host is not hosts[-1]
+        (left if is_older and item.get_closest_marker("newest_host") else kept).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+@pytest.fixture(scope="session", params=_HOSTS, ids=_host_id)
+def comfyui(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ComfyUI:
+    """Each of the user's ComfyUIs with requirements.txt, or a skip that says how to get one."""
+    found = request.param
+    if isinstance(found, Missing):
+        pytest.skip(found.reason)
     packages = tmp_path_factory.mktemp("packages")
     if reason := borrow(found.python, packages):
         pytest.skip(reason)

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from helpers.comfyui import Worker, find_comfyui  # noqa: E402
+from helpers.comfyui import Missing, Worker, newest_comfyui  # noqa: E402
 
 SCANS = {"num_references": [1, 2, 3, 4], "num_frames": [25, 49, 97, 145, 193, 241]}
 PRESETS = {
@@ -59,9 +59,9 @@ def main() -> None:
     preset, gpu = PRESETS[options.pop("preset")], options.pop("gpu")
     chosen = preset | {name: value for name, value in options.items() if value is not None}
 
-    comfyui = find_comfyui()
-    if isinstance(comfyui, str):
-        sys.exit(comfyui)
+    comfyui = newest_comfyui()
+    if isinstance(comfyui, Missing):
+        sys.exit(comfyui.reason)
     bfs = comfyui.find_bfs_nodes()
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(comfyui, comfyui.make_base(Path(folder) / "base"), cpu=not gpu)

@@ -1,9 +1,10 @@
-"""Finds the user's ComfyUI and runs code, or its server, in ComfyUI's own Python."""
+"""Finds the user's ComfyUIs and runs code, or a server, in the Python of one of them."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,9 +19,11 @@ from helpers import PROJECT
 
 PACK_NAME = "ComfyUI-STDRC"
 _VENV_PYTHONS = (".venv/bin/python", "venv/bin/python")
+# Where the tests look if COMFYUI_PATHS and COMFYUI_PATH are not set.
+_FOLDERS = (Path.home() / "comfy" / "ComfyUI", Path.home() / "comfy33" / "ComfyUI")
 HOW_TO_GET_IT = (
-    "install ComfyUI 0.22 or newer (`pip install comfy-cli && comfy install`) or point "
-    "COMFYUI_PATH at its folder and COMFYUI_PYTHON at its python"
+    "install ComfyUI 0.22 or newer (`pip install comfy-cli && comfy install`), or point "
+    "COMFYUI_PATHS at folders of it and COMFYUI_PYTHON at the python of those that have no venv"
 )
 
 
@@ -30,8 +33,15 @@ class ComfyUI:
 
     path: Path
     python: Path
+    version: str
+    """As in its comfyui_version.py, for example 0.33.0."""
     packages: Path | None = None
     """A folder of packages that its Python lacks."""
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """The version as numbers, to compare versions by."""
+        return tuple(map(int, re.findall(r"\d+", self.version)))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -60,20 +70,50 @@ class ComfyUI:
         )
 
 
-def find_comfyui() -> ComfyUI | str:
-    """The ComfyUI to test in, or the reason why there is none."""
+@dataclass(frozen=True)
+class Missing:
+    """A ComfyUI that cannot be tested in."""
+
+    name: str
+    reason: str
+
+
+def find_comfyuis() -> list[ComfyUI | Missing]:
+    """The ComfyUIs to test in, the oldest first; where there is none, why."""
     if sys.platform == "win32":
-        return "the host tests talk to ComfyUI through POSIX pipes: run them on Linux or macOS"
-    path = Path(os.environ.get("COMFYUI_PATH", Path.home() / "comfy" / "ComfyUI"))
+        reason = "the host tests talk to ComfyUI through POSIX pipes: run them on Linux or macOS"
+        return [Missing("none", reason)]
+    named = os.environ.get("COMFYUI_PATHS") or os.environ.get("COMFYUI_PATH")
+    if named:
+        found = [_open(Path(path)) for path in named.split(os.pathsep) if path]
+    else:
+        found = [_open(path) for path in _FOLDERS if path.is_dir()]
+    missing = [each for each in found if isinstance(each, Missing)]
+    hosts = [each for each in found if isinstance(each, ComfyUI)]
+    if not found:
+        places = " or ".join(map(str, _FOLDERS))
+        missing = [Missing("none", f"no ComfyUI at {places}: {HOW_TO_GET_IT}")]
+    return [*sorted(hosts, key=lambda host: host.version_numbers), *missing]
+
+
+def newest_comfyui() -> ComfyUI | Missing:
+    """The newest of them, or why there is none."""
+    found = find_comfyuis()
+    hosts = [each for each in found if isinstance(each, ComfyUI)]
+    return hosts[-1] if hosts else found[0]
+
+
+def _open(path: Path) -> ComfyUI | Missing:
     if not (path / "main.py").is_file():
-        return f"no ComfyUI at {path}: {HOW_TO_GET_IT}"
+        return Missing(path.name, f"no ComfyUI at {path}: {HOW_TO_GET_IT}")
     candidates = [path / python for python in _VENV_PYTHONS]
     if "COMFYUI_PYTHON" in os.environ:
-        candidates = [Path(os.environ["COMFYUI_PYTHON"])]
+        candidates.append(Path(os.environ["COMFYUI_PYTHON"]))
     python = next((python for python in candidates if python.is_file()), None)
     if python is None:
-        return f"no python for the ComfyUI at {path}: {HOW_TO_GET_IT}"
-    return ComfyUI(path, python)
+        return Missing(path.name, f"no python for the ComfyUI at {path}: {HOW_TO_GET_IT}")
+    found = re.search(r'__version__ = "(.+)"', (path / "comfyui_version.py").read_text())
+    return ComfyUI(path, python, version=found[1] if found else "unknown")
 
 
 class HostError(Exception):

@@ -14,7 +14,7 @@ from unittest import mock
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from scenarios import world
+from scenarios import host_forms, world
 from torch import Tensor
 
 
@@ -51,7 +51,7 @@ class _Inputs:
         return {**seen, "output": output}
 
     def note(self, args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-        cos, sin, _ = args["v_pe"]
+        cos, sin = host_forms.rope_cos_sin(args["v_pe"])
         self.seen.append(
             {
                 "tokens": args["img"][0].clone(),

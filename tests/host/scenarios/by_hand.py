@@ -17,7 +17,7 @@ from unittest import mock
 import comfy.nested_tensor
 import node_helpers
 import torch
-from scenarios import world
+from scenarios import host_forms, world
 from torch import Tensor
 
 
@@ -88,8 +88,7 @@ def _blind_audio(model: Any, num_tokens: int) -> Iterator[None]:
     """The audio attends to the video's tokens but for the last: their module is given no others."""
 
     def forward(original: Any, x: Tensor, context: Tensor, k_pe: Any, **kwargs: Any) -> Tensor:
-        cos, sin, is_split = k_pe
-        k_pe = cos[:, :, :-num_tokens], sin[:, :, :-num_tokens], is_split
+        k_pe = host_forms.rope_without(k_pe, num_tokens)
         return original(x, context=context[:, :-num_tokens], k_pe=k_pe, **kwargs)
 
     with contextlib.ExitStack() as stack:

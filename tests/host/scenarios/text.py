@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import comfy.ops
 import comfy.sd
 import comfy.utils
 import torch
-from comfy.text_encoders.lt import DualLinearProjection, LTXAVTEModel
+from comfy.text_encoders.lt import DualLinearProjection
+from scenarios import host_forms
 from torch import Tensor
 
 _PREFIX = "text_embedding_projection."
@@ -37,17 +36,8 @@ def context(path: str, hidden: Tensor, mask: Tensor) -> Tensor:
             video.shape[1], video.shape[0], audio.shape[0], operations=operations
         )
         projection.load_state_dict(weights)
-    gemma = SimpleNamespace(
-        encode_token_weights=lambda _: (hidden, None, {"attention_mask": mask}),
-    )
-    encoder = SimpleNamespace(
-        gemma3_12b=gemma,
-        text_embedding_projection=projection,
-        text_projection_type="single_linear" if shared is not None else "dual_linear",
-        compat_mode=False,
-        execution_device=torch.device("cpu"),
-    )
-    tokens, _, extra = LTXAVTEModel.encode_token_weights(encoder, {"gemma3_12b": None})
+    kind = "single_linear" if shared is not None else "dual_linear"
+    tokens, _, extra = host_forms.encode_hidden_states(projection, kind, hidden, mask)
     comfy.model_management.load_models_gpu([model], force_full_load=True)
     return model.model.diffusion_model.preprocess_text_embeds(
         tokens, unprocessed=extra["unprocessed_ltxav_embeds"]

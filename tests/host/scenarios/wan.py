@@ -13,9 +13,9 @@ from typing import Any
 import comfy.ops
 import comfy.utils
 import torch
-from comfy.ldm.lightricks.latent_upsampler import LatentUpsampler
 from comfy.ldm.wan.model import VaceWanModel, WanModel
 from comfy.ldm.wan.vae import WanVAE
+from scenarios import host_forms
 from torch import nn
 
 # Wan's heads are always 128 wide: one head.
@@ -57,7 +57,7 @@ def vae(path: str) -> None:
 
 
 def upsampler(path: str) -> None:
-    _write(Path(path), LatentUpsampler.from_config(_UPSAMPLER), _UPSAMPLER)
+    _write(Path(path), host_forms.latent_upsampler(_UPSAMPLER), _UPSAMPLER)
 
 
 def _write(path: Path, model: nn.Module, config: dict[str, Any]) -> None:
