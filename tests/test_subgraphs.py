@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.doc_pages import DOCS
 from helpers.shipped_workflows import SUBGRAPHS, WORKFLOWS
 
 FILES = sorted(SUBGRAPHS.glob("*.json"))
@@ -118,3 +120,14 @@ def test_a_newcomer_sees_a_handful_of_boxes(path: Path):
         assert box["title"] == "ST-DRC: photo and prompt to video"
     else:
         assert [node for node in seen if node["type"].startswith("STDRC")] == []
+
+
+def test_the_page_of_workflows_lists_every_box():
+    page = (DOCS / "workflows" / "README.md").read_text(encoding="utf-8")
+    section = page.split("\n## Boxes for graphs of your own\n")[1].split("\n## ")[0]
+    told = set()
+    for cell in re.findall(r"^\| (ST-DRC [^|]+?) \|", section, re.M):
+        # "Name (A), and (B)" are two.
+        name, *variants = re.split(r" \(|, and \(", cell)
+        told |= {f"{name} ({each}" for each in variants} or {name}
+    assert told == {path.stem for path in FILES}

@@ -212,21 +212,6 @@ def _files_of(name: str) -> set[str]:
     return {each for each in values if isinstance(each, str) and each.endswith(".safetensors")}
 
 
-def test_the_list_of_workflows_has_every_subgraph():
-    told = {
-        name
-        for box, _, _ in rows(text(PAGES / "README.md"), "## Boxes for graphs of your own")
-        for name in _names_of_boxes(box)
-    }
-    assert told == {path.stem for path in (PROJECT / "subgraphs").glob("*.json")}
-
-
-def _names_of_boxes(cell: str) -> list[str]:
-    """Of "Name (A), and (B)": both names in full."""
-    name, *variants = re.split(r" \(|, and \(", cell)
-    return [f"{name} ({each}" for each in variants] or [name]
-
-
 # --- model files
 
 

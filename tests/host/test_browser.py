@@ -209,7 +209,12 @@ def test_a_workflow_saved_before_auto_keeps_its_choice(page: Any) -> None:
     assert (inputs["placement"], inputs["reference_timestep"]) == ("overlap", "shared")
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    # LTX-2.5's are newer.
+    "workflow",
+    [path for path in WORKFLOWS if "ltx25" not in path.stem],
+    ids=lambda path: path.stem,
+)
 def test_a_workflow_saved_before_guidance_over_time_keeps_its_values_and_links(
     page: Any, workflow: Path
 ) -> None:
