@@ -88,10 +88,13 @@ class STDRCEncodeReference(io.ComfyNode):
         # Each photo is encoded as a clip of its own: the VAE would take a batch for one clip's
         # frames.
         reference = torch.cat([vae.encode(photo) for photo in preview.split(1)])
-        if reference.shape[1:3] != (LTX_LATENT_CHANNELS, 1):
+        rows_px, columns_px = _step_px(vae)
+        needed = (LTX_LATENT_CHANNELS, 1, height // rows_px, width // columns_px)
+        if reference.shape[1:] != needed:
             raise ValueError(
-                f"vae made latents of shape {list(reference.shape)}; needs one frame a photo, "
-                f"of {LTX_LATENT_CHANNELS} channels: connect the VAE of the LTX checkpoint."
+                f"vae made latents of shape {list(reference.shape)} of {height} x {width} pixels; "
+                f"needs {[len(image), *needed]}, one frame a photo: connect the VAE of the LTX "
+                "checkpoint."
             )
         check_finite(reference, "the latent that vae made of image")
         encoded = {"samples": reference} | ({OWN_SIZE: True} if fit == NATIVE else {})
@@ -99,10 +102,20 @@ class STDRCEncodeReference(io.ComfyNode):
 
 
 def _own_size_px(image: Tensor, vae: io.Vae.Type) -> tuple[int, int]:
-    """Returns height and width of the image in pixels, cut to whole latent steps, at least one."""
-    _, rows_px, columns_px = vae.downscale_index_formula
+    """Returns height and width of the image in pixels, cut to whole latent steps, at least one.
+
+    The host itself cuts photos to whole steps for LTX's VAE with a convolutional decoder, and for
+    the one with a diffusion decoder not.
+    """
+    rows_px, columns_px = _step_px(vae)
     height, width = image.shape[1:3]
     return max(1, height // rows_px) * rows_px, max(1, width // columns_px) * columns_px
+
+
+def _step_px(vae: io.Vae.Type) -> tuple[int, int]:
+    """Returns height and width in pixels of one step of the VAE's latents."""
+    _, rows_px, columns_px = vae.downscale_index_formula
+    return rows_px, columns_px
 
 
 def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:
@@ -122,5 +135,5 @@ def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:
             f"latent has shape {list(video.shape)}; needs the video latent [B, C, T, H, W] that "
             "will be sampled: connect EmptyLTXVLatentVideo or the latent of this stage."
         )
-    _, rows_px, columns_px = vae.downscale_index_formula
+    rows_px, columns_px = _step_px(vae)
     return video.shape[-2] * rows_px, video.shape[-1] * columns_px

@@ -12,14 +12,21 @@ from collections.abc import Iterator, Mapping
 from comfy.model_patcher import ModelPatcher
 
 from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
+from .version import model_version
 
 
 def decide_layout(choice: LayoutChoice, model: ModelPatcher) -> Decision:
     """Decides where references stand on `model`, by `choice` and by the LoRAs that are on it now.
 
-    Raises ValueError if `auto` needs what the weights say and that cannot be read.
+    The decision tells of weights that were trained on another version of LTX than the model. Raises
+    ValueError if `auto` needs what the weights say and that cannot be read.
     """
-    return choice.decide(list(lora_metadata(model)), model.model.model_config.unet_config)
+    base = model.model
+    return choice.decide(
+        list(lora_metadata(model)),
+        base.model_config.unet_config,
+        model_version(base.diffusion_model),
+    )
 
 
 def lora_metadata(model: ModelPatcher) -> Iterator[Mapping[str, str]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..faces.finder import FaceFinder, open_face_pack
 from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
+from ..ltx.base_version import base_version
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.lora import merge_lora, read_metadata
 from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
@@ -43,8 +44,8 @@ def name_models(args: argparse.Namespace) -> None:
 def decide_layout(args: argparse.Namespace) -> Decision:
     """Decides where references stand, and with which scales to begin, as the nodes decide it.
 
-    The log tells of a LoRA, and of weights that were trained for something else or do not say what
-    for. Raises ValueError for a checkpoint or LoRA that cannot be read.
+    The log tells of a LoRA, and of weights that were trained for something else, another version of
+    LTX too, or do not say what for. Raises ValueError for a checkpoint or LoRA that cannot be read.
     """
     choice = LayoutChoice(
         placement=args.placement,
@@ -53,14 +54,17 @@ def decide_layout(args: argparse.Namespace) -> Decision:
         lora_files=() if args.lora is None else (args.lora.name,),
     )
     metadata = [] if args.lora is None else [read_metadata(args.lora)]
-    settings = open_checkpoint(args.checkpoint).config.get("transformer", {})
-    decision = choice.decide(metadata, settings)
+    checkpoint = open_checkpoint(args.checkpoint)
+    settings = checkpoint.config.get("transformer", {})
+    decision = choice.decide(metadata, settings, base_version(checkpoint.tensors))
     if not decision.is_known:
         log.warning(
             "the weights do not say that they were trained for ST-DRC: likeness cannot be expected"
         )
-    elif decision.is_doubtful or args.lora is not None:
-        log.log(logging.WARNING if decision.is_doubtful else logging.INFO, decision.sentence)
+    if decision.is_doubtful:
+        log.warning("%s", decision.sentence)
+    elif decision.is_known and args.lora is not None:
+        log.info("%s", decision.sentence)
     return decision
 
 

@@ -34,6 +34,8 @@ class Adapter:
     """The s_r to begin with; None where nothing is published."""
     caveat: str = ""
     """What the user has to know, in sentences; may be empty."""
+    base_version: str | None = None
+    """The version of LTX that it was trained on; None where it is not published."""
     is_carried: bool = True
     """Whether this project gives the adapter everything that it was trained with."""
 
@@ -58,6 +60,7 @@ class Adapter:
 # sides. So CFG 4 and g 2 are s_y = 4 and s_r = 4 + 2 - 1 here.
 _BEST_FACE_ID = {
     "placement": Placement.OVERLAP_SOURCE_PHASE,
+    "base_version": "2.3",
     "prompt_prefix": "ref_t2v: ",
     "text_scale": 4.0,
     "reference_scale": 5.0,

@@ -8,7 +8,7 @@ line both decide by this file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..method.layout import Placement
@@ -16,6 +16,7 @@ from ..method.reference import ReferenceTimestep
 from ..method.source_phase import DEFAULT_PHASE, SourcePhase
 from .adapters import Adapter, known_by_file
 from .adapters import from_metadata as from_others_metadata
+from .base_mismatch import base_mismatches
 from .trained_for import TrainedFor, from_metadata, from_settings
 
 
@@ -67,8 +68,9 @@ class Decision:
     sentence: str
     """The layout and the reason for it, as one or more sentences for the user."""
     is_doubtful: bool = False
-    """Whether the layout may be wrong: the weights were trained for another one, they were trained
-    with something that is missing here, or what they say cannot be read."""
+    """Whether the result may be wrong: the weights were trained for another layout or for another
+    version of LTX, they were trained with something that is missing here, or what they say cannot
+    be read."""
     is_known: bool = True
     """Whether the weights say what they were trained for, or are a known adapter."""
     text_scale: float | None = None
@@ -100,13 +102,17 @@ class LayoutChoice:
         return self.adapter is None and None in (self.placement, self.reference_timestep)
 
     def decide(
-        self, lora_metadata: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
+        self,
+        lora_metadata: Sequence[Mapping[str, str]],
+        settings: Mapping[str, Any],
+        version: str | None = None,
     ) -> Decision:
         """Returns the layout that a model is sampled with.
 
         `lora_metadata` are the safetensors metadata of the LoRAs on the model, the last applied
         first. `settings` are those that its transformer was built with: ST-DRC's full weights say
-        there what they were trained for.
+        there what they were trained for. `version` is the model's (base_version.base_version), or
+        None if that is not known; the decision tells of weights that are for another one.
 
         The first of these that says something decides: the adapter that the user named; the last
         ST-DRC LoRA; the file name of a known adapter; ST-DRC's full weights; the metadata of other
@@ -115,6 +121,21 @@ class LayoutChoice:
 
         Raises ValueError where `auto` needs what the weights say and that cannot be read.
         """
+        decision = self._decide(lora_metadata, settings)
+        others = base_mismatches(
+            version,
+            adapter=self.adapter,
+            lora_files=self.lora_files,
+            lora_metadata=lora_metadata,
+            settings=settings,
+        )
+        if not others:
+            return decision
+        return replace(decision, sentence=" ".join([decision.sentence, *others]), is_doubtful=True)
+
+    def _decide(
+        self, lora_metadata: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
+    ) -> Decision:
         if self.adapter is not None:
             return self._for_adapter(self.adapter, "chosen by name")
         try:

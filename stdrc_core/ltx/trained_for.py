@@ -38,10 +38,16 @@ class TrainedFor:
     """The file name of the model that was fine-tuned."""
     config_sha256: str
     """The SHA-256 of the run's resolved configuration, written as YAML."""
+    base_version: str | None = None
+    """The version of LTX that was fine-tuned, "2.3" for example; None where nobody recorded it."""
 
     def facts(self) -> dict[str, Any]:
-        """Returns the fields and the format's version as plain words and numbers, for JSON."""
-        return {"format_version": _FORMAT_VERSION, **asdict(self)}
+        """Returns the fields and the format's version as plain words and numbers, for JSON.
+
+        A field that is None is left out.
+        """
+        told = {name: value for name, value in asdict(self).items() if value is not None}
+        return {"format_version": _FORMAT_VERSION, **told}
 
     def lora_metadata(self) -> dict[str, str]:
         """Returns the safetensors metadata of a LoRA."""
@@ -93,7 +99,9 @@ def _parse(facts: Any) -> TrainedFor:
         )
     if not isinstance(facts, dict):
         raise _damaged(f"the whole was {facts!r}")
-    problems = [f"{name} is missing" for name in _READERS if name not in facts]
+    problems = [
+        f"{name} is missing" for name in _READERS if name not in facts and name not in _OPTIONAL
+    ]
     values = {}
     for name, read in _READERS.items():
         if name in facts:
@@ -134,7 +142,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "reference_scale": _scale,
     "base_model": _text,
     "config_sha256": _text,
+    "base_version": _text,
 }
+# Files of earlier versions of ST-DRC lack it.
+_OPTIONAL = {"base_version"}
 
 
 def _damaged(reason: str) -> ValueError:

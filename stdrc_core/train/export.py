@@ -7,16 +7,20 @@ file's metadata say what it was trained for (`ltx.trained_for`).
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..ltx.base_version import base_version
 from ..ltx.checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.trained_for import TrainedFor
 from .config import TrainConfig
+
+log = logging.getLogger(__name__)
 
 # The names that a run gives its weights are this and diffusers' own.
 _RUN_PREFIX = "backbone.transformer."
@@ -36,7 +40,11 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Pa
 
 
 def trained_for(config: TrainConfig) -> TrainedFor:
-    """What a run trains its weights for, with the scales that it validates with."""
+    """What a run trains its weights for, with the scales that it validates with.
+
+    The base's version is read off its file. Where that is gone, a warning in the log says that the
+    version is not recorded.
+    """
     return TrainedFor(
         placement=config.reference.placement,
         reference_timestep=config.reference.timestep,
@@ -44,7 +52,16 @@ def trained_for(config: TrainConfig) -> TrainedFor:
         reference_scale=config.validation.reference_scale,
         base_model=config.model.checkpoint.name,
         config_sha256=hashlib.sha256(config.to_yaml().encode()).hexdigest(),
+        base_version=_version_of(config.model.checkpoint),
     )
+
+
+def _version_of(checkpoint: Path) -> str | None:
+    try:
+        return base_version(open_checkpoint(checkpoint).tensors)
+    except ValueError as error:
+        log.warning("the version of LTX that was trained is not recorded: %s", error)
+        return None
 
 
 def lora_tensors(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:

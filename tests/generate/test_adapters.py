@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -26,6 +27,15 @@ from stdrc_core.video import write_clip
 
 BEST_FACE_ID = "Best_FaceID_v1.0_LoRA_bf16.safetensors"
 OVERLAPPING = ReferenceLayout(placement=Placement.OVERLAP_SOURCE_PHASE)
+FACTS = {
+    "format_version": 1,
+    "placement": "tass",
+    "reference_timestep": "clean",
+    "text_scale": 5.0,
+    "reference_scale": 7.5,
+    "base_model": "base.safetensors",
+    "config_sha256": "0" * 64,
+}
 BLOCK = "diffusion_model.transformer_blocks.0.attn1.to_q"
 
 
@@ -92,6 +102,39 @@ def test_an_adapter_named_by_hand_counts_and_a_choice_against_it_is_told(
         decision = decide_layout(arguments(mini_checkpoint, *given, "--placement", "tass"))
     assert decision.layout.placement is Placement.TASS
     assert "Best-Face-ID v1.0 (chosen by name) was trained for" in caplog.text
+
+
+# The miniature is an LTX-2.3.
+OTHER_VERSIONS = {
+    "ours": ("face.safetensors", {"stdrc": {"base_version": "2.5"}}, "an ST-DRC LoRA"),
+    "published": ("ltx-2.5-22b-distilled-lora-450-bf16.safetensors", {}, "ltx-2.5-22b-distilled"),
+    "musubi-tuner's": ("style.safetensors", {"ss_ltx_version": "2.5"}, "a LoRA on it"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_VERSIONS)
+@pytest.mark.parametrize("version", ["2.5", "2.3"])
+def test_a_lora_for_another_version_of_ltx_is_told_of(
+    lora, mini_checkpoint: Path, caplog: pytest.LogCaptureFixture, case: str, version: str
+):
+    name, metadata, what = OTHER_VERSIONS[case]
+    if version == "2.3":
+        name = name.replace("2.5", "2.3")
+    facts = {
+        key: json.dumps(FACTS | {"base_version": version}) if key == "stdrc" else version
+        for key in metadata
+    }
+    path = lora(name, facts)
+    with caplog.at_level(logging.WARNING):
+        decide_layout(arguments(mini_checkpoint, "--lora", path))
+    said = [record.getMessage() for record in caplog.records if "LTX-2.5" in record.getMessage()]
+    if version == "2.3":
+        assert not said
+        return
+    (sentence,) = said
+    assert "The model is LTX-2.3, and " in sentence
+    assert what in sentence
+    assert sentence.endswith("load LTX-2.5, or weights for LTX-2.3.")
 
 
 def test_its_clip_has_its_phases_and_its_scales(lora, mini_checkpoint: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.comfyui import Worker
+from helpers.comfyui import HostError, Worker
 from helpers.real_photo import astronaut
 from safetensors.torch import load_file
 
@@ -58,3 +58,34 @@ def test_grey_rgb_and_transparent_images(host: Worker, channels: int) -> None:
     got = host("encode.photo", image=torch.rand(1, 70, 50, channels), height=3, width=3)
     assert got["preview"].shape == (1, 96, 96, 3)
     assert torch.isfinite(got["reference"]).all()
+
+
+@pytest.mark.parametrize("vae", ["convolutional", "diffusion"])
+@pytest.mark.parametrize("size", [(65, 129), (64, 96), (95, 40), (31, 7), (160, 161)])
+@pytest.mark.parametrize("fit", ["native", "pad", "crop"])
+def test_what_is_encoded_is_a_whole_number_of_steps_of_either_vae(
+    host: Worker, fit: str, size: tuple[int, int], vae: str
+) -> None:
+    """The host leaves the sides of a photo as they are for one of them."""
+    if vae == "diffusion" and not host("encode.knows_diffusion_vae"):
+        pytest.skip("this ComfyUI does not know LTX-2.5's VAE with a diffusion decoder")
+    assert host("encode.crops_photos", vae=vae) is (vae == "convolutional")
+    image = torch.rand(1, *size, 3, generator=torch.Generator().manual_seed(1))
+    got = host("encode.photo", image=image, height=2, width=3, fit=fit, vae=vae)
+    steps = [max(1, side // 32) for side in size] if fit == "native" else [2, 3]
+    assert list(got["reference"].shape) == [1, 128, 1, *steps]
+    assert list(got["preview"].shape) == [1, *(32 * side for side in steps), 3]
+    assert torch.equal(got["reference"], got["preview_encoded"])
+    assert torch.isfinite(got["reference"]).all()
+
+
+@pytest.mark.parametrize("fit", ["native", "pad"])
+def test_a_vae_of_other_steps_than_it_says_is_refused(host: Worker, fit: str) -> None:
+    """The host takes the tiny autoencoder's step for 16 pixels; it is 32."""
+    image = torch.rand(1, 64, 96, 3)
+    with pytest.raises(HostError) as raised:
+        host("encode.photo", image=image, height=4, width=6, fit=fit, vae="preview")
+    assert raised.value.kind == "ValueError"
+    for part in ("vae", "64 x 96 pixels", "[1, 128, 1, 4, 6]", "VAE of the LTX checkpoint"):
+        assert part in raised.value.message
+    assert raised.value.message.endswith(".")

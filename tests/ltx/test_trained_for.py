@@ -30,6 +30,7 @@ any_facts = st.builds(
     reference_scale=st.floats(0, 100),
     base_model=st.text(),
     config_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    base_version=st.none() | st.sampled_from(["2.3", "2.5", "9.9"]),
 )
 settings_of_others = st.dictionaries(st.sampled_from(["num_layers", "rope_type"]), st.integers())
 
@@ -58,6 +59,19 @@ def test_the_file_holds_plain_words_and_numbers():
     assert json.loads(facts.full_metadata({})["config"]) == {"transformer": {"stdrc": FACTS}}
 
 
+def test_the_bases_version_is_one_more_field_that_earlier_readers_pass_over():
+    facts = from_settings({"stdrc": FACTS | {"base_version": "2.5"}})
+    assert facts is not None
+    assert facts.base_version == "2.5"
+    told = json.loads(facts.lora_metadata()["stdrc"])
+    assert told == FACTS | {"base_version": "2.5"}
+    of_former = from_settings({"stdrc": FACTS})
+    assert of_former is not None
+    assert of_former.base_version is None
+    # A field of a later version of this project is passed over here, too.
+    assert from_settings({"stdrc": FACTS | {"fitted_on": "the moon"}}) == of_former
+
+
 def test_other_weights_say_nothing():
     assert from_metadata({"format": "pt", "config": "{}"}) is None
     assert from_settings({"num_layers": 48}) is None
@@ -71,6 +85,7 @@ def test_other_weights_say_nothing():
         (json.dumps(FACTS | {"placement": "sideways"}), ["placement was 'sideways'", "'tass'"]),
         (json.dumps(FACTS | {"text_scale": -1}), ["text_scale was -1"]),
         (json.dumps(FACTS | {"text_scale": float("nan")}), ["text_scale was nan"]),
+        (json.dumps(FACTS | {"base_version": 2.5}), ["base_version was 2.5", "needs text"]),
         (json.dumps({"placement": "tass"}), ["reference_timestep is missing", "base_model is"]),
         (json.dumps(FACTS | {"format_version": 3}), ["format_version 3", "update ST-DRC"]),
         (json.dumps({"format_version": 2}), ["format_version 2", "update ST-DRC"]),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import mini_run
-from helpers.tiny_ltx import LTX_2_3, build_tiny, file_tensors
+from helpers.tiny_ltx import LTX_2_3, VERSIONS, build_tiny, file_tensors, write_tiny
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -87,3 +87,23 @@ def test_the_next_fine_tune_replaces_what_its_base_was_for(tmp_path: Path):
     # ComfyUI hands these settings to the model; all else is the base's.
     assert config["transformer"].pop("stdrc") == facts
     assert config == CONFIGS["config"]
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_version_of_the_base_is_recorded(tmp_path: Path, method: str, name: str):
+    base = write_tiny(tmp_path / "base.safetensors", VERSIONS[name])
+    config = mini_run.config(tmp_path, base, tmp_path, trainable={"method": method})
+    weights = {
+        f"backbone.transformer.transformer_blocks.0.attn1.to_q.lora_{part}.default.weight": matrix
+        for part, matrix in (("A", torch.zeros(2, 96)), ("B", torch.zeros(96, 2)))
+    }
+    path = export(config, weights if method == "lora" else {}, tmp_path / "out.safetensors")
+    assert json.loads(metadata_of(path)["stdrc"])["base_version"] == name.split()[0]
+
+
+def test_a_lora_is_exported_without_its_base_too(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    config = mini_run.config(tmp_path, tmp_path / "gone.safetensors", tmp_path)
+    path = export(config, {}, tmp_path / "lora.safetensors")
+    assert "base_version" not in json.loads(metadata_of(path)["stdrc"])
+    assert "gone.safetensors does not exist" in caplog.text

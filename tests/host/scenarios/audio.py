@@ -35,12 +35,15 @@ def _listed(seed: int, strength: float) -> dict[str, Any]:
     ]
 
 
-def with_photos(strength: float = 1.0, steps: int = 1, **scales: float) -> list[dict[str, Tensor]]:
+def with_photos(
+    strength: float = 1.0, steps: int = 1, version: str = "2.3", **scales: float
+) -> list[dict[str, Tensor]]:
     """The same run with two photos."""
+    model = world.model_of(version)
     return [
         _parts(
             world.run_guider(
-                world.three_streams(world.patched(), _listed(seed, strength), **scales),
+                world.three_streams(world.patched(model), _listed(seed, strength), **scales),
                 latent(),
                 steps=steps,
             )
@@ -49,11 +52,11 @@ def with_photos(strength: float = 1.0, steps: int = 1, **scales: float) -> list[
     ]
 
 
-def by_core(cfg: float) -> dict[str, Tensor]:
+def by_core(cfg: float, version: str = "2.3") -> dict[str, Tensor]:
     """Core's CFG guider on the bare model, without a photo."""
     (guider,) = world.node(
         "CFGGuider",
-        model=world.mini_model(),
+        model=world.model_of(version),
         positive=world.conditioning("a man runs"),
         negative=world.conditioning(""),
         cfg=cfg,

@@ -174,13 +174,14 @@ def compare(
     batch: int = 1,
     sampler: str = "euler",
     strength: float = 1.0,
+    version: str = "2.3",
 ) -> dict[str, list[Tensor]]:
     """Both results, video first, and audio where there is one.
 
     `grid` is the video's own (T, H, W) and `bounds` `[3, H W, 2]` the reference's, by the test.
     """
     prompt, video = world.conditioning("a man runs"), world.empty_video(*grid, batch=batch)
-    model, audio = world.mini_model(), None
+    model, audio = world.model_of(version), None
     if "guide" in case:
         prompt, video = _guided(case, grid, prompt)
     if "inpaint" in case:

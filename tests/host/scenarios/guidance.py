@@ -20,21 +20,24 @@ def _conditions(reference: Tensor) -> dict[str, list]:
     return {"both": with_reference, "text": text, "empty": world.conditioning("")}
 
 
-def against_dual_cfg(text_scale: float, reference_scale: float) -> dict[str, Any]:
+def against_dual_cfg(
+    text_scale: float, reference_scale: float, version: str = "2.3"
+) -> dict[str, Any]:
     """Our guider and core's DualCFGGuider (regular), the reference only in its cond1."""
     reference = world.latent([1, 128, 1, H, W])
     video = world.empty_video(T, H, W)
     conditions = _conditions(reference)
     ours, theirs = world.Recorder(), world.Recorder()
+    model = world.model_of(version)
     guider = world.three_streams(
-        ours.record(world.patched()),
+        ours.record(world.patched(model)),
         reference,
         text_scale=text_scale,
         reference_scale=reference_scale,
     )
     (dual,) = world.node(
         "DualCFGGuider",
-        model=theirs.record(world.patched()),
+        model=theirs.record(world.patched(model)),
         cond1=conditions["both"],
         cond2=conditions["text"],
         negative=conditions["empty"],

@@ -13,6 +13,7 @@ T, H, W = 3, 4, 4
 FAMILIES = {
     "ltx-2.3": world.mini_model,
     "ltx-2.0": world.tiny_ltxav_2_0,
+    "ltx-2.5": world.tiny_ltx_2_5,
     "ltxv-0.9.7": lambda: world.tiny_ltxv(causal=True),
     "ltxv-0.9.1": lambda: world.tiny_ltxv(causal=False),
 }

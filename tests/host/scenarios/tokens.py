@@ -11,7 +11,13 @@ from torch import Tensor
 
 
 def rope_inputs(
-    num_frames: int, height: int, width: int, frame_rate: float, placement: str, guides: list[int]
+    num_frames: int,
+    height: int,
+    width: int,
+    frame_rate: float,
+    placement: str,
+    guides: list[int],
+    version: str = "2.3",
 ) -> dict[str, Any]:
     """One step with and without a reference: the boxes that the RoPE is computed from."""
     video = world.empty_video(num_frames, height, width)
@@ -19,7 +25,7 @@ def rope_inputs(
     negative = world.conditioning("", frame_rate)
     positive, negative, video = world.guides(video, positive, negative, guides)
     recorder = world.Recorder()
-    model = recorder.record(world.patched(placement=placement))
+    model = recorder.record(world.patched(world.model_of(version), placement=placement))
     guider = world.three_streams(
         model,
         world.latent([1, 128, 1, height, width]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import folder_paths
 import nodes
@@ -32,9 +33,9 @@ def _checkpoint(path: str) -> ModelPatcher:
 _LOADERS: dict[str, Callable[[str], ModelPatcher]] = {"unet": _unet, "checkpoint": _checkpoint}
 
 
-def _chained(chain: list[list[Any]]) -> ModelPatcher:
+def _chained(chain: list[list[Any]], version: str = "2.3") -> ModelPatcher:
     """A model from nodes in a row: loaders, LoRAs, and the patch with its widgets."""
-    model = world.mini_model()
+    model = world.model_of(version)
     for kind, value in chain:
         if kind in _LOADERS:
             model = _LOADERS[kind](value)
@@ -72,11 +73,11 @@ class _Log(logging.Handler):
         self._logger.removeHandler(self)
 
 
-def run(chain: list[list[Any]]) -> dict[str, Any]:
+def run(chain: list[list[Any]], version: str = "2.3") -> dict[str, Any]:
     """One step of the text + reference stream: the transformer's velocity, and what was logged."""
     recorder = world.Recorder()
     guider = world.three_streams(
-        recorder.record(_chained(chain)),
+        recorder.record(_chained(chain, version)),
         world.latent([1, 128, 1, H, W]),
         text_scale=1.0,
         reference_scale=1.0,
@@ -98,9 +99,29 @@ def lora_files(graph: dict[str, Any], node_id: str) -> list[str]:
     return list(world.pack("nodes.host.workflow").lora_files_before(graph, node_id))
 
 
-def decide(chain: list[list[Any]], lora_files: list[str]) -> str:
+def decide(chain: list[list[Any]], lora_files: list[str], version: str = "2.3") -> str:
     """What `auto` says of a model, and of these names of LoRA files in the workflow."""
     choice = world.pack("stdrc_core.ltx.reference_layout").LayoutChoice(
         lora_files=tuple(lora_files)
     )
-    return world.pack("nodes.host.weights").decide_layout(choice, _chained(chain)).sentence
+    model = _chained(chain, version)
+    return world.pack("nodes.host.weights").decide_layout(choice, model).sentence
+
+
+def version(is_compiled: bool) -> str | None:
+    """The miniature's, with its blocks as they are or as torch.compile wraps them."""
+    transformer = world.mini_model().model.diffusion_model
+    blocks = list(transformer.transformer_blocks)
+    others = [torch.compile(block) for block in blocks] if is_compiled else blocks
+    with mock.patch.object(transformer, "transformer_blocks", torch.nn.ModuleList(others)):
+        return world.pack("nodes.host.version").model_version(transformer)
+
+
+def shown_on_node(chain: list[list[Any]], version: str) -> str:
+    """What Apply TASS-RoPE Patch, put last, shows on itself."""
+    shown: list[str] = []
+    node = world.pack("nodes.apply_tass_rope")
+    with mock.patch.object(node, "show_on_node", lambda _, sentence: shown.append(sentence)):
+        world.patched(_chained(chain, version))
+    (sentence,) = shown
+    return sentence

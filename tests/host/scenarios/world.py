@@ -154,6 +154,25 @@ def tiny_ltxav_2_0(num_layers: int = 2) -> ModelPatcher:
     return _random_model(LTXAVModel, config)
 
 
+def tiny_ltx_2_5() -> ModelPatcher:
+    """LTX-2.5 with random weights, in the sizes of the miniature, whose prompts it takes."""
+    return _tiny_ltx_2_5().clone()
+
+
+@functools.cache
+def _tiny_ltx_2_5() -> ModelPatcher:
+    from comfy.ldm.lightricks.av_model import LTXAVModel
+
+    sizes = pack("stdrc_core.mini.config").TRANSFORMER_CONFIG
+    settings = {"ff_bias": False, "use_keyframes_abs_pos_embedding": True}
+    return _random_model(LTXAVModel, sizes | settings)
+
+
+def model_of(version: str) -> ModelPatcher:
+    """The miniature, an LTX-2.3, or a tiny LTX-2.5."""
+    return {"2.3": mini_model, "2.5": tiny_ltx_2_5}[version]()
+
+
 def _random_model(model_class: type, config: dict[str, Any]) -> ModelPatcher:
     transformer = model_class(**config, operations=comfy.ops.disable_weight_init)
     generator = torch.Generator().manual_seed(5)
