@@ -48,6 +48,16 @@ def models_of(workflow: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
             yield node["type"], model
 
 
+def knows_input(declared: dict[str, Any], name: str) -> bool:
+    """Whether a class of nodes has an input of that name, by its entry in the server's object_info.
+
+    Inputs that grow are named "list.member".
+    """
+    inputs = {**declared.get("required", {}), **declared.get("optional", {})}
+    root, _, member = name.partition(".")
+    return root in inputs and (not member or str(inputs[root][0]).startswith("COMFY_"))
+
+
 def make_placeholders(workflow: dict[str, Any], base: Path) -> None:
     """The page and the queue's checks look at names alone."""
     write_astronaut(base / "input" / "example.png")
