@@ -21,7 +21,7 @@ from .host.checks import (
 from .host.rope import check_rope
 from .host.version import check_version
 from .host.weights import decide_layout
-from .host.wrapper import check_patched, layout_choice
+from .host.wrapper import check_patched, is_patched, layout_choice
 from .inspection_setup import Setup
 
 # The transformer's option in which BFS's node keeps its references.
