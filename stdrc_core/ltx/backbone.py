@@ -136,7 +136,7 @@ class VideoBackbone(nn.Module):
                 for slot in slots
             ]
             bounds = torch.cat((bounds, *own), dim=1)
-        boxes = to_seconds(bounds, frame_rate).to(video.device)  # [3, N, 2]
+        boxes = to_seconds(bounds, frame_rate).to(video.device, non_blocking=True)  # [3, N, 2]
 
         sigma = t.float() * config.timestep_scale_multiplier
         timestep = sigma[:, None]  # [B, 1]: the same for all tokens

@@ -50,6 +50,9 @@ class KilledAt:
         per_step = config.run.batch_size // config.run.micro_batch_size
         self.last_call = steps * per_step + 1
 
+    def with_photos(self, *args):
+        return self.objective.with_photos(*args)
+
     def __call__(self, *args):
         self.calls += 1
         if self.calls > self.last_call:
