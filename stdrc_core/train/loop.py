@@ -264,12 +264,13 @@ def _what_diverged(step: int, seen: list[tuple[list[int], Tensor]], norm: Tensor
     """
     of_all = gather_object([(indices, loss.item()) for indices, loss in seen])
     bad = [(indices, loss) for indices, loss in of_all if not math.isfinite(loss)]
-    what = f"the loss was {bad[0][1]}" if bad else f"the gradient's norm was {norm.item()}"
     samples = [index for indices, _ in bad or of_all for index in indices]
-    return (
-        f"{what} in step {step}; the last checkpoint is intact: lower optimizer.lr, or look at the "
-        f"samples {samples} of the cache."
-    )
+    remedy = f"lower optimizer.lr, or look at the samples {samples} of the cache."
+    if bad:
+        loss = bad[0][1]
+        return f"the loss was {loss} in step {step}; the last checkpoint is intact: {remedy}"
+    size = norm.item()
+    return f"the gradient's norm was {size} in step {step}; the last checkpoint is intact: {remedy}"
 
 
 def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:

@@ -2,7 +2,8 @@
 
 A clip that cannot be used is set aside in OUT/report.jsonl with the reason. The same command goes
 on where it was stopped; SIGTERM and Ctrl-C stop it after the clip that is done next, with all that
-is done written. Several GPUs: torchrun --nproc_per_node 8 -m stdrc_core.train prepare ...
+is done written. Several GPUs:
+TORCH_ELASTIC_SHUTDOWN_TIMEOUT=1800 torchrun --nproc_per_node 8 -m stdrc_core.train prepare ...
 """
 
 from __future__ import annotations
