@@ -8,8 +8,13 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import LTX2VideoTransformer3DModel
 from helpers import PROJECT, mini_run
+from helpers.tiny_ltx import LTX_2_3
 
+from stdrc_core.ltx.backbone import VideoBackbone
+from stdrc_core.ltx.transformer_config import arguments_of
 from stdrc_core.train import surroundings
 from stdrc_core.train.config import TrainConfig
 from stdrc_core.train.surroundings import (
@@ -20,6 +25,9 @@ from stdrc_core.train.surroundings import (
     warn_of_short_shutdown,
 )
 
+RUNNING = (PROJECT / "docs" / "train" / "running.md").read_text(encoding="utf-8")
+VALIDATION = {"text_encoder": "miniature", "items": [{"prompt": "a man", "photo": "a.png"}]}
+FACES = {"lambda_id": 0, "lambda_tic": 0, "face_pack": "buffalo_l"}
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -57,13 +65,9 @@ def test_checkpoints_that_are_kept_are_counted_with_the_one_being_written(
     tmp_path: Path, mini_checkpoint: Path
 ):
     assert disk_need(paper(tmp_path, mini_checkpoint)).num_checkpoints == 3 + 1
-    validation = {
-        "every": 500,
-        "text_encoder": "miniature",
-        "items": [{"prompt": "a man", "photo": "a.png"}],
-    }
-    faces = {"lambda_id": 0, "lambda_tic": 0, "face_pack": "buffalo_l"}
-    rated = paper(tmp_path, mini_checkpoint, validation=validation, objective=faces)
+    rated = paper(
+        tmp_path, mini_checkpoint, validation={**VALIDATION, "every": 500}, objective=FACES
+    )
     assert disk_need(rated).num_checkpoints == 3 + 1 + 1
     short = paper(tmp_path, mini_checkpoint, run={"num_steps": 700})
     assert disk_need(short).num_checkpoints == 2
@@ -106,6 +110,48 @@ def test_checkpoints_that_are_there_are_room(
     old.parent.mkdir(parents=True)
     old.write_bytes(bytes(1_000))
     require_disk_space(config, need)
+
+
+@pytest.mark.parametrize(
+    ("row", "sections"),
+    [
+        ("a LoRA of rank 32", {"trainable": {"method": "lora", "rank": 32}}),
+        ("a LoRA of rank 64", {"trainable": {"method": "lora", "rank": 64}}),
+        ("all weights, as", {}),
+        ("all weights, with", {"validation": {**VALIDATION, "every": 500}, "objective": FACES}),
+    ],
+)
+def test_the_table_of_the_docs_is_what_a_run_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, sections: dict
+):
+    """At the size of LTX-2.3, whose file of 46 GB is made of nothing."""
+    sizes = {
+        "num_attention_heads": 32,
+        "attention_head_dim": 128,
+        "cross_attention_dim": 4096,
+        "audio_num_attention_heads": 32,
+        "audio_attention_head_dim": 64,
+        "audio_cross_attention_dim": 2048,
+        "num_layers": 48,
+    }
+    with torch.device("meta"):
+        whole = LTX2VideoTransformer3DModel(**arguments_of(LTX_2_3 | sizes, "the test"))
+        backbone = VideoBackbone(whole)
+    monkeypatch.setattr(surroundings, "empty_backbone", lambda path: backbone)
+    base = tmp_path / "ltx.safetensors"
+    with base.open("wb") as file:
+        file.truncate(46_000_000_000)
+    config = paper(tmp_path, base, **sections)
+    need = disk_need(config)
+    (line,) = re.findall(rf"^\| {row}.*$", RUNNING, re.MULTILINE)
+    _, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+    told = surroundings._told
+    assert cells == [
+        told(need.checkpoint_bytes),
+        str(need.num_checkpoints),
+        told(need.weights_bytes),
+        told(need.total_bytes),
+    ]
 
 
 FULL = 159_000_000_000
