@@ -4,7 +4,9 @@
 model in the same run, with the photos' encoding on the bare side (aim: at most 1.05), with batches
 made ahead and without. `prepare` is how many clips a second it makes over how many its slowest
 stage alone would (aim: at least 0.8); with `--wait` a stage waits as for a GPU instead of working.
-Both are on the miniature and drawn clips, on a CPU; rounds of all kinds take turns.
+Both are on the miniature and drawn clips, on a CPU with one thread for torch; rounds of all kinds
+take turns. Steps are timed by the wall's clock and by that of the main thread, which other programs
+do not lengthen and which leaves out what another thread does.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ WEIGHTS = Path(loop.__file__).parents[1] / "mini" / "weights"
 CHECKPOINT, FACES = WEIGHTS / "stdrc_mini.safetensors", WEIGHTS / "faces"
 CPU = torch.device("cpu")
 NUM_MICRO_BATCHES, WARM_UP = 2, 2
+# By the clock of the wall and by that of the main thread.
+Seconds = tuple[float, float]
 
 
 def main() -> None:
@@ -79,37 +83,49 @@ def measure_step(folder: Path, args: argparse.Namespace) -> None:
         sections["data"] = sections["data"] | {"prefetch": prefetch}
         return mini_run.config(folder / name, CHECKPOINT, cache, **sections)
 
-    times: dict[str, list[float]] = {"bare": [], "ahead": [], "in between": []}
+    times: dict[str, list[Seconds]] = {"bare": [], "ahead": [], "in between": []}
     for number in range(args.rounds):
-        times["bare"].append(bare_step_s(config(f"bare{number}", 0)))
+        times["bare"].append(bare_step(config(f"bare{number}", 0)))
         for kind, prefetch in (("ahead", 2), ("in between", 0)):
-            times[kind].append(trainer_step_s(config(f"{kind}{number}", prefetch)))
-    bare = statistics.median(times["bare"])
-    tell(f"bare step: {1000 * bare:.1f} ms, median of {args.rounds} rounds of {args.count} steps")
-    for kind in ("ahead", "in between"):
-        ratios = [ours / bare for ours, bare in zip(times[kind], times["bare"], strict=True)]
-        tell(f"batches made {kind}: {statistics.median(ratios):.3f} times the bare step")
+            times[kind].append(trainer_step(config(f"{kind}{number}", prefetch)))
+    for clock, name in enumerate(("the wall", "the main thread")):
+        bare = [each[clock] for each in times["bare"]]
+        tell(f"by the clock of {name}, a bare step of {1000 * statistics.median(bare):.0f} ms:")
+        for kind in ("ahead", "in between"):
+            ratios = [ours[clock] / one for ours, one in zip(times[kind], bare, strict=True)]
+            tell(f"  batches made {kind}: {statistics.median(ratios):.3f} times the bare step")
 
 
-def trainer_step_s(config: TrainConfig) -> float:
+def now() -> Seconds:
+    return time.perf_counter(), time.thread_time()
+
+
+def medians(moments: list[Seconds]) -> Seconds:
+    """Median seconds between neighbours, by both clocks."""
+    wall, thread = (
+        statistics.median(b[clock] - a[clock] for a, b in pairwise(moments)) for clock in (0, 1)
+    )
+    return wall, thread
+
+
+def trainer_step(config: TrainConfig) -> Seconds:
     """Median seconds from the beginning of a step's first forward pass to that of the next one."""
     parts = assemble(config, CPU)
-    began: list[float] = []
-    parts.model.register_forward_pre_hook(lambda *_: began.append(time.perf_counter()))
+    began: list[Seconds] = []
+    parts.model.register_forward_pre_hook(lambda *_: began.append(now()))
     loop.train(config, parts, Accelerator(cpu=True))
-    steps = began[::NUM_MICRO_BATCHES][WARM_UP:]
-    return statistics.median(b - a for a, b in pairwise(steps))
+    return medians(began[::NUM_MICRO_BATCHES][WARM_UP:])
 
 
-def bare_step_s(config: TrainConfig) -> float:
+def bare_step(config: TrainConfig) -> Seconds:
     """Median seconds of a step that is given all its tensors but the references' latents."""
     parts = assemble(config, CPU)
     optimizer = make_optimizer(config, parts.model)
     batches = Batches(config, parts.samples, parts.objective, rank=0, num_processes=1, pins=False)
     steps = list(batches.ahead(range(config.run.num_steps)))
-    times = []
+    began: list[Seconds] = []
     for number in range(config.run.num_steps):
-        started = time.perf_counter()
+        began.append(now())
         for batch in steps[NUM_MICRO_BATCHES * number :][:NUM_MICRO_BATCHES]:
             (sample,), (choice,) = batch.samples, batch.draws
             with torch.no_grad():
@@ -121,8 +137,7 @@ def bare_step_s(config: TrainConfig) -> float:
             (F.mse_loss(predicted, target_velocity(clean, noise)) * batch.share).backward()
         optimizer.step()
         optimizer.zero_grad()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[WARM_UP:])
+    return medians(began[WARM_UP:])
 
 
 def measure_prepare(folder: Path, args: argparse.Namespace) -> None:
