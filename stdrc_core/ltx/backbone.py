@@ -3,14 +3,14 @@
 It computes what ComfyUI's video-only LTX-2 computes, with or without reference frames in context.
 It calls the transformer differently from diffusers' pipelines: every token has an explicit box in
 seconds and pixels, the modalities are isolated, and the reference's tokens may have a timestep of
-their own.
+their own (frame_modulation).
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..method.reference import ReferenceTimestep, append_reference, strip_refere
 from ..method.source_phase import DEFAULT_PHASE, SourcePhase, turn
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 from .checkpoint_files import Checkpoint, Convert, first_few, load_into, open_checkpoint
+from .frame_modulation import modulated_by_frame
 from .silent_audio import AUDIO_WIDTH, silence_audio
 from .transformer_config import transformer_arguments
 
@@ -140,20 +141,21 @@ class VideoBackbone(nn.Module):
                 for slot in slots
             ]
             bounds = torch.cat((bounds, *own), dim=1)
-        boxes = to_seconds(bounds, frame_rate).to(video.device)  # [3, N, 2]
+        boxes = to_seconds(bounds, frame_rate).to(video.device, non_blocking=True)  # [3, N, 2]
 
         sigma = t.float() * config.timestep_scale_multiplier
         timestep = sigma[:, None]  # [B, 1]: the same for all tokens
+        modulation = nullcontext()
         is_clean = num_references > 0 and reference_timestep == ReferenceTimestep.CLEAN
         if is_clean or num_clean_frames:
-            frames = timestep.repeat(1, num_frames + num_references)
-            frames[:, :num_clean_frames] = 0
-            frames[:, num_frames:] *= not is_clean
-            timestep = frames.repeat_interleave(grid.tokens_per_frame, dim=1)  # [B, N]
+            timestep = timestep.repeat(1, num_frames + num_references)  # [B, T + K]
+            timestep[:, :num_clean_frames] = 0
+            timestep[:, num_frames:] *= not is_clean
+            modulation = modulated_by_frame(self.transformer, grid.tokens_per_frame)
 
         silence = video.new_zeros(batch, 1, AUDIO_WIDTH, dtype=self.dtype)
         phases = [source_phase.at(slot) for slot in slots] if placement.turns_angles else []
-        with self._turned(phases, grid.tokens_per_frame):
+        with modulation, self._turned(phases, grid.tokens_per_frame):
             output, _ = self.transformer(
                 hidden_states=latent.flatten(2).mT.to(self.dtype),  # [B, N, C]
                 audio_hidden_states=silence,

@@ -95,6 +95,10 @@ class VideoVAE(nn.Module):
         frame of `height` x `width` pixels (`fit_reference`).
         """
         frames = torch.cat([fit_reference(photo, height, width) for photo in photos]).to(device)
+        return self.encode_fitted(frames)
+
+    def encode_fitted(self, frames: Tensor) -> Tensor:
+        """Returns z_ref `[B, C, 1, h/32, w/32]` of fitted photos `[B, h, w, 3]` in [0, 1]."""
         return self.encode(frames.movedim(-1, 1)[:, :, None] * 2 - 1)
 
     def decode(self, latents: Tensor) -> Tensor:

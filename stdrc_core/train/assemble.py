@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
 from ..ltx.vae import VideoVAE, load_vae
+from ..method.reference import fit_reference
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
 from .config import TrainConfig
 from .face_losses import FaceLosses
@@ -61,8 +62,17 @@ class ReferenceEncoder:
         self.vae, self.height, self.width, self.device = vae, height, width, device
 
     def __call__(self, photos: Sequence[Tensor]) -> Tensor:
-        """`[B, C, 1, H, W]` latents of B photos `[1, h, w, 3]` in [0, 1], of any sizes."""
-        return self.vae.encode_photos(photos, self.height, self.width, self.device)
+        """`[B, C, 1, H, W]` latents of B photos `[1, h, w, 3]` in [0, 1], of any sizes.
+
+        Photos of the frame's size are taken as `fit` gives them back, which is as they are.
+        """
+        frame = (1, self.height, self.width, 3)
+        fitted = [photo if photo.shape == frame else self.fit(photo) for photo in photos]
+        return self.vae.encode_fitted(torch.cat(fitted).to(self.device, non_blocking=True))
+
+    def fit(self, photo: Tensor) -> Tensor:
+        """A photo `[1, h, w, 3]` in [0, 1] fitted into the frame, `[1, height, width, 3]`."""
+        return fit_reference(photo, self.height, self.width)
 
 
 def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = False) -> Parts:
@@ -108,10 +118,12 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
             crop_margin=config.objective.identity_crop_margin,
             face_size_px=recognizer.size_px,
         )
+    encoder = ReferenceEncoder(vae, made.height, made.width, device)
     objective = Objective(
         config.objective,
         config.reference,
-        encode_references=ReferenceEncoder(vae, made.height, made.width, device),
+        encode_references=encoder,
+        fit=encoder.fit,
         empty_context=cache.empty_context.float(),
         face_losses=face_losses,
     )

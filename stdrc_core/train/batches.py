@@ -1,14 +1,116 @@
-"""Which samples a step takes, as a function of the step's number alone.
+"""Which samples a step takes, as a function of the step's number alone, and what it does with them.
 
-A resumed run therefore goes on as if it had never stopped, and the split over processes does not
-matter.
+A resumed run therefore goes on as if it had never stopped, and neither the split over processes nor
+how early a batch is made matters.
 """
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from .objective import seeded_generator
+import torch
+from torch import Tensor
+
+from .ahead import ahead
+from .config import TrainConfig
+from .objective import Draws, Objective, TrainingSample, draw, seeded_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Samples that go through the model at once, with all that is drawn for them."""
+
+    indices: list[int]
+    """The samples' indices in the cache."""
+    samples: list[TrainingSample]
+    draws: list[Draws]
+    share: float
+    """Its share of the samples that this process has in the step."""
+    is_last: bool
+    """Whether it is the process's last one of the step."""
+
+    def on(self, device: torch.device) -> MicroBatch:
+        """The micro-batch with what the model reads on `device`; faces stay where they are.
+
+        Pinned memory goes to a GPU without the CPU waiting for it.
+        """
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> MicroBatch:
+        """The micro-batch with what goes to a GPU in pinned memory."""
+        return self._moved(Tensor.pin_memory)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> MicroBatch:
+        return replace(
+            self,
+            samples=[
+                replace(sample, latent=move(sample.latent), context=move(sample.context))
+                for sample in self.samples
+            ],
+            draws=[
+                replace(
+                    choice,
+                    noise=move(choice.noise),
+                    photos=None if choice.photos is None else tuple(map(move, choice.photos)),
+                )
+                for choice in self.draws
+            ],
+        )
+
+
+class Batches:
+    """Makes one process's micro-batches: reads the samples, draws, augments and fits the photos."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        samples: Sequence[TrainingSample],
+        objective: Objective,
+        *,
+        rank: int,
+        num_processes: int,
+        pins: bool,
+    ) -> None:
+        """`pins` puts what goes to a GPU in pinned memory.
+
+        Raises ValueError where the batch cannot be shared evenly.
+        """
+        self.config, self.samples, self.objective, self.pins = config, samples, objective, pins
+        places = own_share(config.run.batch_size, rank, num_processes)
+        size = config.run.micro_batch_size
+        self.places = [places[i : i + size] for i in range(0, len(places), size)]
+
+    def ahead(self, steps: Iterable[int]) -> Generator[MicroBatch, None, None]:
+        """The micro-batches of `steps` in turn, `len(self.places)` a step.
+
+        `data.prefetch` of them are made ahead, by a thread. Raises ValueError for a sample that
+        cannot be read, when its turn comes.
+        """
+        turns = ((step, number) for step in steps for number in range(len(self.places)))
+        return ahead(self._made, turns, self.config.data.prefetch, "batches")
+
+    def _made(self, turn: tuple[int, int]) -> MicroBatch:
+        (step, number), config = turn, self.config
+        places = self.places[number]
+        of_step = batch_indices(len(self.samples), config.run.batch_size, step, config.run.seed)
+        indices = [of_step[place] for place in places]
+        samples = [self.samples[index] for index in indices]
+        draws = [
+            self.objective.with_photos(
+                sample,
+                draw(sample, (config.run.seed, step, place), config.objective, config.reference),
+            )
+            for sample, place in zip(samples, places, strict=True)
+        ]
+        batch = MicroBatch(
+            indices=indices,
+            samples=samples,
+            draws=draws,
+            share=len(places) / sum(map(len, self.places)),
+            is_last=number == len(self.places) - 1,
+        )
+        return batch.pinned() if self.pins else batch
 
 
 def batch_indices(num_samples: int, batch_size: int, step: int, seed: int) -> list[int]:

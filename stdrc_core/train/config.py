@@ -74,6 +74,9 @@ class DataSection(Section):
     cache: Path
     """Which folder to read samples from: the one that `python -m stdrc_core.train prepare` wrote
     with `--out`."""
+    prefetch: int = Field(2, ge=0)
+    """How many micro-batches a thread reads, draws, augments and fits while those before them
+    train; a number changes no result, and 0 does all of it in between."""
 
 
 class ReferenceSection(Section):

@@ -81,7 +81,7 @@ class FaceLosses:
             embeddings = self._embed_views([views[i] for i in group])
             for i, own in zip(group, embeddings, strict=True):
                 has_face = own.new_ones(1, len(own))
-                e_ref = samples[i].e_ref[None].to(own)
+                e_ref = samples[i].e_ref[None].to(own, non_blocking=True)
                 ids[i] = identity_loss(own[None], e_ref, has_face)[0]
                 tics[i] = tic_loss(own[None], has_face)[0]
         return ids, tics
@@ -112,9 +112,10 @@ class FaceLosses:
         """The embeddings `[N, E]` of each view's faces; all windows must have one shape."""
         pixels = (self.decode(torch.stack([view.window for view in views])).movedim(1, 2) + 1) / 2
         faces = [
-            clip[view.frames.to(clip.device)] for clip, view in zip(pixels, views, strict=True)
+            clip[view.frames.to(clip.device, non_blocking=True)]
+            for clip, view in zip(pixels, views, strict=True)
         ]
-        landmarks = torch.cat([view.landmarks for view in views]).to(pixels)
+        landmarks = torch.cat([view.landmarks for view in views]).to(pixels, non_blocking=True)
         return self.embed(torch.cat(faces), landmarks).split([len(view.frames) for view in views])
 
     def _cropped(self, window: Tensor, landmarks: Tensor, margin: int) -> tuple[Tensor, Tensor]:

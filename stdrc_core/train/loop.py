@@ -1,34 +1,39 @@
 """The training loop: accelerate distributes it, and a step is a function of the step's number.
 
 `train` goes from step to step: train, average, report, checkpoint, validate. `training_step` is one
-of them: draw the batch, add up the gradients of its micro-batches, refuse what is not finite, move
-the weights. The loss of a micro-batch is `objective.Objective`.
+of them: add up the gradients of the batch's micro-batches, refuse what is not finite, move the
+weights. `batches` makes the micro-batches ahead of their turn; the loss of one is
+`objective.Objective`.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from ..files import written_aside
-from .batches import batch_indices, own_share
+from .batches import Batches, MicroBatch
 from .checkpoint_weights import leave_out_wrapper
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig
-from .objective import Draws, Group, Losses, Objective, TrainingSample, draw, num_references
+from .objective import Draws, Group, Losses, Objective, TrainingSample, num_references
 from .optimizer import load_state, lr_factor, make_optimizer
+from .processes import Processes, in_any_process
 from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
+from .stopping import Stopper
 from .trainable import AverageOfWeights, exchanged, trained_parameters, whole_weights
 
 log = logging.getLogger(__name__)
@@ -98,14 +103,25 @@ def train(
     A run that was stopped goes on when it is called again; on one CPU process its weights are then
     bit for bit those of a run that was never stopped. `validate` is called after the steps that are
     due, once their checkpoint is written, with the averaged weights in the model where there are
-    some. Where weights are sharded (FSDP2) all processes must pass it, else the main one alone.
+    some; all processes must pass it, or none.
 
     Raises DivergedError for a loss or a gradient that is not finite, before it changes a weight,
     and OSError where a checkpoint cannot be written; earlier checkpoints are intact after both.
     """
     run, is_main = config.run, accelerator.is_main_process
+    processes = Processes.of(accelerator)
     if accelerator.is_fsdp2:
         set_up_sharding(config, accelerator)
+    batches = Batches(
+        config,
+        parts.samples,
+        parts.objective,
+        rank=processes.rank,
+        num_processes=processes.count,
+        pins=accelerator.device.type == "cuda",
+    )
+    # Reading the weights takes one process longer than another.
+    processes.wait()
     optimizer = make_optimizer(config, parts.model)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: lr_factor(config, s))
     model, optimizer = accelerator.prepare(parts.model, optimizer)
@@ -129,9 +145,9 @@ def train(
         log.info("going on at step %d from %s", done, last)
 
     def save(path: Path) -> None:
-        accelerator.wait_for_everyone()
+        processes.wait()
         accelerator.save_state(str(path))
-        accelerator.wait_for_everyone()
+        processes.wait()
 
     def validate_now() -> None:
         if validate is None:
@@ -140,6 +156,7 @@ def train(
             facesim = validate(done)
         if is_main:
             folder.rate(done, facesim)
+        processes.wait()
 
     # The run may have been stopped between a checkpoint and the validation that belongs to it.
     is_owed = newest is not None and config.validation.is_due(done, run.num_steps)
@@ -147,23 +164,34 @@ def train(
         validate_now()
     stopper, progress = Stopper(), Progress(run, accelerator, done)
     # Leaving the bar ends its line, so that the message of an error begins a line of its own.
-    with stopper.listening(), progress.bar:
+    with (
+        stopper.listening(),
+        progress.bar,
+        closing(batches.ahead(range(done, run.num_steps))) as coming,
+    ):
         for step in progress:
             started, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
             losses, norm, num_tokens = training_step(
-                config, parts, accelerator, model, optimizer, step
+                config,
+                parts.objective,
+                accelerator,
+                model,
+                optimizer,
+                step,
+                islice(coming, len(batches.places)),
             )
             schedule.step()
             if average is not None:
                 average.update(bare)
-            progress.report(
-                step,
-                {name: value.item() for name, value in vars(losses).items()},
-                grad_norm=norm,
-                lr=lr,
-                num_tokens=num_tokens,
-                time_s=time.perf_counter() - started,
-            )
+            if progress.is_due(step):
+                progress.report(
+                    step,
+                    _means(accelerator, losses),
+                    grad_norm=norm.item(),
+                    lr=lr,
+                    num_tokens=num_tokens,
+                    time_s=time.perf_counter() - started,
+                )
             done = step + 1
             asked = in_any_process(accelerator, stopper.requested)
             is_last = asked or done == run.num_steps
@@ -189,59 +217,60 @@ def train(
 
 def training_step(
     config: TrainConfig,
-    parts: Parts,
+    objective: Objective,
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
-) -> tuple[Losses, float, int]:
+    micro_batches: Iterable[MicroBatch],
+) -> tuple[Losses, Tensor, int]:
     """Adds up the gradients of one global batch and moves the weights by them.
 
-    Returns the batch's mean losses, the norm of its gradient, and how many tokens went through the
-    model in this process. Raises DivergedError for a loss or a gradient that is not finite; the
+    `micro_batches` are those of this process. Returns their mean losses, the norm of the whole
+    batch's gradient, and how many tokens went through the model in this process. Raises
+    DivergedError, in all processes, where a loss or a gradient is not finite in one of them; the
     weights are then as they were.
     """
-    run = config.run
-    indices = batch_indices(len(parts.samples), run.batch_size, step, run.seed)
-    places = own_share(run.batch_size, accelerator.process_index, accelerator.num_processes)
-    micro_batches = [
-        list(places[i : i + run.micro_batch_size])
-        for i in range(0, len(places), run.micro_batch_size)
-    ]
     sums: Losses | None = None
+    seen: list[tuple[list[int], Tensor]] = []
     num_tokens = 0
-    for number, micro_batch in enumerate(micro_batches):
-        samples = [_on(parts.samples[indices[place]], accelerator.device) for place in micro_batch]
-        draws = [
-            draw(sample, (run.seed, step, place), config.objective, config.reference)
-            for sample, place in zip(samples, micro_batch, strict=True)
-        ]
+    for batch in micro_batches:
+        batch = batch.on(accelerator.device)
         # Sharded gradients are summed over processes in each micro-batch: to wait for the last one
         # would keep them whole in memory.
-        sums_up = accelerator.is_fsdp2 or number == len(micro_batches) - 1
+        sums_up = accelerator.is_fsdp2 or batch.is_last
         with nullcontext() if sums_up else accelerator.no_sync(model):
-            losses = parts.objective(model, samples, draws)
-            share = len(micro_batch) / len(places)
-            if not torch.isfinite(losses.total):
-                raise DivergedError(
-                    f"the loss was {losses.total.item()} in step {step}; the last checkpoint is "
-                    "intact: lower optimizer.lr, or look at the samples "
-                    f"{[indices[place] for place in micro_batch]} of the cache."
-                )
-            accelerator.backward(losses.total * share)
-        sums = _add(sums, losses, share)
-        num_tokens += sum(map(_num_tokens, samples, draws))
+            losses = objective(model, batch.samples, batch.draws)
+            accelerator.backward(losses.total * batch.share)
+        sums = _add(sums, losses, batch.share)
+        seen.append((batch.indices, losses.total.detach()))
+        num_tokens += sum(map(_num_tokens, batch.samples, batch.draws))
     trained = [p for _, p in trained_parameters(model)]
-    norm = float(accelerator.clip_grad_norm_(trained, config.optimizer.max_grad_norm))
-    if not math.isfinite(norm):
-        raise DivergedError(
-            f"the gradient's norm was {norm} in step {step}; the last checkpoint is intact: lower "
-            f"optimizer.lr, or look at the samples {indices} of the cache."
-        )
+    norm = accelerator.clip_grad_norm_(trained, config.optimizer.max_grad_norm)
+    norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+    # The one moment of a step at which the CPU waits for the GPU.
+    is_finite = torch.isfinite(sums.total) & torch.isfinite(norm)
+    if in_any_process(accelerator, ~is_finite):
+        raise DivergedError(_what_diverged(step, seen, norm))
     optimizer.step()
     optimizer.zero_grad()
-    means = {name: accelerator.reduce(value, "mean") for name, value in vars(sums).items()}
-    return Losses(**means), norm, num_tokens
+    return sums, norm, num_tokens
+
+
+def _what_diverged(step: int, seen: list[tuple[list[int], Tensor]], norm: Tensor) -> str:
+    """The sentence for a step that is not finite; all processes must call it.
+
+    `seen` has the indices and the loss of each micro-batch of this process.
+    """
+    of_all = gather_object([(indices, loss.item()) for indices, loss in seen])
+    bad = [(indices, loss) for indices, loss in of_all if not math.isfinite(loss)]
+    samples = [index for indices, _ in bad or of_all for index in indices]
+    remedy = f"lower optimizer.lr, or look at the samples {samples} of the cache."
+    if bad:
+        loss = bad[0][1]
+        return f"the loss was {loss} in step {step}; the last checkpoint is intact: {remedy}"
+    size = norm.item()
+    return f"the gradient's norm was {size} in step {step}; the last checkpoint is intact: {remedy}"
 
 
 def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:
@@ -265,46 +294,18 @@ def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:
         )
 
 
-class Stopper:
-    """Notes SIGTERM and SIGINT, so that a run ends after a whole step with a checkpoint."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def request(self, *_: object) -> None:
-        """Asks the run to stop after the step that it is in."""
-        self.requested = True
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Takes the two signals inside the block, and gives them back to their handlers after."""
-        previous = {s: signal.signal(s, self.request) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-def in_any_process(accelerator: Accelerator, flag: bool) -> bool:
-    """Whether `flag` holds in one of the processes: a signal may reach them at different steps."""
-    if accelerator.num_processes == 1:
-        return flag
-    count = torch.tensor(float(flag), device=accelerator.device)
-    return accelerator.reduce(count, "sum").item() > 0
-
-
-def _on(sample: TrainingSample, device: torch.device) -> TrainingSample:
-    """The sample with what the model reads on `device`; photo and face stay where they are."""
-    return replace(sample, latent=sample.latent.to(device), context=sample.context.to(device))
-
-
 def _add(sums: Losses | None, losses: Losses, share: float) -> Losses:
     """`sums` and `share` of `losses` together."""
     scaled = {name: value.detach() * share for name, value in vars(losses).items()}
     if sums is None:
         return Losses(**scaled)
     return Losses(**{name: getattr(sums, name) + value for name, value in scaled.items()})
+
+
+def _means(accelerator: Accelerator, losses: Losses) -> dict[str, float]:
+    """The losses' means over processes, read from the GPU; all processes must call it."""
+    values = accelerator.reduce(torch.stack([*vars(losses).values()]), "mean")
+    return dict(zip(vars(losses), values.tolist(), strict=True))
 
 
 def _num_tokens(sample: TrainingSample, choice: Draws) -> int:

@@ -94,6 +94,8 @@ class Draws:
     """Whether the identity losses look at the sample."""
     augmentation: torch.Generator
     """Draws the augmentation, and after it what the identity losses look at."""
+    photos: tuple[Tensor, ...] | None = None
+    """The references after their augmentation, `[1, h, w, 3]` in [0, 1]; None until it is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +160,11 @@ class Objective:
         encode_references: EncodeReferences,
         empty_context: Tensor,
         face_losses: FaceTerms | None = None,
+        fit: Callable[[Tensor], Tensor] = lambda photo: photo,
     ) -> None:
         """`empty_context` `[L, D]` is the embedding of the empty prompt.
+
+        `fit` is what of `encode_references` a photo can go through by itself before its turn.
 
         Raises ValueError where the identity losses have a weight and `face_losses` is missing.
         """
@@ -170,17 +175,31 @@ class Objective:
             )
         self.objective, self.reference = objective, reference
         self.encode_references, self.empty_context = encode_references, empty_context
+        self.fit = fit
         self.face_losses = face_losses if objective.has_identity_losses else None
         self.augment = reference.augmentation
+
+    def with_photos(self, sample: TrainingSample, choice: Draws) -> Draws:
+        """The draws with the sample's photos augmented (Eq. 5) and fitted, each photo by itself.
+
+        No network takes part in it, so that it can be done long before the sample's turn.
+        """
+        if choice.drops_reference or choice.photos is not None:
+            return choice
+        photos = [self.augment(photo, choice.augmentation) for photo in sample.photos]
+        return replace(choice, photos=tuple(map(self.fit, photos)))
 
     def __call__(
         self, velocity: Velocity, samples: Sequence[TrainingSample], draws: Sequence[Draws]
     ) -> Losses:
-        """The mean losses of `samples` under their `draws`; `velocity` is the model in training."""
+        """The mean losses of `samples` under their `draws`; `velocity` is the model in training.
+
+        Photos that `with_photos` has not augmented are augmented here.
+        """
         device = samples[0].latent.device
         clean = torch.stack([sample.latent.float() for sample in samples])
         noise = torch.stack([choice.noise for choice in draws]).to(device)
-        t = torch.tensor([choice.t for choice in draws], device=device)
+        t = torch.tensor([choice.t for choice in draws]).to(device, non_blocking=True)
         noisy = add_noise(clean, noise, t)
         predicted = self._predict(velocity, noisy, t, samples, draws)
         flow = F.mse_loss(predicted, target_velocity(clean, noise))
@@ -190,11 +209,11 @@ class Objective:
             estimate = clean_estimate(noisy, predicted, t)
             shown = [i for i, choice in enumerate(draws) if choice.shows_face]
             ids, tics = self.face_losses(
-                estimate[shown],
+                _taken(estimate, shown),
                 [_seen_from_one(samples[i], draws[i].augmentation) for i in shown],
                 [draws[i].augmentation for i in shown],
             )
-            weights = identity_weight(t[shown], self.objective.gamma)
+            weights = identity_weight(_taken(t, shown), self.objective.gamma)
             mix = self.objective.lambda_id * ids + self.objective.lambda_tic * tics
             count = len(samples) * self.objective.identity_share
             identity, consistency, weighted = (
@@ -222,7 +241,9 @@ class Objective:
         """
         contexts = torch.stack(
             [
-                (self.empty_context if choice.drops_text else sample.context).to(noisy)
+                (self.empty_context if choice.drops_text else sample.context).to(
+                    noisy, non_blocking=True
+                )
                 for sample, choice in zip(samples, draws, strict=True)
             ]
         )
@@ -237,21 +258,19 @@ class Objective:
             references = None
             if count:
                 references = self._encode([samples[i] for i in group], [draws[i] for i in group])
-            groups.append((noisy[group], t[group], contexts[group], references))
+            taken = (_taken(each, group) for each in (noisy, t, contexts))
+            groups.append((*taken, references))
             order += group
         outputs = torch.cat([output.float() for output in velocity(groups)])
         # Groups changed the order of the samples, which is restored.
-        return outputs[torch.tensor(order).argsort().to(outputs.device)]
+        return _taken(outputs, torch.tensor(order).argsort().tolist())
 
     def _encode(self, samples: Sequence[TrainingSample], draws: Sequence[Draws]) -> Tensor:
-        """z_ref = E_vae(A(I_ref)) (Eq. 5), `[B, C, K, H, W]`, of samples with K references each.
-
-        Every photo is augmented by itself.
-        """
+        """z_ref = E_vae(A(I_ref)) (Eq. 5), `[B, C, K, H, W]`, of samples with K references each."""
         photos = [
-            self.augment(photo, choice.augmentation)
+            photo
             for sample, choice in zip(samples, draws, strict=True)
-            for photo in sample.photos
+            for photo in self.with_photos(sample, choice).photos
         ]
         with torch.no_grad():
             latents = self.encode_references(photos)
@@ -261,6 +280,14 @@ class Objective:
 def num_references(sample: TrainingSample, choice: Draws) -> int:
     """How many references stand beside the sample's video in this step; 0 if they are dropped."""
     return 0 if choice.drops_reference else 1 + len(sample.further)
+
+
+def _taken(batch: Tensor, places: list[int]) -> Tensor:
+    """The rows of a batch at `places`; all of them as they are where none moves.
+
+    Indices go to the GPU first, for which the CPU would wait until the GPU has nothing to do.
+    """
+    return batch if places == list(range(len(batch))) else batch[places]
 
 
 def _seen_from_one(sample: TrainingSample, generator: torch.Generator) -> TrainingSample:

@@ -1,7 +1,9 @@
 """`python -m stdrc_core.train prepare`: turns a dataset into the cache that training reads.
 
 A clip that cannot be used is set aside in OUT/report.jsonl with the reason. The same command goes
-on where it was stopped. Several GPUs: torchrun --nproc_per_node 8 -m stdrc_core.train prepare ...
+on where it was stopped; SIGTERM and Ctrl-C stop it after the clip that is done next, with all that
+is done written. Several GPUs:
+TORCH_ELASTIC_SHUTDOWN_TIMEOUT=1800 torchrun --nproc_per_node 8 -m stdrc_core.train prepare ...
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from .cache import fingerprint
 from .config import Dtype
 from .prepare import Models, PrepareConfig, prepare
 from .sources import check_any_usable, read_sources
+from .stopping import Stopper
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +78,11 @@ def main(args: argparse.Namespace) -> None:
         checkpoint=args.checkpoint.name,
         fingerprint=fingerprint(args.checkpoint),
     )
-    prepare(entries, args.out, config, models)
-    log.info("%s is ready: name it as `cache` in a run's configuration.", args.out)
+    stopper = Stopper()
+    with stopper.listening():
+        prepare(entries, args.out, config, models, stopper)
+    if not stopper.requested:
+        log.info("%s is ready: name it as `cache` in a run's configuration.", args.out)
 
 
 def _default_device() -> str:

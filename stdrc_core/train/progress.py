@@ -37,6 +37,10 @@ class Progress:
         self.began = time.perf_counter()
         return iter(self.bar)
 
+    def is_due(self, step: int) -> bool:
+        """Whether `run.log_every` asks for a report of `step`."""
+        return step % self.section.log_every == 0
+
     def report(
         self,
         step: int,
@@ -47,14 +51,14 @@ class Progress:
         num_tokens: int,
         time_s: float,
     ) -> None:
-        """Reports a step if `run.log_every` says so; all processes must call it.
+        """Reports a step if it is due; all processes must call it.
 
         `num_tokens` is how many tokens went through the model in this process, `time_s` how many
         seconds the step took. The time left is reckoned from all that the run did since its start,
         checkpoints and validations included.
         """
         assert all(math.isfinite(value) for value in losses.values())
-        if step % self.section.log_every:
+        if not self.is_due(step):
             return
         memory_gib = peak_memory_gib(self.accelerator.device)
         own = torch.tensor([[num_tokens, memory_gib]], device=self.accelerator.device)

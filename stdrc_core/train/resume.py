@@ -23,6 +23,7 @@ _FREE = {
     "model.gradient_checkpointing",
     "model.compile",
     "model.offload",
+    "data.prefetch",
     "optimizer.lr",
     "optimizer.num_decay_steps",
     "optimizer.weight_decay",

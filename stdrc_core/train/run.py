@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs
 
 from ..faces.finder import PackFinder, open_face_pack
 from ..ltx.text import open_text_encoder
@@ -27,16 +26,13 @@ from .estimate import describe, estimate
 from .export import export, require_exportable
 from .export_command import how_to_load
 from .loop import Parts, Result, train
+from .processes import STEP_TIMEOUT, Processes
 from .resume import require_same_run
+from .surroundings import disk_need, require_disk_space, warn_of_short_shutdown
 from .tracking import show, trackers
 from .validation import Case, Validator, read_cases, read_photos
 
 log = logging.getLogger(__name__)
-
-# While the main process embeds prompts, validates or writes, the others wait in a collective, which
-# by default would end the run after 10 minutes (NCCL) or 30 (gloo). A process that dies is noticed
-# at once all the same.
-PATIENCE = timedelta(hours=6)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,20 +64,26 @@ def main(args: argparse.Namespace) -> None:
     if args.dry_run:
         log.info("%s\n%s", config.to_yaml(), describe(estimate(config)))
         return
+    need = disk_need(config)
+    room = require_disk_space(config, need)
     accelerator = make_accelerator(config)
     # This raises, before anything large is loaded, where the batch cannot be shared.
     own_share(config.run.batch_size, 0, accelerator.num_processes)
-    is_main, shards = accelerator.is_main_process, accelerator.is_fsdp2
+    processes = Processes.of(accelerator)
+    is_main = processes.is_main
+    if is_main:
+        log.info(room)
+        warn_of_short_shutdown(need.checkpoint_bytes)
     faces, cases = None, []
     if validates and is_main:
         # The text encoder is loaded before the model, so that they are never both in memory.
         faces, cases = _read_validation(config, accelerator.device)
-    if validates and shards:
-        (cases,) = broadcast_object_list([cases])
-    parts = assemble(config, accelerator.device, will_shard=shards)
+    if validates:
+        cases = processes.from_main(cases)
+    parts = assemble(config, accelerator.device, will_shard=accelerator.is_fsdp2)
     validate = None
-    if validates and (is_main or shards):
-        validate = _make_validator(config, parts, cases, faces, accelerator)
+    if validates:
+        validate = _make_validator(config, parts, cases, faces, accelerator, processes)
     accelerator.init_trackers("")
     try:
         result = train(config, parts, accelerator, validate)
@@ -93,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
     if is_main:
         _finish(config, result)
     # All wait for the main one, since a launcher may end all processes with the first.
-    accelerator.wait_for_everyone()
+    processes.wait()
     accelerator.end_training()
 
 
@@ -105,7 +107,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(
         mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no",
         log_with=trackers(config) or None,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=STEP_TIMEOUT)],
     )
 
 
@@ -157,6 +159,7 @@ def _make_validator(
     cases: list[Case],
     faces: PackFinder | None,
     accelerator: Accelerator,
+    processes: Processes,
 ) -> Validator:
     """The validator of a run; its scores and clips are shown by the run's trackers."""
     return Validator(
@@ -168,5 +171,5 @@ def _make_validator(
         cases=cases,
         faces=faces,
         show=partial(show, accelerator),
-        is_main=accelerator.is_main_process,
+        processes=processes,
     )

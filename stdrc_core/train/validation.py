@@ -7,15 +7,18 @@
 A validation samples with the weights that the model has, and leaves them and every random state as
 they were. FaceSim (docs/method.md section 7) is measured on the decoded frames, before H.264. An
 item with several photos has the mean of its FaceSims with each of them, where each frame counts the
-face that is most like the photo. Where weights are sharded (FSDP2) a forward pass needs all
-processes: all of them sample the same items in the same order, and only the main one decodes,
-scores and writes.
+face that is most like the photo.
+
+Of several processes each samples an item, and another one when it is done; the main one decodes,
+scores and writes them all. Where weights are sharded (FSDP2) a forward pass needs all processes: a
+process without an item of its own then samples one for nothing, so that all make as many passes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -42,6 +45,7 @@ from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
 from .config import TrainConfig, ValidationItem, ValidationSection
+from .processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -136,12 +140,12 @@ class Validator:
         cases: Sequence[Case],
         faces: FaceFinder | None = None,
         show: Callable[[Validated], None] | None = None,
-        is_main: bool = True,
+        processes: Processes = Processes(),  # noqa: B008 (it cannot be changed)
     ) -> None:
         """`model` takes groups as `loop.GroupedVelocity` does; `manifest` is that of the cache.
 
-        A process that is not the main one only samples along. Raises ValueError where the prompts'
-        embeddings have another width than the cache's.
+        All `processes` need the same `cases`; those that are not the main one only sample. Raises
+        ValueError where the prompts' embeddings have another width than the cache's.
         """
         for case in cases:
             if case.context.shape[1] != empty_context.shape[1]:
@@ -153,7 +157,7 @@ class Validator:
         self.section, self.out = config.validation, config.run.out
         self.model, self.vae, self.empty_context = model, vae, empty_context
         self.cases, self.faces, self.fps = cases, faces, manifest.fps
-        self.show, self.is_main = show, is_main
+        self.show, self.processes = show, processes
         self.guidance = GuidanceOptions(
             text_scale=self.section.text_scale, reference_scale=self.section.reference_scale
         )
@@ -170,8 +174,8 @@ class Validator:
         That is None where no face pack is configured, and on other processes than the main one.
         """
         started = time.perf_counter()
-        latents = [self.sample(case) for case in self.cases]
-        if not self.is_main:
+        latents = self._sampled()
+        if not self.processes.is_main:
             return None
         clips = [self.decode(latent) for latent in latents]
         scores = [self._score(*each) for each in zip(self.cases, clips, strict=True)]
@@ -201,6 +205,19 @@ class Validator:
             )
         log.info("validated after step %d: mean FaceSim %s, clips in %s", step, mean, folder)
         return mean
+
+    def _sampled(self) -> list[Tensor]:
+        """The latents of all items, in their order, on the main process; none on the others."""
+        if self.processes.count == 1:
+            return [self.sample(case) for case in self.cases]
+        is_sharded = any(isinstance(module, FSDPModule) for module in self.model.modules())
+        num_cases, own = len(self.cases), {}
+        for number in range(self.processes.rank, num_cases, self.processes.count):
+            own[number] = self.sample(self.cases[number]).cpu()
+        if is_sharded and len(own) < math.ceil(num_cases / self.processes.count):
+            self.sample(self.cases[-1])
+        of_all = {k: latent for part in self.processes.gathered(own) for k, latent in part.items()}
+        return [of_all[number] for number in sorted(of_all)]
 
     @torch.no_grad()
     def sample(self, case: Case) -> Tensor:

@@ -167,15 +167,18 @@ def validated(out: Path, *files: Path, accelerator: Accelerator) -> None:
     """The command as users give it, which validates the averages after each of two steps."""
     photo = out / f"photo_{accelerator.process_index}.png"
     drawn_faces.write_photo(photo, drawn_faces.RED)
-    items = [{"prompt": f"a man {does}", "photo": photo} for does in ("walks", "runs")]
+    # Two processes have three items between them.
+    items = [{"prompt": f"a man {does}", "photo": photo} for does in ("walks", "runs", "sits")]
     section = {"every": 1, "items": items, "text_encoder": "miniature", "num_steps": 2}
     settings = config(out / "validated", *files, validation=section, run={"num_steps": 2})
     recipe = out / f"recipe_{accelerator.process_index}.yaml"
     recipe.write_text(settings.to_yaml())
     latents: list[torch.Tensor] = []
+    sampled: list[str] = []
 
     class Recording(Validator):
         def sample(self, case):
+            sampled.append(case.item.prompt)
             assert accelerator.num_processes == 1 or all(
                 isinstance(p, DTensor) for p in self.model.parameters()
             )
@@ -191,7 +194,14 @@ def validated(out: Path, *files: Path, accelerator: Accelerator) -> None:
         mock.patch.object(run, "Validator", Recording),
     ):
         run.main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
-    assert len(latents) == (4 if accelerator.is_main_process else 0)
+    assert len(latents) == (6 if accelerator.is_main_process else 0)
+    # In each of two validations, where the second process samples once for nothing.
+    own = (
+        ["a man walks", "a man sits"]
+        if accelerator.is_main_process
+        else ["a man runs", "a man sits"]
+    )
+    assert accelerator.num_processes == 1 or sampled == 2 * own
     if accelerator.is_main_process:
         save_file({f"latent_{i}": x for i, x in enumerate(latents)}, out / "latents.safetensors")
 

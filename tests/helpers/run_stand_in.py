@@ -1,10 +1,12 @@
 """`python run_stand_in.py OUT [section.key=value ...]`: a short run in a process of its own.
 
-KILL_AFTER_STEP=n in the environment ends it with SIGKILL in the middle of step n.
+KILL_AFTER_STEP=n in the environment ends it with SIGKILL in the middle of step n; BROKEN_SAMPLE=n
+makes a sample NaN. A run that diverges writes what it says to OUT/diverged_RANK.txt.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -36,10 +38,17 @@ def main() -> None:
             objective=KilledAt(parts.objective, kill_after, config),
             samples=parts.samples,
         )
+    broken = int(os.environ.get("BROKEN_SAMPLE", "-1"))
+    if broken >= 0:
+        parts.samples[broken].latent.fill_(math.nan)
     accelerator = Accelerator(cpu=True)
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     assert accelerator.num_processes == expected
-    loop.train(config, parts, accelerator)
+    try:
+        loop.train(config, parts, accelerator)
+    except loop.DivergedError as error:
+        (Path(out) / f"diverged_{accelerator.process_index}.txt").write_text(str(error))
+        raise
 
 
 class KilledAt:
@@ -49,6 +58,9 @@ class KilledAt:
         self.objective, self.calls = objective, 0
         per_step = config.run.batch_size // config.run.micro_batch_size
         self.last_call = steps * per_step + 1
+
+    def with_photos(self, *args):
+        return self.objective.with_photos(*args)
 
     def __call__(self, *args):
         self.calls += 1

@@ -36,7 +36,10 @@ def video_keys(transformer: nn.Module) -> list[str]:
 
 
 def seen_arguments(backbone: VideoBackbone, **options: Any) -> tuple[dict[str, Any], Tensor]:
-    """What the transformer was called with, and what it answered."""
+    """What the transformer was called with, and what it answered.
+
+    Timesteps of latent frames are repeated for each of their tokens, as diffusers itself has them.
+    """
     seen = {}
 
     def record(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: tuple) -> None:
@@ -48,6 +51,8 @@ def seen_arguments(backbone: VideoBackbone, **options: Any) -> tuple[dict[str, A
     with torch.no_grad():
         backbone(video, t, context, **options)
     hook.remove()
+    if seen["timestep"].shape[1] > 1:
+        seen["timestep"] = seen["timestep"].repeat_interleave(video[0, 0, 0].numel(), dim=1)
     return seen, seen.pop("output")
 
 

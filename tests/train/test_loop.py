@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from helpers import PROJECT, commands, stand_in_run
 from helpers.json_lines import read_json_lines
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stdrc_core.train import loop
-from stdrc_core.train.batches import batch_indices, own_share
+from stdrc_core.train.batches import Batches, batch_indices, own_share
 from stdrc_core.train.checkpoints import CheckpointFolder
 from stdrc_core.train.loop import DivergedError
 from stdrc_core.train.trainable import AverageOfWeights, exchanged
@@ -85,6 +87,101 @@ def test_two_processes_are_one_process_at_the_same_global_batch(
     assert weights(tmp_path, 6).keys() == weights(whole, 6).keys()
     go_on(tmp_path, run={"num_steps": 7})
     assert max(log(tmp_path)) == 6
+
+
+# With resuming and without: `whole` is made with a thread that is two micro-batches ahead.
+@pytest.mark.parametrize("stops", [(6,), (3, 6)])
+@pytest.mark.parametrize("prefetch", [0, 1, 7])
+def test_a_run_is_the_same_byte_for_byte_however_early_batches_are_made(
+    whole: Path, tmp_path: Path, prefetch: int, stops: tuple[int, ...]
+):
+    for num_steps in stops:
+        go_on(tmp_path, run={"num_steps": num_steps}, data={"prefetch": prefetch})
+    for name in ("model.safetensors", "optimizer.bin", "custom_checkpoint_0.pkl"):
+        ours, expected = (
+            (out / "checkpoints" / "step_00000006" / name).read_bytes() for out in (tmp_path, whole)
+        )
+        assert ours == expected, name
+    computed = {"step", "total", "flow", "identity", "consistency", "grad_norm", "lr"}
+    ours, expected = (
+        [{key: entry[key] for key in computed} for entry in read_json_lines(out / "log.jsonl")]
+        for out in (tmp_path, whole)
+    )
+    assert ours == expected
+
+
+def test_batches_are_made_while_a_step_computes(tmp_path: Path):
+    """The first forward pass ends only when the next micro-batch's sample has been read."""
+    config = stand_in_run.config(tmp_path, run={"num_steps": 1, "micro_batch_size": 1})
+    parts = stand_in_run.parts(config)
+    read = threading.Semaphore(0)
+
+    class Watched(list):
+        def __getitem__(self, index: int):
+            read.release()
+            return super().__getitem__(index)
+
+    read_ahead = []
+    parts.model.register_forward_pre_hook(
+        lambda *_: (
+            read_ahead.append(all(read.acquire(timeout=30) for _ in range(2)))
+            if not read_ahead
+            else None
+        )
+    )
+    loop.train(config, replace(parts, samples=Watched(parts.samples)), Accelerator(cpu=True))
+    assert read_ahead == [True]
+
+
+def test_losses_are_read_when_they_are_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = stand_in_run.config(tmp_path, run={"log_every": 4})
+    means, calls = loop._means, []
+    monkeypatch.setattr(loop, "_means", lambda *args: calls.append(args) or means(*args))
+    loop.train(config, stand_in_run.parts(config), Accelerator(cpu=True))
+    assert len(calls) == 2
+    assert list(log(tmp_path)) == [0, 4]
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often the value of a tensor is asked for, for which a CPU waits for its GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_asks_for_one_value_however_many_micro_batches_it_has(tmp_path: Path):
+    config = stand_in_run.config(
+        tmp_path,
+        run={"num_steps": 1, "micro_batch_size": 1},
+        objective={"lambda_id": 0, "lambda_tic": 0},
+    )
+    parts = stand_in_run.parts(config)
+    accelerator = Accelerator(cpu=True)
+    optimizer = loop.make_optimizer(config, parts.model)
+    model, optimizer = accelerator.prepare(parts.model, optimizer)
+    made = Batches(config, parts.samples, parts.objective, rank=0, num_processes=1, pins=False)
+    batches = list(made.ahead([0]))
+    assert len(batches) == 4
+    with Reads() as reads:
+        loop.training_step(config, parts.objective, accelerator, model, optimizer, 0, batches)
+    assert reads.count == 1
+
+
+def test_all_processes_stop_at_what_diverges_in_one_of_them(tmp_path: Path):
+    """The sample is in the second process's half of the first step; its weights are not moved."""
+    broken = batch_indices(7, 4, 0, seed=0)[3]
+    environment = {"BROKEN_SAMPLE": str(broken)}
+    commands.run(RUN_STAND_IN, tmp_path, num_processes=2, environment=environment, status=1)
+    said = [(tmp_path / f"diverged_{rank}.txt").read_text() for rank in (0, 1)]
+    assert said[0] == said[1]
+    assert said[0].startswith("the loss was nan in step 0;")
+    assert f"samples [{batch_indices(7, 4, 0, seed=0)[2]}, {broken}] of the cache" in said[0]
+    assert not list(tmp_path.rglob("step_*"))
 
 
 def test_a_run_that_goes_on_takes_its_step_size_from_the_configuration(tmp_path: Path):

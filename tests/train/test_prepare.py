@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections import Counter
+import signal
+import threading
+from collections.abc import Callable
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +21,8 @@ from helpers.prepared_clips import CONFIG, reasons
 from torch import Tensor
 
 from stdrc_core.mini.config import VIDEO_DIM
+from stdrc_core.mini.text import STAND_INS, MiniatureText
+from stdrc_core.train import clip_stages
 from stdrc_core.train import prepare as prepare_module
 from stdrc_core.train.__main__ import main
 from stdrc_core.train.cache import Cache, Sample
@@ -146,36 +151,87 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code may catch it."""
 
 
-@pytest.mark.parametrize("after", [11])
+class AtCaption(MiniatureText):
+    """Calls `act` when it is to embed a caption that ends in `word`."""
+
+    def __init__(self, word: str, act: Callable[[], None]) -> None:
+        self.word, self.act = word, act
+
+    def encode(self, text: str) -> Tensor:
+        if text.endswith(self.word) and text:
+            self.act()
+        return super().encode(text)
+
+
+def die(*_: object, **__: object) -> None:
+    raise Killed
+
+
 def test_a_killed_run_goes_on_to_the_same_cache(
-    after: int,
-    folder: Path,
-    whole: Path,
-    models: Models,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, whole: Path, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     entries = read_sources(folder, window_s=CONFIG.window_s)
-    calls = Counter()
-
-    def dying(entry, *args):
-        calls[entry.id] += 1
-        if calls.total() > after:
-            raise Killed
-        return make_sample(entry, *args)
-
-    make_sample = prepare_module.make_sample
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "make_sample", dying)
-        with pytest.raises(Killed):
-            prepare(entries, tmp_path, CONFIG, models)
+    with pytest.raises(Killed):
+        prepare(entries, tmp_path, CONFIG, replace(models, text=AtCaption("tall", die)))
+    assert Cache(tmp_path).ids == GOOD[:2], "one shard of two was written"
     prepare(entries, tmp_path, CONFIG, models)
     assert_same_cache(tmp_path, whole)
     # Nothing is left to do: neither kept nor set-aside clips are read again.
-    monkeypatch.setattr(prepare_module, "make_sample", dying)
+    monkeypatch.setattr(clip_stages, "read_clip", die)
     summary = prepare(entries, tmp_path, CONFIG, models)
     assert summary.num_samples == len(GOOD)
     assert sum(summary.set_aside.values()) == len(BAD)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_several_clips_at_a_time_are_one_after_another_byte_for_byte(
+    folder: Path, whole: Path, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(prepare_module, "CLIPS_AHEAD", 0)
+    entries = read_sources(folder, window_s=CONFIG.window_s)
+    prepare(entries, tmp_path, CONFIG, models)
+    assert files(tmp_path) == files(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_all_that_is_done_written(
+    number: signal.Signals,
+    folder: Path,
+    whole: Path,
+    mini_checkpoint: Path,
+    pack: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    """The signal comes while the third of four samples is made, of which a shard holds 32."""
+    caplog.set_level("INFO")
+    handlers = [signal.getsignal(number), threading.active_count()]
+    text = AtCaption("cat", lambda: os.kill(os.getpid(), number))
+    with monkeypatch.context() as patch:
+        patch.setitem(STAND_INS, "miniature", text)
+        main(_command(folder, mini_checkpoint, pack, tmp_path))
+    assert "stopped; the same command goes on from here" in caplog.text
+    assert "is ready" not in caplog.text
+    assert set(GOOD[:2]) <= set(Cache(tmp_path).ids) < set(GOOD)
+    assert [signal.getsignal(number), threading.active_count()] == handlers
+    main(_command(folder, mini_checkpoint, pack, tmp_path))
+    assert_same_cache(tmp_path, whole)
+
+
+def test_an_error_names_its_file_and_leaves_no_thread(folder: Path, models: Models, tmp_path: Path):
+    def fail() -> None:
+        raise RuntimeError("out of memory")
+
+    before = threading.active_count()
+    entries = read_sources(folder, window_s=CONFIG.window_s)
+    with pytest.raises(RuntimeError, match="out of memory") as raised:
+        prepare(entries, tmp_path, CONFIG, replace(models, text=AtCaption("cat", fail)))
+    assert raised.value.__notes__ == [f"while preparing {folder / 'sub' / 'cat.mp4'}"]
+    assert threading.active_count() == before
 
 
 def test_two_ranks_make_the_same_cache(folder: Path, whole: Path, models: Models, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import time
@@ -19,7 +20,9 @@ from PIL import Image
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.train.__main__ import main
+from stdrc_core.train.config import load_config
 from stdrc_core.train.estimate import estimate
+from stdrc_core.train.processes import PATIENCE
 from stdrc_core.train.run import make_accelerator
 
 
@@ -76,17 +79,13 @@ def test_a_run_that_diverges_is_one_sentence_and_exit_status_3(
     assert "lower optimizer.lr" in said
 
 
-def test_processes_wait_for_the_one_that_validates(
+def test_two_processes_share_the_items_of_a_validation(
     tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
 ):
     """Two processes (DDP) by the command, and one: the clips and their lines are the same."""
     photo = drawn_faces.write_photo(tmp_path / "photo.png", drawn_faces.RED)
-    validation = {
-        "every": 1,
-        "num_steps": 1,
-        "text_encoder": "miniature",
-        "items": [{"prompt": "a man", "photo": photo}],
-    }
+    items = [{"prompt": f"a man {does}", "photo": photo} for does in ("walks", "runs", "sits")]
+    validation = {"every": 1, "num_steps": 1, "text_encoder": "miniature", "items": items}
     sheets = []
     for name, num_processes in (("two", 2), ("one", 1)):
         config = mini_run.config(
@@ -107,9 +106,56 @@ def test_processes_wait_for_the_one_that_validates(
         assert [line["step"] for line in read_json_lines(out / "validation.jsonl")] == [1, 2]
         with Image.open(out / "validation" / "step_00000002" / "sheet.png") as sheet:
             sheets.append(np.asarray(sheet, dtype=float))
+        rows = [line["items"] for line in read_json_lines(out / "validation.jsonl")]
+        assert [[row["prompt"] for row in each] for each in rows] == [
+            [item["prompt"] for item in items]
+        ] * 2
     assert np.abs(sheets[0] - sheets[1]).mean() < 0.5
-    accelerator = make_accelerator(config)
-    assert accelerator.init_handler.timeout > timedelta(hours=1)
+
+
+def test_a_step_is_given_up_long_before_a_wait_for_one_process(recipe: Path):
+    accelerator = make_accelerator(load_config(recipe))
+    assert accelerator.init_handler.timeout <= timedelta(hours=1)
+    assert timedelta(hours=6) <= PATIENCE
+
+
+def test_exit_statuses_of_torchrun_are_the_documented_ones(recipe: Path, tmp_path: Path):
+    """Told to stop, it waits for the checkpoint, and says 1 all the same."""
+    words = ("-m", "stdrc_core.train", recipe, "--set", "run.num_steps=100000")
+    run = tmp_path / "run"
+    with commands.start(*words, num_processes=2) as process:
+        give_up_at = time.monotonic() + 240
+        while not (run / "log.jsonl").exists() and time.monotonic() < give_up_at:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=240)
+    assert process.returncode == 1, said
+    assert len(list((run / "checkpoints").iterdir())) == 1
+    assert "SIGTERM" in said
+    # A process that is told by itself takes the others with it, and the launcher ends as they do.
+    with commands.start(*words, num_processes=2) as process:
+        num_lines = len(read_json_lines(run / "log.jsonl"))
+        give_up_at = time.monotonic() + 240
+        while (
+            len(read_json_lines(run / "log.jsonl")) == num_lines and time.monotonic() < give_up_at
+        ):
+            time.sleep(0.1)
+        os.kill(_children(process.pid)[1], signal.SIGTERM)
+        _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert "stopped after" in said
+    diverges = (*words, "--set", "optimizer.lr=1e30")
+    said = commands.run(*diverges, num_processes=2, status=1).stderr
+    assert "exitcode  : 3" in said
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, oldest first."""
+    return [
+        int(child)
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if b"stdrc_core.train" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(

@@ -25,6 +25,7 @@ from stdrc_core.method.augmentation import Augmentation
 from stdrc_core.mini.text import MiniatureText
 from stdrc_core.photo_file import load_photo
 from stdrc_core.train.assemble import CachedSamples, assemble
+from stdrc_core.train.batches import Batches
 from stdrc_core.train.cache import Cache, FurtherReference, read_lines
 from stdrc_core.train.config import ReferenceSection
 from stdrc_core.train.estimate import estimate
@@ -192,7 +193,10 @@ def test_a_step_counts_the_tokens_of_all_references(tmp_path: Path):
     optimizer = torch.optim.SGD(parts.model.parameters(), lr=0.1)
     model, optimizer = accelerator.prepare(parts.model, optimizer)
     before = [p.detach().clone() for p in model.parameters()]
-    _, norm, num_tokens = training_step(config, parts, accelerator, model, optimizer, 0)
+    made = Batches(config, parts.samples, parts.objective, rank=0, num_processes=1, pins=False)
+    _, norm, num_tokens = training_step(
+        config, parts.objective, accelerator, model, optimizer, 0, made.ahead([0])
+    )
     assert num_tokens == (4 * stand_in_run.T + 3 + 2) * stand_in_run.H * stand_in_run.W
     assert norm > 0
     assert any(not torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
