@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...stdrc_core.method.guidance_curve import Scale
+
 
 def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
     """Raises ValueError unless `reference` is the latents `[K, num_channels, 1, H, W]` of K photos.
@@ -51,6 +53,25 @@ def check_video(video_shape: torch.Size, num_channels: int) -> None:
         raise ValueError(
             f"latent_image has shape {shape}; the model needs a video latent "
             f"[B, {num_channels}, T, H, W]: make it with EmptyLTXVLatentVideo."
+        )
+
+
+def check_prompts(positive: list, negative: list) -> None:
+    """Raises ValueError if one of the two conditionings is empty."""
+    for name, conditioning in (("positive", positive), ("negative", negative)):
+        if not conditioning:
+            raise ValueError(
+                f"{name} is an empty conditioning; needs an encoded prompt: connect a text encoder "
+                "(an empty text is fine)."
+            )
+
+
+def check_has_audio(latent_image: Tensor, audio_scale: Scale | None) -> None:
+    """Raises ValueError if `audio_scale` is given and `latent_image` has no audio."""
+    if audio_scale is not None and not latent_image.is_nested:
+        raise ValueError(
+            f"audio_scale was {audio_scale}, and latent_image has no audio; needs an audio+video "
+            "latent: connect LTXV Concat AV Latent, or disconnect audio_scale."
         )
 
 

@@ -21,7 +21,7 @@ import comfy.conds
 import torch
 from comfy.ldm.lightricks.model import LTXBaseModel
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from ...stdrc_core.ltx.reference_layout import LayoutChoice
@@ -66,6 +66,15 @@ def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
 def is_patched(model: ModelPatcher) -> bool:
     """Whether `model` went through `patch_model`; clones of a patched model are patched too."""
     return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY))
+
+
+def check_patched(model: ModelPatcher) -> None:
+    """Raises ValueError unless `model` is patched for references."""
+    if not is_patched(model):
+        raise ValueError(
+            "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
+            "loader and the guider."
+        )
 
 
 def layout_choice(model: ModelPatcher) -> LayoutChoice:
@@ -123,16 +132,12 @@ def attach_references(
             PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }
         most = max(most, latent, key=Tensor.numel)
-    put_inside_easycache(guider.model_options["transformer_options"]["wrappers"])
+    wrappers = guider.model_options["transformer_options"]["wrappers"]
+    put_inside_easycache(wrappers)
     # It is added only now so that it stands inside wrappers that cut the shape down, as context
-    # windows do.
-    add_wrapper_with_key(
-        WrappersMP.PREPARE_SAMPLING,
-        WRAPPER_KEY,
-        partial(count_references, shape=most.shape),
-        guider.model_options,
-        is_model_options=True,
-    )
+    # windows do. A run that is sampled in pieces comes here for each of them, and has it once.
+    counting = wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})
+    counting[WRAPPER_KEY] = [partial(count_references, shape=most.shape)]
     return executor(noise, latent_image, *args, **kwargs)
 
 

@@ -135,6 +135,28 @@ def _core(references: list[torch.Tensor]) -> None:
     world.run_guider(guider, world.empty_video(T, H, W), steps=1)
 
 
+def _handled(how: Callable[[Any], None]) -> None:
+    """What another pack's node does to a guider of ours, and a run after it."""
+    guider = world.three_streams(world.patched(), world.latent([1, 128, 1, H, W]))
+    how(guider)
+    world.run_guider(guider, world.empty_video(T, H, W), steps=1)
+
+
+def _sampler_with_audio_scale() -> None:
+    world.node(
+        "STDRCThreeStreamSampler",
+        model=world.patched(),
+        positive=world.conditioning("a man runs"),
+        negative=world.conditioning(""),
+        reference={"samples": world.latent([1, 128, 1, H, W])},
+        noise_seed=3,
+        sampler=world.sampler(),
+        sigmas=world.sigmas(1),
+        latent_image=world.empty_video(T, H, W),
+        audio_scale=7.0,
+    )
+
+
 MISTAKES: dict[str, Callable[[], None]] = {
     "no image": lambda: _encode(image=torch.rand(0, 60, 40, 3)),
     "nan image": lambda: _encode(image=_with_nan(torch.rand(1, 60, 40, 3))),
@@ -155,6 +177,15 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "window": lambda: _run(start_percent=0.8, end_percent=0.2),
     "rescale": lambda: _run(guidance_rescale=1.5),
     "reference every": lambda: _run(reference_every=0),
+    "audio scale": lambda: _run(audio_scale=float("inf")),
+    "audio scale without audio": lambda: _run(audio_scale=5.0),
+    "sampler's audio scale without audio": _sampler_with_audio_scale,
+    "model put in that is not patched": lambda: _handled(
+        lambda guider: setattr(guider, "model_patcher", world.mini_model())
+    ),
+    "empty prompt put in": lambda: _handled(
+        lambda guider: guider.set_conds(world.conditioning("a man runs"), [])
+    ),
     "curve that does not fall": lambda: world.node(
         "STDRCGuidanceCurve", start_sigma=0.2, end_sigma=0.9
     ),
