@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
+from ..device import warn_of_costly_conv3d
 from ..faces.finder import PackFinder, open_face_pack
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
@@ -28,6 +29,7 @@ from .export import export, require_exportable
 from .export_command import how_to_load
 from .loop import Parts, Result, train
 from .resume import require_same_run
+from .sharding import require_shardable
 from .tracking import show, trackers
 from .validation import Case, Validator, read_cases, read_photos
 
@@ -69,16 +71,21 @@ def main(args: argparse.Namespace) -> None:
         log.info("%s\n%s", config.to_yaml(), describe(estimate(config)))
         return
     accelerator = make_accelerator(config)
+    warn_of_costly_conv3d(accelerator.device)
     # This raises, before anything large is loaded, where the batch cannot be shared.
     own_share(config.run.batch_size, 0, accelerator.num_processes)
     is_main, shards = accelerator.is_main_process, accelerator.is_fsdp2
+    if shards:
+        require_shardable(config)
     faces, cases = None, []
     if validates and is_main:
         # The text encoder is loaded before the model, so that they are never both in memory.
         faces, cases = _read_validation(config, accelerator.device)
     if validates and shards:
         (cases,) = broadcast_object_list([cases])
-    parts = assemble(config, accelerator.device, will_shard=shards)
+    parts = assemble(
+        config, accelerator.device, will_shard=shards, reads_weights=is_main or not shards
+    )
     validate = None
     if validates and (is_main or shards):
         validate = _make_validator(config, parts, cases, faces, accelerator)
