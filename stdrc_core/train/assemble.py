@@ -137,9 +137,8 @@ def load_trainable_backbone(
 
     Unless it `reads_weights` it has none, and has to be sharded with one that does (`sharding`).
     """
-    backbone = (
-        load_base(config.model, device) if reads_weights else weightless_backbone(config.model)
-    )
+    section = config.model
+    backbone = load_base(section, device) if reads_weights else weightless_backbone(section)
     if config.model.gradient_checkpointing:
         how = checkpoint_on_host if config.model.offload else None
         backbone.transformer.enable_gradient_checkpointing(how)
