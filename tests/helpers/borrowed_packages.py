@@ -23,7 +23,7 @@ _WHAT_IS_THERE = (
 
 
 def borrow(python: Path, folder: Path, roots: tuple[str, ...] = ROOTS) -> str | None:
-    """Links what `python` lacks of `roots` into `folder`; the reason why that cannot be, or None."""
+    """Links what `python` lacks of `roots` into `folder`; why that cannot be, or None."""
     said = subprocess.run([python, "-c", _WHAT_IS_THERE], capture_output=True, check=True)
     version, names = json.loads(said.stdout)
     there = {_plain(name) for name in names if name}

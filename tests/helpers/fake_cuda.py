@@ -1,8 +1,8 @@
 """Tensors on a GPU that is not there: they have a shape, a dtype and a device, and no numbers.
 
-torch's own fake tensors, on `cuda`: an operation on mixed devices or dtypes raises as on a GPU. They
-need a build of torch for CUDA, no GPU, and run forward alone. No memory is taken, so models have
-the sizes that are published.
+They are torch's own fake tensors, on `cuda`: an operation on mixed devices or dtypes raises as on a
+GPU. They need a build of torch for CUDA, no GPU, and run forward alone. No memory is taken, so
+models have the sizes that are published.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Answers(TorchDispatchMode):
 
 
 def _all_of(index: Tensor | None) -> Tensor | None:
-    """An index that takes everything in the place of a mask `[N]`: how much it takes is not known."""
+    """An index that takes everything, in the place of a mask `[N]` of which nothing is known."""
     if index is None or index.dtype is not torch.bool:
         return index
     return torch.arange(index.numel(), device=index.device)

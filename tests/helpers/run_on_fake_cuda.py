@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import torch
@@ -166,7 +165,7 @@ class Tokenizer:
 
 @case
 def captions(folder: Path) -> None:
-    """Gemma 3 12B's language model and LTX-2.3's connector, as `generate` and `prepare` run them."""
+    """Gemma 3 12B's language model and LTX-2.3's connector, as `generate` and `prepare` do it."""
     from transformers import Gemma3TextConfig, Gemma3TextModel
 
     path = folder / "ltx.safetensors"

@@ -25,7 +25,7 @@ PACKAGES = (
     "matplotlib",
     "insightface",
 )
-# What may stand beside the cases: two with a mistake in them, by hand.
+# The cases with a mistake in them, made by hand, and what is said of it.
 WRONG = {
     "a_device_that_is_wrong": "two different devices cpu, cuda",
     "a_dtype_that_is_wrong": "of torch.float32, torch.bfloat16",

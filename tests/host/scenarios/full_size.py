@@ -1,4 +1,4 @@
-"""A guided step at the published size on fake `cuda` tensors, by the nodes and the host's sampler."""
+"""A guided step at the published size on fake `cuda` tensors, by the nodes and the host."""
 
 from __future__ import annotations
 
