@@ -21,7 +21,7 @@ from .host.checks import (
 from .host.rope import check_rope
 from .host.version import check_version
 from .host.weights import decide_layout
-from .host.wrapper import check_patched, layout_choice
+from .host.wrapper import check_patched, is_patched, layout_choice
 from .inspection_setup import Setup
 
 # The transformer's option in which BFS's node keeps its references.
@@ -72,6 +72,9 @@ def _check_references(setup: Setup) -> None:
     have_own_size = all(each.has_own_size for each in setup.placed)
     samples = setup.reference["samples"]
     check_references([samples], "reference", setup.video.shape, have_own_size=have_own_size)
+    if is_patched(setup.model):
+        decision = decide_layout(layout_choice(setup.model), setup.model)
+        decision.check_frames(samples.shape, setup.grid.num_frames)
 
 
 def _check_guidance(setup: Setup) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,13 @@ from ...stdrc_core.ltx.reference_layout import LayoutChoice
 from ...stdrc_core.method.multi_reference import in_order
 from .checks import check_finite, check_references, check_video, check_whole_frame
 from .easycache import WRAPPER_KEY, put_inside_easycache
-from .in_context import LAYOUT_ARGUMENT, PLACED_ARGUMENT, REFERENCE_ARGUMENT, put_in_context
+from .in_context import (
+    LAYOUT_ARGUMENT,
+    PLACED_ARGUMENT,
+    REFERENCE_ARGUMENT,
+    put_in_context,
+    video_grid,
+)
 from .rope import check_rope
 from .version import check_version
 from .weights import decide_layout
@@ -118,18 +125,25 @@ def attach_references(
     check_finite(latent_image, "latent_image")
     check_whole_frame(guider.conds)
     device, most = guider.model_patcher.load_device, torch.empty(0)
+    slots = [each.slot for _, cond in carriers for each in cond.get(PLACED_REFERENCES, ())]
+    layout = replace(decision.layout, num_slots=max(slots, default=-1) + 1)
     for stream, cond in carriers:
         references = cond[REFERENCE_LATENTS]
         placed = cond.get(PLACED_REFERENCES, ())
         have_own_size = {each.has_own_size for each in placed} == {True}
         check_references(references, stream, video_shape, have_own_size=have_own_size)
         frames = torch.cat([model.process_latent_in(each) for each in references])
-        latent = frames[:, :, 0].movedim(0, 1)  # [C, K, h, w]
+        grid = video_grid(torch.empty(video_shape, device="meta"), cond.get("keyframe_idxs"))
+        decision.check_frames(frames.shape, grid.num_frames)
         placed = placed or in_order(len(frames))
+        tags = decision.tags_of([each.slot for each in placed])
+        if tags is not None:
+            frames = frames + tags.to(frames)[..., None, None, None]
+        latent = frames.movedim(0, 1).flatten(1, 2)  # [C, K F, h, w]
         cond["model_conds"] = {
             **cond["model_conds"],
             REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent[None].to(device)),
-            LAYOUT_ARGUMENT: comfy.conds.CONDConstant(decision.layout),
+            LAYOUT_ARGUMENT: comfy.conds.CONDConstant(layout),
             PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }
         most = max(most, latent, key=Tensor.numel)
@@ -153,7 +167,7 @@ def count_references(
     """Adds the references' latent frames to the shape by which the host estimates its memory.
 
     `noise_shape` is `[B, C, T, H, W]`, or `[B, 1, N]` if audio and video are packed; `shape` is
-    `[C, K, h, w]`, that of the conditioning with the most reference tokens.
+    `[C, K F, h, w]`, that of the conditioning with the most reference tokens.
 
     The host multiplies the product of all axes but the first two by a factor. That of LTX-2 is for
     packed latents, where the product counts the channels too, so the estimate of a video alone

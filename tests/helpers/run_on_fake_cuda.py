@@ -34,7 +34,7 @@ from stdrc_core.evaluate.resources import Resources  # noqa: E402
 from stdrc_core.generate import models  # noqa: E402
 from stdrc_core.generate import pipeline as pipeline_module  # noqa: E402
 from stdrc_core.generate.pipeline import Pipeline, Shot  # noqa: E402
-from stdrc_core.ltx import checkpoint_files, connector, lora, text, vae  # noqa: E402
+from stdrc_core.ltx import checkpoint_files, connector, lora_file, text, vae  # noqa: E402
 from stdrc_core.ltx.reference_layout import ReferenceLayout  # noqa: E402
 from stdrc_core.method import reference  # noqa: E402
 from stdrc_core.method.layout import Placement  # noqa: E402
@@ -76,14 +76,14 @@ def pipeline(
     path = folder / "ltx.safetensors"
     path.touch()
     args = argparse.Namespace(checkpoint=path, vae=None, lora=None, offload=False)
-    lora_file = mock.patch.object(lora, "safe_open", published_files.lora(num_layers))
+    lora_read = mock.patch.object(lora_file, "safe_open", published_files.lora(num_layers))
     # The schedule picks sigmas by their size, and photos are refused by the size of their numbers.
     schedule = mock.patch.object(
         pipeline_module, "schedule_from", lambda start, _: torch.tensor([start, 0.2, 0.0])
     )
     file = published_files.ltx(version, num_layers)
     taken = mock.patch.object(reference, "_check_photo", lambda _: None)
-    with opened(file, checkpoint_files, vae), lora_file, schedule, taken:
+    with opened(file, checkpoint_files, vae), lora_read, schedule, taken:
         args.lora = path if with_lora else None
         yield models.load_pipeline(args, ReferenceLayout(), CUDA, torch.randn(1024, 4096))
 

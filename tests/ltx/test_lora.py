@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stdrc_core.ltx import lora
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.checkpoint import transformer_key
-from stdrc_core.ltx.lora import merge_lora, read_metadata
+from stdrc_core.ltx.lora import merge_lora
+from stdrc_core.ltx.lora_file import read_metadata
 from stdrc_core.ltx.trained_for import from_metadata
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.export import export

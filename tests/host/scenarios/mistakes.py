@@ -29,6 +29,18 @@ def _encode(**inputs: Any) -> None:
     )
 
 
+def _held(num_frames: int) -> torch.Tensor:
+    """A photo that is held for so many frames."""
+    reference, _ = world.node(
+        "STDRCEncodeReference",
+        image=torch.rand(1, 60, 40, 3),
+        vae=world.mini_vae(),
+        latent=world.empty_video(T, H, W),
+        held_frames=num_frames,
+    )
+    return reference["samples"]
+
+
 def _run(reference: torch.Tensor | None = None, video: Any = None, **inputs: Any) -> None:
     reference = world.latent([1, 128, 1, H, W]) if reference is None else reference
     guider = world.three_streams(inputs.pop("model", None) or world.patched(), reference, **inputs)
@@ -163,6 +175,17 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "image latent": lambda: _encode(latent={"samples": torch.zeros(1, 4, 8, 8)}),
     "image vae": _image_vae,
     "unknown colour": lambda: _encode(pad_color="mauve-ish"),
+    "mask of another size": lambda: _encode(mask=torch.ones(1, 30, 40)),
+    "masks of another number": lambda: _encode(
+        image=torch.rand(2, 60, 40, 3), mask=torch.ones(3, 60, 40)
+    ),
+    "mask in grey levels": lambda: _encode(mask=torch.full((1, 60, 40), 255.0)),
+    "held for 32 frames": lambda: _encode(held_frames=32),
+    "held with tass": lambda: _run(_held(33)),
+    "held longer than the clip": lambda: _run(_held(33), model=world.patched(placement="overlap")),
+    "held differently": lambda: _core(
+        [world.latent([1, 128, 1, H, W]), world.latent([1, 128, 2, H, W])]
+    ),
     "not ltx": lambda: world.patched(not_ltx_model()),
     "unpatched": lambda: _run(model=world.mini_model()),
     "reference of several frames": lambda: _run(world.latent([1, 128, 2, H, W])),
