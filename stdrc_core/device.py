@@ -36,14 +36,12 @@ def warn_of_costly_conv3d(device: torch.device) -> None:
     cudnn = torch.backends.cudnn.version() if device.type == "cuda" else None
     if cudnn is not None and is_conv3d_costly(torch.__version__, cudnn):
         log.warning(
-            "torch %s with cuDNN %d.%d.%d runs the video VAE's 3D convolutions in 16 bits without "
+            "torch %s with cuDNN %s runs the video VAE's 3D convolutions in 16 bits without "
             "cuDNN, which takes several times the GPU memory (github.com/pytorch/pytorch/issues/"
             "166643); needs torch 2.9.1 or newer with cuDNN 9.15 or newer: update torch, or with "
             "torch 2.9.1 the package nvidia-cudnn-cu12 (nvidia-cudnn-cu13 for CUDA 13).",
             torch.__version__,
-            cudnn // 10_000,
-            cudnn // 100 % 100,
-            cudnn % 100,
+            f"{cudnn // 10_000}.{cudnn // 100 % 100}.{cudnn % 100}",
         )
 
 
