@@ -84,6 +84,10 @@ def put_in_context(
     num_frames = frames.shape[2]
 
     bounds = reference_bounds(transformer, grid, layout, slots, frame_rate, own)
+    if bounds.is_floating_point():
+        # Not every device has float64. The host drops what is behind the point in any case, and
+        # here it is dropped before float32 could round it up to the next frame.
+        bounds = bounds.trunc().to(torch.float32)
     # The mask makes the host drop the tokens that fill up the last frame; it wants bounds for them
     # all the same.
     bounds = torch.cat((bounds, bounds[:, -1:].expand(-1, num_padding, -1)), dim=1)

@@ -21,6 +21,7 @@ from typing import Any
 import comfy.conds
 import torch
 from comfy.ldm.lightricks.model import LTXBaseModel
+from comfy.model_base import LTXAV
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
@@ -167,8 +168,15 @@ def count_references(
 
     `noise_shape` is `[B, C, T, H, W]`, or `[B, 1, N]` if audio and video are packed; `shape` is
     `[C, K F, h, w]`, that of the conditioning with the most reference tokens.
+
+    The host multiplies the product of all axes but the first two by a factor. That of LTX-2 is for
+    packed latents, where the product counts the channels too, so the estimate of a video alone
+    would be C = 128 times too small: its shape is passed on in the packed form.
     """
-    extended = list(noise_shape)
-    per_step = math.prod(extended[3:]) * (shape[0] if len(extended) == 5 else 1)
-    extended[2] += math.ceil(math.prod(shape) / per_step)
-    return executor(model, extended, *args, **kwargs)
+    batch, channels, *sizes = noise_shape
+    if len(sizes) == 3 and isinstance(model.model, LTXAV):
+        channels, sizes = 1, [channels * math.prod(sizes)]
+    # The axes that are counted hold the references' channels where a latent is packed.
+    counted = math.prod(shape) if channels == 1 else math.prod(shape[1:])
+    sizes[0] += math.ceil(counted / math.prod(sizes[1:]))
+    return executor(model, [batch, channels, *sizes], *args, **kwargs)

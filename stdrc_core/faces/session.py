@@ -9,6 +9,8 @@ from .pack import FaceTask
 from .provider import CUDA_PROVIDER, Provider, execution_providers
 
 _ERROR_LEVEL = 3
+# ONNX Runtime would by itself take GPU memory in powers of two, and never gives it back.
+_CUDA_MEMORY = {"arena_extend_strategy": "kSameAsRequested"}
 # What messages call the models.
 _NAMES = {
     FaceTask.DETECTION: "detector",
@@ -45,7 +47,7 @@ def open_model(
         options.intra_op_num_threads = num_threads
     providers: list[Any] = execution_providers(provider)
     if providers[0] == CUDA_PROVIDER:
-        providers[0] = (CUDA_PROVIDER, {"device_id": device_index})
+        providers[0] = (CUDA_PROVIDER, {"device_id": device_index, **_CUDA_MEMORY})
     try:
         return model_zoo.get_model(str(path), providers=providers, sess_options=options)
     except (

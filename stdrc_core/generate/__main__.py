@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..commands import exit_on_failure
-from ..device import open_device
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
 from ..photo_file import load_opaque_photo
 from .arguments import make_parser
 from .jobs import read_jobs
-from .models import decide_layout, load_pipeline, name_models, open_faces
+from .models import decide_layout, load_pipeline, name_models, open_devices, open_faces
 from .results import is_done, make
 from .staging import split_job
 
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> list[Path]:
     if waiting:
         paths = {path for job in waiting for path in job.references}
         photos = {path: load_opaque_photo(path) for path in sorted(paths)}
-        device = open_device(args.device)
+        device, text_device = open_devices(args)
         faces = open_faces(args, device)
         if faces is None and args.face_detail is not None:
             raise ValueError(
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> list[Path]:
             each for staged in stages.values() for each in (staged.spatial, staged.temporal)
         }
         # Gemma is let go before the transformer is loaded, as both together need much memory.
-        text = open_text_encoder(args.text_encoder, args.checkpoint, device, STAND_INS)
+        text = open_text_encoder(args.text_encoder, args.checkpoint, text_device, STAND_INS)
         contexts = {prompt: text.encode(prompt) for prompt in sorted(prompts)}
         del text
         pipeline = load_pipeline(args, decision.layout, device, contexts[""])

@@ -234,6 +234,12 @@ def _add_models(add: Add) -> None:
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="where the models run: cpu, cuda, cuda:1, ...; by default %(default)s",
     )
+    add(
+        "--text-device",
+        metavar="DEVICE",
+        help="where the text encoder runs before the other models are loaded; by default cpu with "
+        "--offload, else --device",
+    )
 
 
 def _add_stages(add: Add) -> None:

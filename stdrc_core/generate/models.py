@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..device import open_device
 from ..faces.finder import FaceFinder, open_face_pack
 from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
@@ -16,6 +17,7 @@ from ..ltx.base_version import base_version
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.lora import merge_lora
 from ..ltx.lora_file import read_metadata
+from ..ltx.offload import offload_blocks
 from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
 from ..ltx.vae import load_vae
 from ..mini.shipped import CHECKPOINT, FACES
@@ -40,6 +42,21 @@ def name_models(args: argparse.Namespace) -> None:
             f"text encoder for {args.checkpoint} is missing; needs what embeds its prompts: give "
             f"--text-encoder, the folder of Gemma 3 12B (or {MINIATURE!r} for a miniature)."
         )
+
+
+def open_devices(args: argparse.Namespace) -> tuple[torch.device, torch.device]:
+    """Opens the device that samples, and the one that the text encoder runs on.
+
+    Where the transformer is offloaded, the GPU has no room for Gemma either, so that it runs on the
+    CPU if no other is named. Raises ValueError for a device that cannot be used, and for offloading
+    without a GPU.
+    """
+    device = open_device(args.device)
+    if args.offload and device.type != "cuda":
+        raise ValueError(f"offload was asked for on {device}; it needs a GPU: leave it out.")
+    if args.text_device is not None:
+        return device, open_device(args.text_device)
+    return device, torch.device("cpu") if args.offload else device
 
 
 def decide_layout(args: argparse.Namespace) -> Decision:
@@ -81,27 +98,16 @@ def load_pipeline(
     """Loads the models onto `device`, ready to sample; `empty` `[L, D]` embeds the empty prompt.
 
     On a GPU they compute in bfloat16, else in float32. Raises ValueError for files that cannot be
-    used, and for offloading without a GPU.
+    used.
     """
     on_gpu = device.type == "cuda"
-    if args.offload and not on_gpu:
-        raise ValueError(f"offload was asked for on {device}; it needs a GPU: leave it out.")
     dtype = torch.bfloat16 if on_gpu else torch.float32
     home = torch.device("cpu") if args.offload else device
     backbone = load_backbone(args.checkpoint, dtype=dtype, device=home).eval()
     if args.lora is not None:
-        merge_lora(backbone, args.lora)
+        merge_lora(backbone, args.lora, device=device)
     if args.offload:
-        from diffusers.hooks import apply_group_offloading
-
-        apply_group_offloading(
-            backbone.transformer,
-            onload_device=device,
-            offload_device=home,
-            offload_type="block_level",
-            num_blocks_per_group=1,
-            use_stream=True,
-        )
+        offload_blocks(backbone.transformer, device)
     return Pipeline(
         backbone=backbone,
         vae=load_vae(args.vae or args.checkpoint, dtype).to(device),

@@ -55,16 +55,20 @@ class VideoConnector(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Returns the context `[B, L, D]`, in which learned registers stand after the tokens.
 
-        `hidden` are Gemma's hidden states `[B, L, C, layers]`, with the padding before the tokens.
-        `mask` `[B, L]` is 1 for a token and 0 for padding.
+        `hidden` are Gemma's hidden states `[B, l, C, layers]` of the last l of L tokens; before
+        these there is padding alone. `mask` `[B, L]` is 1 for a token and 0 for padding.
         """
+        num_left_out = mask.shape[1] - hidden.shape[1]
+        own = mask[:, num_left_out:]
         if self.is_shared:
             # This normalisation leaves zeros where the padding is.
-            normed = per_layer_masked_mean_norm(hidden, mask.sum(dim=1), hidden.device)
+            normed = per_layer_masked_mean_norm(hidden, own.sum(dim=1), hidden.device)
         else:
             scale = math.sqrt(self.weight.shape[0] / hidden.shape[2])
-            normed = per_token_rms_norm(hidden).flatten(2) * mask[..., None] * scale
+            normed = per_token_rms_norm(hidden).flatten(2) * own[..., None] * scale
         tokens = F.linear(normed.to(self.weight.dtype), self.weight, self.bias)
+        # What stands for padding is of no account: the registers take its place.
+        tokens = F.pad(tokens, (0, 0, num_left_out, 0))
         additive = (mask.to(tokens.dtype) - 1)[:, None, None] * torch.finfo(tokens.dtype).max
         return self.connector(tokens, additive)[0]
 

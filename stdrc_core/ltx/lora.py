@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .backbone import VideoBackbone
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
@@ -21,16 +22,24 @@ log = logging.getLogger(__name__)
 _DOWN, _UP, _ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
 # Other trainers' endings of the names of A and B -> ours.
 _OTHER_NAMES = {".lora_down.weight": _DOWN, ".lora_up.weight": _UP}
+# How many numbers of a weight are in float32 at a time: 64 MiB.
+_ENTRIES_TOGETHER = 2**24
 _SHORT_PREFIX = TRANSFORMER_PREFIX.removeprefix("model.")
 
 
 @torch.no_grad()
-def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0) -> None:
+def merge_lora(
+    backbone: VideoBackbone,
+    path: str | Path,
+    strength: float = 1.0,
+    device: torch.device | None = None,
+) -> None:
     """Adds the LoRA of `path` to the backbone's weights, in place.
 
-    The backbone has no audio tower, so the LoRA's layers for it are left out. Raises ValueError for
-    a file that cannot be read, that holds no LoRA of this model, or whose sizes are those of
-    another model; the weights are then unchanged.
+    It is computed in float32 on `device`, by default where each weight is, a part of a weight at a
+    time; the weights stay where they are. The backbone has no audio tower, so the LoRA's layers for
+    it are left out. Raises ValueError for a file that cannot be read, that holds no LoRA of this
+    model, or whose sizes are those of another model; the weights are then unchanged.
     """
     with open_lora(path) as file:
         tensors = {_known_name(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -63,11 +72,22 @@ def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0)
                 "needs one rank: the file is damaged, get it again."
             )
     for module in merged:
-        weight, down, up = weights[module], tensors[module + _DOWN], tensors[module + _UP]
+        down, up = tensors[module + _DOWN], tensors[module + _UP]
         rank = down.shape[0]
         alpha = float(tensors.get(module + _ALPHA, torch.tensor(float(rank))))
-        change = strength * alpha / rank * (up.float() @ down.float())
-        weight.copy_(weight.float() + change.to(weight.device))
+        _add_product(weights[module], up, down, strength * alpha / rank, device)
+
+
+def _add_product(
+    weight: Tensor, up: Tensor, down: Tensor, factor: float, device: torch.device | None
+) -> None:
+    """Adds factor * B A to W in place, rows at a time, on `device` or else where W is."""
+    device = device or weight.device
+    down = down.to(device, torch.float32)
+    num_rows = max(1, _ENTRIES_TOGETHER // weight.shape[1])
+    for rows, ups in zip(weight.split(num_rows), up.split(num_rows), strict=True):
+        own = rows.to(device, torch.float32)
+        rows.copy_(own.addmm_(ups.to(device, torch.float32), down, alpha=factor))
 
 
 def _known_name(key: str) -> str:

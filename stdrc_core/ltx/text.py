@@ -14,10 +14,18 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from .connector import VideoConnector, load_connector
+from .int8 import Int8
 
 NUM_TOKENS = 1024
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
 _GEMMA_3 = ("gemma3", "gemma3_text")
+# The language model's tensors are named otherwise in Google's file, in files that newer versions of
+# transformers wrote, and in those of the language model alone.
+_LANGUAGE_NAMES = {
+    r"^(model\.)?language_model\.(model\.)?": "",
+    r"^model\.(?=layers\.|embed_tokens\.|norm\.)": "",
+}
+_NOT_LANGUAGE = (r"vision_tower", r"multi_modal_projector", r"lm_head")
 
 
 class TextEncoder(Protocol):
@@ -46,7 +54,9 @@ class GemmaText:
     def encode(self, text: str) -> Tensor:
         """Returns the embedding `[1024, D]` of a caption, float32 on the CPU.
 
-        What goes beyond 1024 tokens is cut off.
+        What goes beyond 1024 tokens is cut off. Gemma reads the caption's own tokens alone, in the
+        places where they stand behind the padding: no token looks at padding, and most captions
+        are a tenth of 1024 tokens.
         """
         tokens = self.tokenizer(
             [text.strip()],
@@ -56,22 +66,35 @@ class GemmaText:
             add_special_tokens=True,
             return_tensors="pt",
         )
+        mask = tokens["attention_mask"]
+        own = slice(NUM_TOKENS - max(1, int(mask.sum())), NUM_TOKENS)
         device = self.connector.weight.device
-        ids, mask = tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
-        output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        mask = mask.to(device)
+        output = self.model(
+            input_ids=tokens["input_ids"][:, own].to(device),
+            attention_mask=mask[:, own],
+            position_ids=torch.arange(NUM_TOKENS, device=device)[None, own],
+            output_hidden_states=True,
+            use_cache=False,
+        )
         hidden = torch.stack(output.hidden_states, dim=-1)
         return self.connector(hidden, mask)[0].float().cpu()
 
 
 def open_text_encoder(
-    name: str, checkpoint: Path, device: torch.device, stand_ins: Mapping[str, TextEncoder]
+    name: str,
+    checkpoint: Path,
+    device: torch.device,
+    stand_ins: Mapping[str, TextEncoder],
+    *,
+    int8: Int8 | None = None,
 ) -> TextEncoder:
     """Opens the stand-in called `name`, or else Gemma from the folder `name`.
 
     `stand_ins` (`mini.text.STAND_INS`) are encoders that need no folder. Gemma gets the connector
-    of `checkpoint`. Raises ValueError as `load_gemma` does.
+    of `checkpoint`. `int8` is as in `load_gemma`, and errors are too.
     """
-    return stand_ins.get(name) or load_gemma(name, checkpoint, device)
+    return stand_ins.get(name) or load_gemma(name, checkpoint, device, int8=int8)
 
 
 def load_gemma(
@@ -79,11 +102,16 @@ def load_gemma(
     checkpoint: str | Path,
     device: torch.device,
     dtype: torch.dtype = torch.bfloat16,
+    *,
+    int8: Int8 | None = None,
 ) -> GemmaText:
     """Loads Gemma 3 from a local folder in transformers' layout, with an LTX-2 file's connector.
 
     `folder` holds the model and the tokenizer together, or in two folders `text_encoder` and
-    `tokenizer`, as a diffusers folder of LTX-2 does. Nothing is downloaded.
+    `tokenizer`, as a diffusers folder of LTX-2 does. Nothing is downloaded. Of Gemma the language
+    model alone is loaded, without its vision tower and its head.
+
+    `int8` keeps the weights of Gemma's layers in 8 bits, which halves its memory on `device`.
 
     Raises ValueError where the folder is missing or holds no whole Gemma 3, where transformers is
     not installed, and where the checkpoint has no connector or one for a Gemma of another size.
@@ -95,7 +123,7 @@ def load_gemma(
             "download it first and name its folder."
         )
     try:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer, Gemma3TextModel
     except ImportError as error:
         raise ValueError(
             f"text encoder {folder} needs the package transformers, which could not be imported "
@@ -113,17 +141,32 @@ def load_gemma(
     config = _read(AutoConfig, model_folder)
     _check_fits(folder, config, checkpoint, connector)
     tokenizer = _read(AutoTokenizer, tokenizer_folder)
-    # AutoModel has no head: the head's logits for 1024 tokens would take half a gigabyte.
-    model, report = _read(AutoModel, model_folder, dtype=dtype, output_loading_info=True)
+
+    class LanguageModel(Gemma3TextModel):
+        """Gemma's language model out of a file that holds more."""
+
+        _keys_to_ignore_on_load_unexpected = _NOT_LANGUAGE
+
+    model, report = _read(
+        LanguageModel,
+        model_folder,
+        config=config.get_text_config(),
+        key_mapping=_LANGUAGE_NAMES,
+        dtype=dtype,
+        output_loading_info=True,
+    )
     if report["missing_keys"]:
         raise ValueError(
             f"text encoder {folder} lacks {len(report['missing_keys'])} of Gemma's tensors, among "
             f"them {min(report['missing_keys'])}; needs Gemma 3 12B in transformers' layout: "
             "download it again."
         )
-    return GemmaText(
-        folder.name, tokenizer, model.to(device).eval(), connector.to(device=device, dtype=dtype)
-    )
+    name = folder.name
+    if int8 is not None:
+        int8.layers(model, device)
+        name += f" in {int8.name}"
+    model = model.to(device).eval().requires_grad_(False)
+    return GemmaText(name, tokenizer, model, connector.to(device=device, dtype=dtype))
 
 
 def _read(auto_class: Any, folder: Path, **options: Any) -> Any:

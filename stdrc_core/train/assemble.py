@@ -20,6 +20,7 @@ from .loop import GroupedVelocity, Parts
 from .objective import Objective, Person, TrainingSample
 from .offload import checkpoint_on_host, park
 from .quantization import load_base
+from .sharding import give_places, require_shardable, weightless_backbone
 from .trainable import make_trainable
 
 log = logging.getLogger(__name__)
@@ -75,19 +76,23 @@ class ReferenceEncoder:
         return fit_reference(photo, self.height, self.width)
 
 
-def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = False) -> Parts:
+def assemble(
+    config: TrainConfig,
+    device: torch.device,
+    *,
+    will_shard: bool = False,
+    reads_weights: bool = True,
+) -> Parts:
     """Loads all that `config` names, onto `device`.
 
     Where FSDP2 `will_shard` the backbone, it is loaded into host memory, from which accelerate
-    moves one block at a time to `device`. No GPU then has to hold all of it, but the host holds it
-    once for each process. Raises ValueError for files that cannot be read and for parts that do not
-    fit together.
+    sends every process its shards. No GPU then has to hold all of it. The host holds it once, if
+    all processes but the main one pass `reads_weights` False: their backbones then get weights when
+    they are sharded. Raises ValueError for files that cannot be read, for parts that do not fit
+    together, and for what cannot be sharded.
     """
-    if will_shard and config.model.quantization != "none":
-        raise ValueError(
-            f"model.quantization was {config.model.quantization} with FSDP2; needs none, since "
-            "8-bit weights are not sharded: take it, or another distribution."
-        )
+    if will_shard:
+        require_shardable(config)
     cache = Cache(config.data.cache)
     if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
         numbers = " and ".join(map(str, sorted(cache.num_references)))
@@ -95,7 +100,8 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
             f"run.micro_batch_size was {config.run.micro_batch_size} with FSDP2 and a cache of "
             f"samples with {numbers} references; needs 1, since those of one number run together."
         )
-    backbone = load_trainable_backbone(config, torch.device("cpu") if will_shard else device)
+    home = torch.device("cpu") if will_shard else device
+    backbone = load_trainable_backbone(config, home, reads_weights=reads_weights)
     made = cache.manifest
     cache.require(
         context_dim=backbone.context_dim,
@@ -136,13 +142,21 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
     )
 
 
-def load_trainable_backbone(config: TrainConfig, device: torch.device) -> VideoBackbone:
-    """The backbone on `device`, frozen but for its LoRA, or all trainable in a full fine-tune."""
-    backbone = load_base(config.model, device)
+def load_trainable_backbone(
+    config: TrainConfig, device: torch.device, *, reads_weights: bool = True
+) -> VideoBackbone:
+    """The backbone on `device`, frozen but for its LoRA, or all trainable in a full fine-tune.
+
+    Unless it `reads_weights` it has none, and has to be sharded with one that does (`sharding`).
+    """
+    section = config.model
+    backbone = load_base(section, device) if reads_weights else weightless_backbone(section)
     if config.model.gradient_checkpointing:
         how = checkpoint_on_host if config.model.offload else None
         backbone.transformer.enable_gradient_checkpointing(how)
     make_trainable(backbone, config.trainable, config.run.seed)
+    if not reads_weights:
+        give_places(backbone)
     if config.model.compile:
         # Lengths vary from call to call, since not every sample has a reference.
         backbone.transformer.compile_repeated_blocks(dynamic=True)

@@ -33,8 +33,15 @@ from .optimizer import load_state, lr_factor, make_optimizer
 from .processes import Processes, in_any_process
 from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
+from .sharding import require_shardable
 from .stopping import Stopper
-from .trainable import AverageOfWeights, exchanged, trained_parameters, whole_weights
+from .trainable import (
+    AverageOfWeights,
+    exchanged,
+    frozen_weights_listed,
+    trained_parameters,
+    whole_weights,
+)
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +131,8 @@ def train(
     processes.wait()
     optimizer = make_optimizer(config, parts.model)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: lr_factor(config, s))
-    model, optimizer = accelerator.prepare(parts.model, optimizer)
+    with frozen_weights_listed():
+        model, optimizer = accelerator.prepare(parts.model, optimizer)
     bare = accelerator.unwrap_model(model)
     average = None
     if config.optimizer.ema_decay:
@@ -277,16 +285,12 @@ def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:
     """Sets what FSDP2 needs for this model and accelerate's configuration files have no key for.
 
     Inputs are not cast: t would be rounded to bfloat16, and the model casts the rest by itself.
-    Gradients are summed over processes in float32 (our choice). Raises ValueError where processes
-    would call the model's blocks a different number of times, since each call is a collective.
+    Gradients are summed over processes in float32 (our choice). The main process sends the weights,
+    which it alone may have read. Raises ValueError for what cannot be sharded.
     """
-    run, p_drop = config.run, config.reference.p_drop
-    if run.micro_batch_size > 1 and 0 < p_drop < 1:
-        raise ValueError(
-            f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and reference.p_drop "
-            f"{p_drop}; needs 1, since samples with and without a reference run separately."
-        )
+    require_shardable(config)
     plugin = accelerator.state.fsdp_plugin
+    plugin.cpu_ram_efficient_loading = True
     policy = plugin.mixed_precision_policy
     if policy is not None:
         plugin.mixed_precision_policy = replace(

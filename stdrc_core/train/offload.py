@@ -7,10 +7,11 @@ Values and gradients are bit for bit what they are without it. The frozen base s
 from __future__ import annotations
 
 import torch
-from diffusers.hooks import apply_group_offloading
 from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
+
+from ..ltx.offload import offload_layers
 
 
 def checkpoint_on_host(block: nn.Module, hidden: Tensor, *shared: object) -> tuple[Tensor, ...]:
@@ -38,10 +39,4 @@ def park(module: nn.Module, device: torch.device) -> None:
     It works without gradients only, since a layer has left the device when its backward pass would
     come.
     """
-    apply_group_offloading(
-        module,
-        onload_device=device,
-        offload_device=torch.device("cpu"),
-        offload_type="leaf_level",
-        use_stream=device.type == "cuda",
-    )
+    offload_layers(module, device)

@@ -18,6 +18,7 @@ import torch
 
 from ..device import open_device
 from ..faces.finder import open_face_pack
+from ..ltx.int8 import Int8
 from ..ltx.text import open_text_encoder
 from ..ltx.vae import load_vae
 from ..mini.text import MINIATURE, STAND_INS
@@ -28,6 +29,8 @@ from .sources import check_any_usable, read_sources
 from .stopping import Stopper
 
 log = logging.getLogger(__name__)
+
+_QUANTIZATIONS = ("none", "int8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retry", action="store_true", help="try again what earlier runs set aside")
     add("--device", default=_default_device(), help="cpu, cuda, cuda:1, ...")
     add("--text-device", help="for Gemma, 24 GB; by default --device")
+    add("--text-quantization", choices=_QUANTIZATIONS, default="none", help="of Gemma's weights")
     add("--vae-dtype", choices=get_args(Dtype), help="by default bfloat16 on CUDA, else float32")
     add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -69,11 +73,14 @@ def main(args: argparse.Namespace) -> None:
     entries = read_sources(args.data, window_s=config.window_s, clips=args.clips)
     check_any_usable(entries, args.data)
     device = open_device(args.device)
-    text_device = open_device(args.text_device or args.device)
+    text_device = device if args.text_device is None else open_device(args.text_device)
+    int8 = Int8("text-quantization") if args.text_quantization == "int8" else None
     dtype = args.vae_dtype or ("bfloat16" if device.type == "cuda" else "float32")
     models = Models(
         vae=load_vae(args.checkpoint, getattr(torch, dtype)).to(device),
-        text=open_text_encoder(args.text_encoder, args.checkpoint, text_device, STAND_INS),
+        text=open_text_encoder(
+            args.text_encoder, args.checkpoint, text_device, STAND_INS, int8=int8
+        ),
         faces=open_face_pack(args.faces, device),
         checkpoint=args.checkpoint.name,
         fingerprint=fingerprint(args.checkpoint),

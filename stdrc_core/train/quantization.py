@@ -1,8 +1,4 @@
-"""The frozen base of a LoRA in 8 bits, by torchao: weights only, with one scale for each row.
-
-A weight is kept as w ~ q s, with integers q in [-128, 127] and s = max |w| / 127.5 over its row.
-Activations keep their precision, and gradients reach a layer's input through the rounded weights.
-"""
+"""The frozen base of a LoRA in 8 bits (ltx/int8)."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ltx.backbone import VideoBackbone, load_backbone
+from ..ltx.int8 import Int8
 from .config import ModelSection
 from .trainable import BLOCK_PROJECTIONS
 
@@ -35,20 +32,14 @@ def load_base(section: ModelSection, device: torch.device) -> VideoBackbone:
     dtype = getattr(torch, section.dtype)
     if section.quantization == "none":
         return load_backbone(section.checkpoint, dtype=dtype, device=device)
-    try:
-        from torchao.quantization import Int8Tensor, PerRow
-    except ImportError as error:
-        raise ValueError(
-            f"model.quantization was {section.quantization}; needs torchao 0.18 or newer: "
-            "pip install -U torchao, or take none."
-        ) from error
+    int8 = Int8("model.quantization")
 
     def quantize(key: str, value: Tensor) -> Tensor:
-        return Int8Tensor.from_hp(value, granularity=PerRow()) if is_quantized(key) else value
+        return int8(value) if is_quantized(key) else value
 
     backbone = load_backbone(section.checkpoint, dtype=dtype, device=device, convert=quantize)
     for module in backbone.modules():
-        if isinstance(module, nn.Linear) and isinstance(module.weight, Int8Tensor):
+        if int8.holds(module):
             module.register_forward_pre_hook(_cast_input)
     return backbone
 

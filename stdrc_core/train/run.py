@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
+from ..device import warn_of_costly_conv3d
 from ..faces.finder import PackFinder, open_face_pack
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
@@ -28,6 +29,7 @@ from .export_command import how_to_load
 from .loop import Parts, Result, train
 from .processes import STEP_TIMEOUT, Processes
 from .resume import require_same_run
+from .sharding import require_shardable
 from .surroundings import disk_need, require_disk_space, warn_of_short_shutdown
 from .tracking import show, trackers
 from .validation import Case, Validator, read_cases, read_photos
@@ -67,8 +69,11 @@ def main(args: argparse.Namespace) -> None:
     need = disk_need(config)
     room = require_disk_space(config, need)
     accelerator = make_accelerator(config)
+    warn_of_costly_conv3d(accelerator.device)
     # This raises, before anything large is loaded, where the batch cannot be shared.
     own_share(config.run.batch_size, 0, accelerator.num_processes)
+    if accelerator.is_fsdp2:
+        require_shardable(config)
     processes = Processes.of(accelerator)
     is_main = processes.is_main
     if is_main:
@@ -80,7 +85,10 @@ def main(args: argparse.Namespace) -> None:
         faces, cases = _read_validation(config, accelerator.device)
     if validates:
         cases = processes.from_main(cases)
-    parts = assemble(config, accelerator.device, will_shard=accelerator.is_fsdp2)
+    shards = accelerator.is_fsdp2
+    parts = assemble(
+        config, accelerator.device, will_shard=shards, reads_weights=is_main or not shards
+    )
     validate = None
     if validates:
         validate = _make_validator(config, parts, cases, faces, accelerator, processes)

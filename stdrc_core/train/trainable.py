@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ BLOCK_PROJECTIONS = (
     r"|.*transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)"
 )
 _ADAPTER = "default"
+_lists_frozen = ContextVar("lists_frozen", default=False)
 
 
 def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> None:
@@ -51,8 +53,20 @@ def make_trainable(model: nn.Module, section: TrainableSection, seed: int) -> No
     model.register_load_state_dict_post_hook(_expect_adapter)
 
 
+@contextmanager
+def frozen_weights_listed() -> Iterator[None]:
+    """Lets state dicts hold the frozen weights as well, until the block is left."""
+    token = _lists_frozen.set(True)
+    try:
+        yield
+    finally:
+        _lists_frozen.reset(token)
+
+
 def _keep_adapter(model: nn.Module, state: dict[str, Tensor], prefix: str, _metadata: Any) -> None:
     """Takes frozen weights out of a state dict."""
+    if _lists_frozen.get():
+        return
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             del state[prefix + name]

@@ -6,6 +6,7 @@ import logging
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
+import insightface
 import numpy as np
 import onnxruntime
 import pytest
@@ -24,7 +25,9 @@ from insightface.app import FaceAnalysis
 from torch import Tensor, nn
 
 from stdrc_core.faces.detector import Face, FaceDetector, largest_face
+from stdrc_core.faces.pack import FaceTask
 from stdrc_core.faces.provider import CPU_PROVIDER, CUDA_PROVIDER, Provider
+from stdrc_core.faces.session import open_model
 
 BOX = torch.tensor([30.0, 20.0, 40.0, 50.0])
 POINTS = torch.tensor([[-10.0, -9.0], [11.0, -8.0], [1.0, 2.0], [-7.0, 12.0], [8.0, 13.0]])
@@ -191,6 +194,23 @@ def test_cuda_is_refused_where_this_onnx_runtime_has_none(
     assert FaceDetector(pack, provider=Provider.AUTO).providers == (CPU_PROVIDER,)
     with pytest.raises(ValueError, match=r"^provider was cuda, .*has no CUDA.*run install\.py"):
         FaceDetector(pack, provider=Provider.CUDA)
+
+
+def test_a_session_on_cuda_takes_the_memory_that_it_asks_for(
+    pack: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And not the next power of two."""
+    pretend(monkeypatch, CUDA_PROVIDER, CPU_PROVIDER)
+    asked = []
+
+    def get_model(path: str, providers: list, **options: object) -> None:
+        asked.append(providers)
+
+    monkeypatch.setattr(insightface.model_zoo, "get_model", get_model)
+    open_model(pack, FaceTask.DETECTION, Provider.AUTO, device_index=1)
+    name, settings = asked[0][0]
+    assert name == CUDA_PROVIDER
+    assert settings == {"device_id": 1, "arena_extend_strategy": "kSameAsRequested"}
 
 
 @pytest.mark.skipif(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings
+from stdrc_core.generate import models
 from stdrc_core.generate.__main__ import main, make_parser, run
 from stdrc_core.generate.jobs import read_jobs
 from stdrc_core.ltx.reference_layout import LayoutChoice
@@ -108,6 +109,7 @@ def test_a_seed_is_a_clip_and_the_photo_counts(tmp_path: Path, mini_checkpoint: 
         (["--reference", "PHOTO", "--prompt", "a", "--offload"], "it needs a GPU"),
         (["--reference", "PHOTO", "--prompt", "a", "--lora", "gone.st"], "gone.st could not be"),
         (["--reference", "PHOTO", "--prompt", "a", "--device", "tpu9"], "device was 'tpu9'"),
+        (["--reference", "PHOTO", "--prompt", "a", "--text-device", "tpu9"], "device was 'tpu9'"),
         (["--batch", "gone.jsonl"], "gone.jsonl could not be read"),
         (["--reference", "PHOTO", "--prompt", "a", "--text-scale", "much"], "scale was 'much'"),
         (["--reference", "PHOTO", "--prompt", "a", "--reference-every", "0"], "_every was 0"),
@@ -129,6 +131,41 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert said.startswith("python -m stdrc_core.generate: ")
     assert says in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "text_device"),
+    [
+        (["--device", "cuda:1"], "cuda:1"),
+        (["--device", "cuda:1", "--offload"], "cpu"),
+        (["--device", "cuda:1", "--offload", "--text-device", "cuda:1"], "cuda:1"),
+        (["--device", "cuda:1", "--text-device", "cpu"], "cpu"),
+        (["--device", "cpu"], "cpu"),
+    ],
+)
+def test_the_text_encoder_is_on_the_cpu_where_the_transformer_is_offloaded(
+    flags: list[str], text_device: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(models, "open_device", torch.device)
+    device, own = models.open_devices(make_parser().parse_args(flags))
+    assert str(device) == flags[1]
+    assert str(own) == text_device
+
+
+def test_the_text_encoder_is_opened_on_its_own_device(
+    tmp_path: Path, mini_checkpoint: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened = []
+
+    def open_text_encoder(name: str, checkpoint: Path, device: torch.device, *_: object) -> None:
+        opened.append(device)
+        raise ValueError("seen")
+
+    monkeypatch.setattr("stdrc_core.generate.__main__.open_text_encoder", open_text_encoder)
+    asked = ["--reference", photo, "--prompt", "a", "--text-device", "meta"]
+    with pytest.raises(ValueError, match="seen"):
+        run(make_parser().parse_args(words(mini_checkpoint, tmp_path, *asked)))
+    assert opened == [torch.device("meta")]
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(

@@ -22,12 +22,12 @@ _WHAT_IS_THERE = (
 )
 
 
-def borrow(python: Path, folder: Path) -> str | None:
-    """Links what `python` lacks into `folder`; the reason why that cannot be, or None."""
+def borrow(python: Path, folder: Path, roots: tuple[str, ...] = ROOTS) -> str | None:
+    """Links what `python` lacks of `roots` into `folder`; why that cannot be, or None."""
     said = subprocess.run([python, "-c", _WHAT_IS_THERE], capture_output=True, check=True)
     version, names = json.loads(said.stdout)
     there = {_plain(name) for name in names if name}
-    missing = _closure(ROOTS, there)
+    missing = _closure(roots, there)
     if isinstance(missing, str):
         return missing
     if missing and tuple(version) != sys.version_info[:2]:

@@ -28,9 +28,11 @@ from torch.distributed.tensor import DTensor  # noqa: E402
 
 import stdrc_core.train  # noqa: E402
 from helpers import drawn_faces, mini_run  # noqa: E402
+from stdrc_core.ltx.checkpoint_files import Checkpoint  # noqa: E402
 from stdrc_core.train import loop, run  # noqa: E402
 from stdrc_core.train.assemble import assemble  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
+from stdrc_core.train.trainable import frozen_weights_listed  # noqa: E402
 from stdrc_core.train.validation import Validator  # noqa: E402
 
 FSDP2 = Path(stdrc_core.train.__file__).parent / "recipes" / "accelerate_fsdp2_8gpu.yaml"
@@ -94,8 +96,40 @@ def check_sharded(model: nn.Module) -> None:
     assert own < 0.52 * sum(p.numel() for p in model.parameters())
 
 
+def assembled(config: TrainConfig, accelerator: Accelerator) -> loop.Parts:
+    """As the command does it: the main process alone reads the transformer's weights."""
+    return assemble(config, CPU, will_shard=True, reads_weights=accelerator.is_main_process)
+
+
+def no_reading(*_: object, **__: object) -> None:
+    """What processes other than the main one have in the place of `Checkpoint.read`."""
+    raise AssertionError("a process that is not the main one reads the transformer's weights")
+
+
+def loaded(out: Path, *files: Path) -> None:
+    """After sharding every weight, trained or frozen, is that of the file in the main process."""
+    for method in ("full", "lora"):
+        settings = config(out / "loaded", *files, trainable={"method": method})
+        accelerator = sharding_accelerator()
+        parts = assembled(settings, accelerator)
+        loop.set_up_sharding(settings, accelerator)
+        with frozen_weights_listed():
+            model, _ = accelerator.prepare(parts.model, descent(settings, parts.model))
+        check_sharded(model)
+        whole = {name: p.full_tensor() for name, p in model.named_parameters()}
+        is_trained = {name: p.requires_grad for name, p in model.named_parameters()}
+        if accelerator.is_main_process:
+            expected = dict(assemble(settings, CPU).model.named_parameters())
+            assert whole.keys() == expected.keys()
+            for name, value in expected.items():
+                assert torch.equal(whole[name], value), name
+                assert whole[name].dtype == value.dtype
+                assert is_trained[name] == value.requires_grad
+        accelerator.wait_for_everyone()
+
+
 def train(config: TrainConfig, accelerator: Accelerator) -> tuple[loop.Parts, loop.Result]:
-    parts = assemble(config, CPU, will_shard=True)
+    parts = assembled(config, accelerator)
     result = loop.train(config, parts, accelerator)
     check_sharded(parts.model)
     return parts, result
@@ -143,14 +177,14 @@ def lora(out: Path, *files: Path) -> None:
 def bfloat16(out: Path, *files: Path) -> None:
     """Weights compute in bfloat16 and are kept in float32; t arrives as it was drawn."""
     low = config(out / "bfloat16", *files, run={"num_steps": 1})
-    parts = assemble(low, CPU)
+    accelerator = sharding_accelerator("bf16")
+    parts = assembled(low, accelerator)
     seen: list[torch.Tensor] = []
     embedding = parts.model.backbone.transformer.time_embed
     embedding.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     dtypes = set()
     projection = parts.model.backbone.transformer.transformer_blocks[0].attn1.to_q
     projection.register_forward_hook(lambda _m, _i, output: dtypes.add(output.dtype))
-    accelerator = sharding_accelerator("bf16")
     result = loop.train(low, parts, accelerator)
     check_sharded(parts.model)
     assert {p.dtype for p in parts.model.parameters()} == {torch.float32}
@@ -225,7 +259,9 @@ def main() -> None:
     torch.set_num_threads(1)
     out, checkpoint, cache = map(Path, sys.argv[1:])
     os.environ |= {k: v for k, v in launch_environment(FSDP2).items() if k.startswith("FSDP_")}
-    for case in (full, lora, bfloat16):
+    if os.environ["RANK"] != "0":
+        Checkpoint.read = no_reading
+    for case in (loaded, full, lora, bfloat16):
         case(out, checkpoint, cache)
     # Last: the command ends with its processes.
     validated(out, checkpoint, cache, accelerator=sharding_accelerator())

@@ -12,12 +12,20 @@ pytestmark = pytest.mark.host
 def test_memory_estimates_count_the_reference_frame(host: Worker) -> None:
     shapes = host("state.memory_estimates")
     assert shapes["unpatched"] == shapes["patched_without"] == [1, 128, 3, 4, 4]
-    assert shapes["with_reference"] == [1, 128, 4, 4, 4]
+    # The factor of LTX-2 is for packed latents, which a video alone is not.
+    assert shapes["with_reference"] == [1, 1, 128 * 4 * 4 * 4]
     # Windows of two frames, whichever patch came first.
-    assert shapes["windows_after_patch"] == [1, 128, 3, 4, 4]
-    assert shapes["patch_after_windows"] == [1, 128, 3, 4, 4]
+    assert shapes["windows_after_patch"] == [1, 1, 128 * 3 * 4 * 4]
+    assert shapes["patch_after_windows"] == [1, 1, 128 * 3 * 4 * 4]
     packed, packed_with = shapes["audio_and_video"], shapes["audio_and_video_with_reference"]
     assert packed_with[-1] - packed[-1] == 128 * 4 * 4
+    # LTX-Video's factor counts a video as it is.
+    assert shapes["ltx_video"] == [1, 128, 4, 4, 4]
+
+
+def test_a_video_alone_needs_the_memory_of_one_with_next_to_no_audio(host: Worker) -> None:
+    memory = host("state.memory_of_a_step")
+    assert memory["with_audio"] == pytest.approx(memory["alone"], rel=0.02)
 
 
 @pytest.mark.parametrize("end", ["well", "error", "interrupt"])

@@ -196,6 +196,30 @@ def diffusers_velocity(
         )[0]
 
 
+@pytest.mark.parametrize("frame_rate", [24.0, 24000 / 1001, 29.97, 23.99999999])
+def test_strata_reaches_the_device_in_float32_at_the_frame_it_stood_at_in_float64(
+    host: Worker, frame_rate: float
+) -> None:
+    """Not every device has float64; 23.99999999 is rounded up to the next frame by float32."""
+    got = host(
+        "tokens.rope_inputs",
+        num_frames=3,
+        height=2,
+        width=2,
+        frame_rate=frame_rate,
+        placement="strata",
+        guides=[],
+    )
+    with_reference = [each for each in got["keyframe_idxs"] if each is not None]
+    assert with_reference
+    instant = int(17 + 1.5 * frame_rate)
+    for index, keyframes in enumerate(got["keyframe_idxs"]):
+        if keyframes is not None:
+            assert keyframes.dtype is torch.float32
+            seconds = torch.tensor(float(instant)) * (1.0 / frame_rate)
+            assert torch.equal(got["rope"][index][0, 0, -4:], seconds.expand(4, 2))
+
+
 CASES = (
     ("plain", [3, 4, 5], 1),
     ("plain", [1, 1, 1], 1),

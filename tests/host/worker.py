@@ -33,7 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     # The host's modules (it has a top-level `nodes` too) come first, and it reads sys.argv itself.
     sys.path[0] = args.comfyui
-    sys.path.append(str(Path(__file__).parent))
+    sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     sys.argv = ["main.py", "--base-directory", args.base_directory]
     if args.cpu:
         sys.argv.append("--cpu")

@@ -8,8 +8,11 @@ import pytest
 import torch
 from helpers import mini_run
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from stdrc_core.ltx import lora
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
+from stdrc_core.ltx.checkpoint import transformer_key
 from stdrc_core.ltx.lora import merge_lora
 from stdrc_core.ltx.lora_file import read_metadata
 from stdrc_core.ltx.trained_for import from_metadata
@@ -109,3 +112,63 @@ def test_what_is_no_lora_of_this_model_is_told_in_a_sentence(
     with pytest.raises(ValueError, match=r"has halves of ranks \d+ and \d+ for .*; needs one rank"):
         merge_lora(backbone, tmp_path / "ranks.safetensors")
     assert torch.equal(velocity(backbone), before)
+
+
+def test_a_merge_holds_no_whole_weight_in_float32(
+    adapted, mini_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Rows at a time it is what it is for a weight at once, within float32's rounding."""
+    whole, parts = (load_backbone(mini_checkpoint, dtype=torch.bfloat16) for _ in range(2))
+    merge_lora(whole, adapted[1])
+    num_entries = 1000
+    monkeypatch.setattr(lora, "_ENTRIES_TOGETHER", num_entries)
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            result = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.addmm_.default:
+                largest = max(largest, result.numel())
+            return result
+
+    with Watch():
+        merge_lora(parts, adapted[1])
+    widest = max(p.shape[1] for p in parts.parameters() if p.ndim == 2)
+    assert 0 < largest <= max(num_entries, widest)
+    for name, weight in whole.named_parameters():
+        torch.testing.assert_close(parts.get_parameter(name), weight, rtol=2**-7, atol=1e-6)
+
+
+def test_a_merge_is_computed_where_it_is_asked_for(adapted, mini_checkpoint: Path):
+    """The meta device stands for a GPU: what is computed there is all that reaches the weights."""
+    backbone = load_backbone(mini_checkpoint, dtype=torch.float32)
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        merge_lora(backbone, adapted[1], device=torch.device("meta"))
+    here = load_backbone(mini_checkpoint, dtype=torch.float32)
+    merge_lora(here, adapted[1], device=torch.device("cpu"))
+    merge_lora(backbone, adapted[1])
+    assert torch.equal(velocity(here), velocity(backbone))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_merge_is_the_formula(adapted, mini_checkpoint: Path, dtype: torch.dtype):
+    """W + strength * alpha / rank * B A, computed in float64 from the file."""
+    backbone = load_backbone(mini_checkpoint, dtype=dtype)
+    before = {name: p.detach().double() for name, p in backbone.transformer.named_parameters()}
+    merge_lora(backbone, adapted[1], 0.7)
+    tensors = load_file(adapted[1])
+    changed = 0
+    for name, after in backbone.transformer.named_parameters():
+        module = transformer_key(name).removeprefix("model.").removesuffix(".weight")
+        if f"{module}.lora_A.weight" not in tensors:
+            assert torch.equal(after.double(), before[name])
+            continue
+        down, up = (tensors[f"{module}.lora_{half}.weight"].double() for half in "AB")
+        rank = len(down)
+        alpha = float(tensors.get(f"{module}.alpha", rank))
+        expected = before[name] + 0.7 * alpha / rank * up @ down
+        step = torch.finfo(dtype).eps
+        torch.testing.assert_close(after.double(), expected, rtol=step, atol=1e-6)
+        changed += 1
+    assert changed

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stdrc_core.ltx.checkpoint import write_checkpoint
 from stdrc_core.ltx.connector import load_connector
+from stdrc_core.ltx.int8 import Int8
 from stdrc_core.ltx.text import NUM_TOKENS, load_gemma
 from stdrc_core.mini import config
 from stdrc_core.mini.text import MiniatureText
@@ -67,6 +68,52 @@ def test_an_embedding_is_that_of_diffusers_pipeline(
     assert ours.shape == (NUM_TOKENS, video.shape[-1])
     torch.testing.assert_close(ours, video[0], atol=1e-5, rtol=1e-5)
     assert audio.shape != video.shape or not torch.allclose(ours, audio[0], atol=1e-2)
+
+
+def test_gemma_reads_the_captions_own_tokens_alone(
+    gemma: Path, ltx: tuple[Path, LTX2TextConnectors]
+):
+    encoder = load_gemma(gemma, ltx[0], CPU, torch.float32)
+    seen: list[tuple[int, ...]] = []
+    encoder.model.layers[0].register_forward_pre_hook(
+        lambda _, inputs: seen.append(tuple(inputs[0].shape[:2]))
+    )
+    for caption in ("a red car", "", LONG):
+        encoder.encode(caption)
+    # A word is a token, and there is one for the beginning.
+    assert seen == [(1, 4), (1, 1), (1, NUM_TOKENS)]
+
+
+def test_the_language_model_alone_is_loaded(
+    gemma: Path, ltx: tuple[Path, LTX2TextConnectors], tmp_path: Path
+):
+    loaded = load_gemma(gemma, ltx[0], CPU, torch.float32).model
+    stored = load_file(gemma / "model.safetensors")
+    language = {k: v for k, v in stored.items() if "vision" not in k and "projector" not in k}
+    assert len(language) < len(stored)
+    assert sum(p.numel() for p in loaded.parameters()) == sum(v.numel() for v in language.values())
+    # A file of the language model alone, as it is saved by itself, is the same.
+    shutil.copytree(gemma, tmp_path / "text", ignore=shutil.ignore_patterns("*.safetensors"))
+    names = {key.split("language_model.")[-1].removeprefix("model."): key for key in language}
+    file = tmp_path / "text" / "model.safetensors"
+    save_file({f"model.{name}": stored[key] for name, key in names.items()}, file)
+    alone = load_gemma(tmp_path / "text", ltx[0], CPU, torch.float32)
+    whole = load_gemma(gemma, ltx[0], CPU, torch.float32)
+    assert torch.equal(alone.encode("a red car"), whole.encode("a red car"))
+
+
+def test_gemma_in_8_bits_is_near_gemma(gemma: Path, ltx: tuple[Path, LTX2TextConnectors]):
+    pytest.importorskip("torchao", reason="rounds weights with torchao: pip install torchao")
+    int8 = Int8("text-quantization")
+    plain = load_gemma(gemma, ltx[0], CPU, torch.float32)
+    rounded = load_gemma(gemma, ltx[0], CPU, torch.float32, int8=int8)
+    layers = [each for each in rounded.model.modules() if isinstance(each, torch.nn.Linear)]
+    assert len(layers) == 7 * tiny_text_encoders.GEMMA_LAYERS
+    assert all(map(int8.holds, layers))
+    assert rounded.name != plain.name, "a cache of one is not gone on with by the other"
+    one, other = (each.encode("a red car turns left") for each in (plain, rounded))
+    assert torch.nn.functional.cosine_similarity(one, other).min() > 0.99
+    assert not torch.equal(one, other)
 
 
 def test_captions_differ_from_one_another(gemma: Path, ltx: tuple[Path, LTX2TextConnectors]):

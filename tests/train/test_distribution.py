@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from pathlib import Path
 from unittest import mock
@@ -14,7 +15,7 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from diffusers.models.transformers.transformer_ltx2 import LTX2VideoTransformerBlock
-from helpers import commands, run_sharded
+from helpers import commands, drawn_faces, run_sharded
 from helpers.json_lines import read_json_lines
 from safetensors.torch import load_file
 from torch import Tensor
@@ -23,11 +24,12 @@ from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from stdrc_core.mini.config import NUM_LAYERS
-from stdrc_core.train import loop
+from stdrc_core.train import loop, run
 from stdrc_core.train.checkpoint_weights import read_weights
 from stdrc_core.train.checkpoints import CheckpointFolder
 from stdrc_core.train.config import load_config
 
+CPU = torch.device("cpu")
 FSDP2 = run_sharded.FSDP2
 DDP = FSDP2.with_name("accelerate_ddp.yaml")
 
@@ -92,6 +94,45 @@ def test_processes_that_would_wait_for_each_other_are_refused(plugin, tmp_path: 
         loop.set_up_sharding(uneven, sharding(plugin))
     even = run_sharded.config(*paths, run={"micro_batch_size": 2}, reference={"p_drop": 0})
     loop.set_up_sharding(even, sharding(plugin))
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        (
+            {"optimizer": {"name": "adamw_8bit"}},
+            r"^optimizer\.name was adamw_8bit with FSDP2; needs adamw, since .*: take adamw, or",
+        ),
+        (
+            {"trainable": {"method": "lora"}, "model": {"quantization": "int8"}},
+            r"^model\.quantization was int8 with FSDP2; needs none, since",
+        ),
+        ({"run": {"micro_batch_size": 2}}, r"^run\.micro_batch_size was 2 with FSDP2 .* needs 1"),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused_before_anything_is_loaded(
+    sections: dict, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """No file of the configuration is there, so that to read one would be another error."""
+    gone = tmp_path / "gone"
+    if "model" in sections:
+        sections = sections | {"model": sections["model"] | {"checkpoint": gone}}
+    item = {
+        "prompt": "a man",
+        "photo": drawn_faces.write_photo(tmp_path / "a.png", drawn_faces.RED),
+    }
+    validation = {"every": 1, "items": [item], "text_encoder": str(gone)}
+    config = run_sharded.config(tmp_path, gone, gone, validation=validation, **sections)
+    (tmp_path / "recipe.yaml").write_text(config.to_yaml())
+    accelerator = mock.Mock(
+        spec=Accelerator, is_fsdp2=True, is_main_process=True, num_processes=2, device=CPU
+    )
+    monkeypatch.setattr(run, "make_accelerator", lambda _: accelerator)
+    monkeypatch.setattr(run, "require_exportable", lambda _: None)
+    args = argparse.Namespace(config=tmp_path / "recipe.yaml", changes=[], dry_run=False)
+    with pytest.raises(ValueError, match=sentence) as raised:
+        run.main(args)
+    assert "\n" not in str(raised.value)
 
 
 @dataclasses.dataclass(frozen=True)

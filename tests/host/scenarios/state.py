@@ -63,6 +63,7 @@ def memory_estimates() -> dict[str, list[int]]:
         "patch_after_windows": (_guider(world.patched(windowed(model))), video),
         "audio_and_video": (_guider(model, reference=False), audio_and_video),
         "audio_and_video_with_reference": (_guider(world.patched(model)), audio_and_video),
+        "ltx_video": (_guider(world.patched(world.tiny_ltxv(causal=True))), video),
     }
     shapes = {}
     with mock.patch.object(comfy.sampler_helpers, "estimate_memory", spy):
@@ -70,6 +71,27 @@ def memory_estimates() -> dict[str, list[int]]:
             world.run_guider(guider, latent, steps=1)
             shapes[name] = estimated[-1]
     return shapes
+
+
+def memory_of_a_step() -> dict[str, float]:
+    """Bytes that the host asks for, for a video with a reference, and with one audio token too."""
+    asked: list[float] = []
+    original = comfy.sampler_helpers.estimate_memory
+
+    def spy(model: Any, noise_shape: Any, conds: Any) -> Any:
+        asked.append(original(model, noise_shape, conds)[0])
+        return original(model, noise_shape, conds)
+
+    video = world.empty_video(T, H, W)
+    (with_audio,) = world.node(
+        "LTXVConcatAVLatent",
+        video_latent=video,
+        audio_latent={"samples": torch.zeros(1, 8, 1, 16)},
+    )
+    with mock.patch.object(comfy.sampler_helpers, "estimate_memory", spy):
+        for latent in (video, with_audio):
+            world.run_guider(_guider(world.patched()), latent, steps=1)
+    return dict(zip(("alone", "with_audio"), asked, strict=True))
 
 
 class StopSampling(Exception):  # noqa: N818 (a signal, as StopIteration)
