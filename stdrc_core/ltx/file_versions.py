@@ -17,7 +17,8 @@ from .checkpoint_files import Checkpoint, open_checkpoint
 
 # Metadata of Lightricks' files: the version, "2.5.0" or "2.3.rc1" for example, and in LTX-2.5's
 # transformer which Gemma 4 it was trained with.
-_VERSION_KEY, GEMMA_4_KEY = "model_version", "gemma_source_checkpoint"
+_VERSION_KEY = "model_version"
+LIGHTRICKS_KEYS = (_VERSION_KEY, "gemma_source_checkpoint")
 # The first version with Gemma 4 and the diffusion decoder; its early builds called themselves 2.4.
 _FIRST_OF_2_5 = (2, 4)
 # The tensor of the diffusion decoder that takes the noise in.

@@ -11,7 +11,7 @@ clamp(i - floor(k' / 2), 0, n - k') on: the window is moved inward at the border
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from diffusers.models.autoencoders.ltx2_diffusion_decoder import LTX2VideoVaeNeighborhoodAttention
@@ -56,22 +56,42 @@ def neighborhood_attention(
     starts = [_starts(*each) for each in zip(sizes, kernel_size, strict=True)]
     lengths = [min(*each) for each in zip(sizes, kernel_size, strict=True)]
     output = torch.empty_like(value)
+    # Tiles away from the borders have one mask.
+    masks: dict[tuple[tuple[int, ...], ...], Tensor] = {}
     for tile in _tiles(sizes):
-        boxes, seen = [], []
-        for axis, part in enumerate(tile):
-            first = starts[axis][part]
-            box = slice(int(first[0]), int(first[-1]) + lengths[axis])
-            positions = torch.arange(box.start, box.stop)
-            offset = positions - first[:, None]
-            boxes.append(box)
-            seen.append((offset >= 0) & (offset < lengths[axis]))
-        mask = _product(seen).to(query.device)
+        firsts = [starts[axis][part] for axis, part in enumerate(tile)]
+        boxes = [
+            slice(int(first[0]), int(first[-1]) + length)
+            for first, length in zip(firsts, lengths, strict=True)
+        ]
+        offsets = tuple(tuple((first - first[0]).tolist()) for first in firsts)
+        if offsets not in masks:
+            masks[offsets] = _mask(offsets, lengths).to(query.device)
         parts = (query[:, *tile], key[:, *boxes], value[:, *boxes])
         # [B, t, h, w, heads, D] -> [B, heads, t h w, D]
         q, k, v = (part.flatten(1, 3).transpose(1, 2) for part in parts)
-        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=masks[offsets], scale=1.0)
         output[:, *tile] = attended.transpose(1, 2).unflatten(1, parts[0].shape[1:4])
     return output
+
+
+def _mask(offsets: Sequence[Sequence[int]], lengths: Sequence[int]) -> Tensor:
+    """Returns which positions of its box each query of a tile sees, `[t h w, t' h' w']`.
+
+    `offsets` are where the windows of the tile's queries begin in the box, along each axis, and
+    `lengths` how long they are.
+    """
+    seen = []
+    for starts, length in zip(offsets, lengths, strict=True):
+        offset = torch.arange(starts[-1] + length) - torch.tensor(starts)[:, None]
+        seen.append((offset >= 0) & (offset < length))
+    time, height, width = seen
+    mask = (
+        time[:, None, None, :, None, None]
+        & height[None, :, None, None, :, None]
+        & width[None, None, :, None, None, :]
+    )
+    return mask.flatten(3).flatten(0, 2)
 
 
 def _starts(size: int, kernel: int) -> Tensor:
@@ -88,14 +108,3 @@ def _tiles(sizes: torch.Size) -> Iterator[tuple[slice, slice, slice]]:
             slice(start, min(start + step, size))
             for start, step, size in zip(corner, _TILE, sizes, strict=True)
         )
-
-
-def _product(seen: list[Tensor]) -> Tensor:
-    """Returns the mask `[t h w, t' h' w']` of masks `[t, t']`, `[h, h']` and `[w, w']`."""
-    time, height, width = seen
-    mask = (
-        time[:, None, None, :, None, None]
-        & height[None, :, None, None, :, None]
-        & width[None, None, :, None, None, :]
-    )
-    return mask.flatten(3).flatten(0, 2)

@@ -16,6 +16,7 @@ import torch
 
 from ..device import open_device
 from ..faces.finder import open_face_pack
+from ..ltx.file_versions import require_same_version, transformer_version
 from ..ltx.text import open_text_encoder
 from ..ltx.vae import load_vae
 from ..mini.text import MINIATURE, STAND_INS
@@ -32,9 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, required=True, help="folder of clips, .jsonl manifest or VIP .json")
     add("--clips", type=Path, help="where VIP-200K's clips are; by default beside its .json")
     add("--out", type=Path, required=True, help="cache folder, new or begun")
-    add("--checkpoint", type=Path, required=True, help="LTX-2.0 or LTX-2.3 single file")
+    add("--checkpoint", type=Path, required=True, help="LTX-2 file, transformer or folder")
+    add("--vae", type=Path, help="file of the video VAE; by default --checkpoint")
     add("--faces", type=Path, required=True, help="folder of an InsightFace pack, as buffalo_l")
-    add("--text-encoder", required=True, help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
+    add("--text-encoder", required=True, help=f"Gemma's folder or file, or {MINIATURE!r}")
     add("--num-frames", type=int, default=121, help="frames of a clip, 8n + 1")
     add("--height", type=int, default=544, help="pixels, a multiple of 32")
     add("--width", type=int, default=960, help="pixels, a multiple of 32")
@@ -67,13 +69,15 @@ def main(args: argparse.Namespace) -> None:
     check_any_usable(entries, args.data)
     device = open_device(args.device)
     text_device = open_device(args.text_device or args.device)
+    require_same_version(args.checkpoint, args.vae)
     dtype = args.vae_dtype or ("bfloat16" if device.type == "cuda" else "float32")
     models = Models(
-        vae=load_vae(args.checkpoint, getattr(torch, dtype)).to(device),
+        vae=load_vae(args.vae or args.checkpoint, getattr(torch, dtype)).to(device),
         text=open_text_encoder(args.text_encoder, args.checkpoint, text_device, STAND_INS),
         faces=open_face_pack(args.faces, device),
         checkpoint=args.checkpoint.name,
         fingerprint=fingerprint(args.checkpoint),
+        base_version=transformer_version(args.checkpoint),
     )
     prepare(entries, args.out, config, models)
     log.info("%s is ready: name it as `cache` in a run's configuration.", args.out)

@@ -15,11 +15,11 @@ from stdrc_core.ltx.checkpoint import vae_key
 
 ENCODER_BLOCKS = [
     ["res_x", {"num_layers": 1}],
-    ["compress_space_res", {"multiplier": 2}],
+    ["compress_space_res", {"multiplier": 1}],
     ["res_x", {"num_layers": 1}],
-    ["compress_time_res", {"multiplier": 2}],
+    ["compress_time_res", {"multiplier": 1}],
     ["res_x", {"num_layers": 1}],
-    ["compress_all_res", {"multiplier": 2}],
+    ["compress_all_res", {"multiplier": 1}],
     ["res_x", {"num_layers": 1}],
     ["compress_all_res", {"multiplier": 1}],
     ["res_x", {"num_layers": 1}],
@@ -36,8 +36,8 @@ CONFIG: dict[str, Any] = {
         "patch_size": 4,
         "latent_log_var": "constant",
         "norm_layer": "pixel_norm",
-        # The host's downsamplers need groups of channels; 16 is the fewest that divides.
-        "base_channels": 16,
+        # diffusers' class begins with as many channels as a latent has.
+        "base_channels": 128,
         "spatial_padding_mode": "zeros",
     },
     "decoder": {
@@ -57,12 +57,20 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def build() -> tuple[AutoencoderKLLTX2Video, LTX2VideoDiffusionDecoderModel]:
+# Windows that are no larger than the grid of a small clip.
+SMALL = CONFIG | {
+    "decoder": CONFIG["decoder"] | {"stage_kernels": [[3, 3, 3]] * 5, "stage5_kernel": [3, 5, 5]}
+}
+
+
+def build(
+    config: dict[str, Any] = CONFIG,
+) -> tuple[AutoencoderKLLTX2Video, LTX2VideoDiffusionDecoderModel]:
     """diffusers' own: the VAE whose encoder counts, and the decoder; every number random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         vae = AutoencoderKLLTX2Video(
-            block_out_channels=(32, 64, 128, 128),
+            block_out_channels=(128, 128, 128, 128),
             down_block_types=("LTX2VideoDownBlock3D",) * 4,
             layers_per_block=(1,) * 5,
             spatio_temporal_scaling=(True,) * 4,
@@ -74,13 +82,21 @@ def build() -> tuple[AutoencoderKLLTX2Video, LTX2VideoDiffusionDecoderModel]:
             decoder_stage_channels=(64, 32, 16, 16, 8),
             decoder_stage_depths=(1, 1, 1, 1, 2),
             decoder_t_emb_dim=32,
+            decoder_stage_kernels=config["decoder"]["stage_kernels"][:4],
+            decoder_stage5_kernel=config["decoder"]["stage5_kernel"],
         )
         for module in (vae.encoder, decoder.decoder):
             for parameter in module.parameters():
-                torch.nn.init.normal_(parameter, std=0.2 if parameter.ndim > 1 else 0.3)
+                torch.nn.init.normal_(parameter, std=_std(parameter))
         vae.latents_mean.copy_(torch.randn(128) / 4)
         vae.latents_std.copy_(torch.rand(128) + 0.5)
     return vae.eval(), decoder.eval()
+
+
+def _std(parameter: Tensor) -> float:
+    """A layer of many inputs gets small weights, so that values neither grow nor vanish."""
+    num_inputs = parameter[0].numel() if parameter.ndim > 1 else 0
+    return 1.5 / num_inputs**0.5 if num_inputs else 0.3
 
 
 def file_tensors(
