@@ -42,6 +42,8 @@ class DiffusionDecoder(nn.Module):
         """`config` is the `vae` part of a file's config; what it leaves out is as published."""
         super().__init__()
         self.model = LTX2VideoDiffusionDecoderModel(**_arguments(config))
+        # The VAE around it normalises.
+        del self.model.latents_mean, self.model.latents_std
         # Large clips are decoded in overlapping tiles, so that memory does not grow with the clip.
         self.model.enable_tiling()
         for block in self.model.modules():

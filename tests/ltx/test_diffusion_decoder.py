@@ -85,6 +85,8 @@ def test_latents_are_those_of_diffusers_own_encoder(vae: VideoVAE):
     expected = (expected - theirs.latents_mean.view(shape)) / theirs.latents_std.view(shape)
     torch.testing.assert_close(vae.encode(pixels), expected, atol=1e-5, rtol=1e-5)
     assert vae.decodes_by_diffusion
+    everything = [*vae.parameters(), *vae.buffers()]
+    assert not any(value.is_meta for value in everything)
 
 
 def test_gates_and_previews_of_distilled_files(vae: VideoVAE, tmp_path: Path):
