@@ -56,6 +56,7 @@ _REQUIRED = {"causal_temporal_positioning": True, "use_middle_indices_grid": Tru
 # Settings that no tensor shows, with the values of all published LTX-2 transformers.
 _PUBLISHED = _REQUIRED | {"rope_type": "split", "frequencies_precision": "float64"}
 _PUBLISHED_INNER_DIM, _PUBLISHED_HEADS = 4096, 32
+_MARKER = "keyframes_abs_pos_embedding"
 _LTX2_CLASS, _DIFFUSERS_CLASS = "AVTransformer3DModel", "LTX2VideoTransformer3DModel"
 
 # The file to take where a file's weights cannot be read.
@@ -81,6 +82,9 @@ def transformer_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
         settings = without_facts(checkpoint.config.get("transformer") or {})
         if not settings:
             settings = _inferred(checkpoint)
+        # As in ComfyUI, the marker is known by its tensor where the settings do not name it.
+        marked = transformer_key(_MARKER) in checkpoint.tensors
+        settings = {f"use_{_MARKER}": marked, **settings}
         arguments = arguments_of(settings, f"checkpoint {checkpoint.path}")
     prefix = "" if checkpoint.is_diffusers else TRANSFORMER_PREFIX
     names = [name for name in checkpoint.tensors if name.startswith(prefix)]
@@ -217,7 +221,6 @@ def _inferred(checkpoint: Checkpoint) -> dict[str, Any]:
         "ff_bias": has(f"{block}.ff.net.0.proj.bias"),
         "audio_ff_bias": has(f"{block}.audio_ff.net.0.proj.bias"),
         "use_prompt_adaln_single": has("prompt_adaln.linear.weight"),
-        "use_keyframes_abs_pos_embedding": has("keyframes_abs_pos_embedding"),
         "caption_proj_before_connector": not has("caption_projection.linear_1.weight"),
     }
     if has("caption_projection.linear_1.weight"):

@@ -267,11 +267,23 @@ def test_tensors_of_another_shape(tmp_path: Path):
 
 def test_tensors_that_the_config_knows_nothing_of(tmp_path: Path):
     """A model of tomorrow: what it has more may not be left out in silence."""
-    tensors = file_tensors(build_tiny(LTX_2_5))
-    path = write_checkpoint(tmp_path / "new.safetensors", tensors, {"transformer": LTX_2_3})
+    name = f"{TRANSFORMER_PREFIX}sense_of_smell"
+    tensors = file_tensors(build_tiny(LTX_2_5)) | {name: torch.zeros(1)}
+    path = write_checkpoint(tmp_path / "new.safetensors", tensors, {"transformer": LTX_2_5})
     message = refused(path)
     assert "has 1 tensors that its config does not lead to" in message
-    assert "keyframes_abs_pos_embedding" in message
+    assert name in message
+
+
+def test_the_marker_is_known_by_its_tensor_where_no_setting_names_it(tmp_path: Path):
+    """As in ComfyUI."""
+    settings = {k: v for k, v in LTX_2_5.items() if "keyframes" not in k}
+    tensors = file_tensors(build_tiny(LTX_2_5))
+    path = write_checkpoint(tmp_path / "a.safetensors", tensors, {"transformer": settings})
+    loaded = load_backbone(path, dtype=None).transformer
+    assert loaded.config.use_keyframes_abs_pos_embedding
+    expected = VideoBackbone(build_tiny(LTX_2_5)).transformer.state_dict()
+    assert_same_tensors(loaded.state_dict(), expected)
 
 
 @pytest.mark.parametrize(
