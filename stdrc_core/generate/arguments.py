@@ -179,7 +179,8 @@ def _add_models(add: Add) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="the single file of an LTX-2 model, by default the shipped miniature",
+        help="an LTX-2 model, as a single file, the transformer's file or a diffusers folder; by "
+        "default the shipped miniature",
     )
     add(
         "--lora",
@@ -195,8 +196,9 @@ def _add_models(add: Add) -> None:
     )
     add(
         "--text-encoder",
-        metavar="FOLDER",
-        help=f"the folder of Gemma 3 12B, or {MINIATURE} for the miniature's own",
+        metavar="PATH",
+        help="the folder of Gemma 3 12B, for LTX-2.5 the file of Gemma 4 with its projections, or "
+        f"{MINIATURE} for the miniature's own",
     )
     add(
         "--faces",

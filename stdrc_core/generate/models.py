@@ -15,6 +15,7 @@ from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
 from ..ltx.base_version import base_version
 from ..ltx.checkpoint_files import open_checkpoint
+from ..ltx.file_versions import require_same_version
 from ..ltx.lora import merge_lora
 from ..ltx.lora_file import read_metadata
 from ..ltx.offload import offload_blocks
@@ -40,7 +41,8 @@ def name_models(args: argparse.Namespace) -> None:
     if args.text_encoder is None:
         raise ValueError(
             f"text encoder for {args.checkpoint} is missing; needs what embeds its prompts: give "
-            f"--text-encoder, the folder of Gemma 3 12B (or {MINIATURE!r} for a miniature)."
+            f"--text-encoder, the folder of Gemma 3 12B or LTX-2.5's file of Gemma 4 (or "
+            f"{MINIATURE!r} for a miniature)."
         )
 
 
@@ -64,7 +66,7 @@ def decide_layout(args: argparse.Namespace) -> Decision:
 
     The log tells of a LoRA, and of weights that were trained for something else, another version of
     LTX too, or do not say what for. Raises ValueError for a checkpoint or LoRA that cannot be read,
-    and for an adapter that needs what only the nodes do.
+    for a VAE of another version of LTX, and for an adapter that needs what only the nodes do.
     """
     choice = LayoutChoice(
         placement=args.placement,
@@ -72,6 +74,7 @@ def decide_layout(args: argparse.Namespace) -> Decision:
         adapter=None if args.adapter is None else known_by_name(args.adapter),
         lora_files=() if args.lora is None else (args.lora.name,),
     )
+    require_same_version(args.checkpoint, args.vae)
     metadata = [] if args.lora is None else [read_metadata(args.lora)]
     checkpoint = open_checkpoint(args.checkpoint)
     settings = checkpoint.config.get("transformer", {})

@@ -23,6 +23,8 @@ from ..files import failures_told, written_aside
 
 TRANSFORMER_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "vae."
+# The projections of the text encoder's hidden states, which belong to no module's prefix.
+TEXT_PREFIX = "text_embedding_projection."
 
 # diffusers' name of a module or parameter -> the single file's name; applied to each part of a key
 # between its dots.

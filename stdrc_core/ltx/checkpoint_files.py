@@ -8,14 +8,15 @@ A checkpoint has one of three forms. All are safetensors, and none needs a hub:
 * a diffusers folder: config.json beside one .safetensors file, or beside shards with an index.
 
 Tensors stay on disk until they are read, and they are read one at a time, so that a model of 22
-billion parameters is never held twice.
+billion parameters is never held twice. Weights that the file keeps in 8 bits (packed_weights) are
+read back as they come.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .checkpoint import TRANSFORMER_PREFIX, transformer_key
+from .checkpoint import TEXT_PREFIX, TRANSFORMER_PREFIX, transformer_key
+from .packed_weights import Packing, lies_beside_a_weight, packings, unpack
 
 # A split file names the transformer's tensors with the last part of the prefix, or without it.
 _SHORT_PREFIXES = ("diffusion_model.", "")
+# What weights have that no scale has to be read with.
+_FULL_PRECISION = ("F64", "F32", "F16", "BF16")
 _FIRST_LAYER = transformer_key("proj_in.weight").removeprefix(TRANSFORMER_PREFIX)
 _NUM_NAMES_SHOWN = 3
 
@@ -47,6 +51,8 @@ class StoredTensor:
     """The tensor's shape."""
     dtype: str
     """The tensor's dtype, as safetensors names it, for example "BF16"."""
+    packing: Packing | None = None
+    """How a weight that the file keeps in 8 bits is read back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +68,49 @@ class Checkpoint:
     """
     tensors: Mapping[str, StoredTensor] = field(repr=False)
     """The tensors by name: diffusers' names for a diffusers folder, else those of a single file.
-    The short names of a split file have been given the whole prefix."""
+    The short names of a split file have been given the whole prefix, and what only lies beside a
+    packed weight is left out."""
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The file's safetensors metadata; empty for a folder."""
 
     def read(
         self, names: Iterable[str], *, dtype: torch.dtype | None, device: torch.device | str
     ) -> Iterator[tuple[str, Tensor]]:
         """Yields (name, tensor) for each of `names`, one after another, read to `device`.
 
-        They come file by file, not in the order of `names`. A dtype of None keeps the file's.
+        They come file by file, not in the order of `names`. A dtype of None keeps the file's; a
+        packed weight is then bfloat16.
         """
         by_file = sorted(names, key=lambda name: str(self.tensors[name].file))
         for path, group in groupby(by_file, key=lambda name: self.tensors[name].file):
             with _opened(path) as file:
                 for name in group:
-                    tensor = file.get_tensor(self.tensors[name].name)
+                    stored = self.tensors[name]
+                    tensor = file.get_tensor(stored.name)
+                    if stored.packing is not None:
+                        scale = file.get_tensor(stored.packing.scale).to(device)
+                        dense = dtype or torch.bfloat16
+                        yield name, unpack(tensor.to(device), scale, stored.packing, dense)
+                        continue
                     # Without the copy, the tensor may be the file itself, mapped into memory.
                     yield name, tensor.to(device=device, dtype=dtype, copy=True)
+
+    def require_readable(self, names: Iterable[str], take: str) -> None:
+        """Raises ValueError where one of `names` has less than 16 bits and cannot be read back.
+
+        `take` says which file to take instead.
+        """
+        for name in names:
+            stored = self.tensors[name]
+            is_known = stored.packing is not None and stored.packing.is_known
+            if is_known or (stored.packing is None and stored.dtype in _FULL_PRECISION):
+                continue
+            how = "no scale" if stored.packing is None else f"the format {stored.packing.title}"
+            raise ValueError(
+                f"checkpoint {self.path} holds {stored.dtype} weights with {how} ({name}), which "
+                "cannot be read back; needs bfloat16, or fp8 or int8 with ComfyUI's scales: take "
+                f"{take}."
+            )
 
 
 def open_checkpoint(path: str | Path, component: str = "transformer") -> Checkpoint:
@@ -99,6 +132,7 @@ def open_checkpoint(path: str | Path, component: str = "transformer") -> Checkpo
         is_diffusers=False,
         config=_parse(metadata.get("config", "{}"), f"config in the metadata of checkpoint {path}"),
         tensors=_with_prefix(stored),
+        metadata=metadata,
     )
 
 
@@ -187,7 +221,10 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _read_header(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """Returns all tensors of a file by their names in it, and the file's metadata."""
+    """Returns the tensors of a file by their names in it, and the file's metadata.
+
+    What only lies beside packed weights is left out.
+    """
     stored = {}
     with _opened(path) as file:
         for name in file.keys():  # noqa: SIM118 (not a dict)
@@ -195,7 +232,13 @@ def _read_header(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
             stored[name] = StoredTensor(
                 file=path, name=name, shape=tuple(part.get_shape()), dtype=part.get_dtype()
             )
-        return stored, file.metadata() or {}
+        metadata = file.metadata() or {}
+        dtypes = {name: tensor.dtype for name, tensor in stored.items()}
+        packed = packings(dtypes, metadata, file.get_tensor)
+    for name, packing in packed.items():
+        stored[name] = replace(stored[name], packing=packing)
+    kept = {name: each for name, each in stored.items() if not lies_beside_a_weight(name)}
+    return kept, metadata
 
 
 def _opened(path: Path) -> safe_open:
@@ -234,7 +277,9 @@ def _with_prefix(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     for prefix in _SHORT_PREFIXES:
         if prefix + _FIRST_LAYER in stored:
             return {
-                TRANSFORMER_PREFIX + name.removeprefix(prefix): tensor
+                name
+                if name.startswith(TEXT_PREFIX)
+                else TRANSFORMER_PREFIX + name.removeprefix(prefix): tensor
                 for name, tensor in stored.items()
             }
     return stored

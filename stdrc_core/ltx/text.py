@@ -1,4 +1,6 @@
-"""Turns captions into the embeddings that LTX-2's video blocks read: Gemma 3, then a connector.
+"""Turns captions into the embeddings that LTX-2's video blocks read: Gemma, then a connector.
+
+LTX-2.0 and LTX-2.3 have Gemma 3, LTX-2.5 has Gemma 4 (gemma4).
 
 The embeddings of a training set are made once and stored, so that a training run needs no Gemma.
 """
@@ -14,6 +16,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from .connector import VideoConnector, load_connector
+from .file_versions import require_right_gemma
+from .gemma4 import is_gemma_4, load_gemma_4
 from .int8 import Int8
 
 NUM_TOKENS = 1024
@@ -107,6 +111,8 @@ def load_gemma(
 ) -> GemmaText:
     """Loads Gemma 3 from a local folder in transformers' layout, with an LTX-2 file's connector.
 
+    LTX-2.5's Gemma 4 is loaded by its folder, or by its one file.
+
     `folder` holds the model and the tokenizer together, or in two folders `text_encoder` and
     `tokenizer`, as a diffusers folder of LTX-2 does. Nothing is downloaded. Of Gemma the language
     model alone is loaded, without its vision tower and its head.
@@ -114,9 +120,13 @@ def load_gemma(
     `int8` keeps the weights of Gemma's layers in 8 bits, which halves its memory on `device`.
 
     Raises ValueError where the folder is missing or holds no whole Gemma 3, where transformers is
-    not installed, and where the checkpoint has no connector or one for a Gemma of another size.
+    not installed, and where the checkpoint has no connector, one for a Gemma of another size, or is
+    of the version of LTX that has the other Gemma.
     """
     folder = Path(folder)
+    if is_gemma_4(folder):
+        name = folder.name if int8 is None else f"{folder.name} in {int8.name}"
+        return GemmaText(name, *load_gemma_4(folder, checkpoint, device, dtype, int8=int8))
     if not folder.is_dir():
         raise ValueError(
             f"text encoder {folder} is no folder; needs Gemma 3 12B in transformers' layout: "
@@ -131,6 +141,8 @@ def load_gemma(
         ) from error
     model_folder = folder / "text_encoder" if (folder / "text_encoder").is_dir() else folder
     tokenizer_folder = folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
+    if (model_folder / "config.json").is_file():
+        require_right_gemma(checkpoint, folder, has_gemma_4=False)
     connector = load_connector(checkpoint)
     # Where there is no tokenizer, transformers makes one without words instead of failing.
     if not any((tokenizer_folder / name).is_file() for name in _TOKENIZER_FILES):

@@ -56,16 +56,22 @@ _REQUIRED = {"causal_temporal_positioning": True, "use_middle_indices_grid": Tru
 # Settings that no tensor shows, with the values of all published LTX-2 transformers.
 _PUBLISHED = _REQUIRED | {"rope_type": "split", "frequencies_precision": "float64"}
 _PUBLISHED_INNER_DIM, _PUBLISHED_HEADS = 4096, 32
+_MARKER = "keyframes_abs_pos_embedding"
 _LTX2_CLASS, _DIFFUSERS_CLASS = "AVTransformer3DModel", "LTX2VideoTransformer3DModel"
-_FULL_PRECISION = ("F64", "F32", "F16", "BF16")
+
+# The file to take where a file's weights cannot be read.
+_BFLOAT16_FILE = (
+    "the model's bfloat16 file (ltx-2.3-22b-dev.safetensors, or "
+    "ltx-2.5-22b-dev-transformer-bf16.safetensors)"
+)
 
 
 def transformer_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns the arguments of `LTX2VideoTransformer3DModel` for this checkpoint.
 
     Raises ValueError where the checkpoint is not an LTX-2 transformer, with what it looks like;
-    where its weights have less than 16 bits; and where settings are missing or diffusers' class
-    cannot have them.
+    where its weights have less than 16 bits and cannot be read back; and where settings are missing
+    or diffusers' class cannot have them.
     """
     if checkpoint.is_diffusers:
         arguments = _from_diffusers(checkpoint)
@@ -76,18 +82,13 @@ def transformer_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
         settings = without_facts(checkpoint.config.get("transformer") or {})
         if not settings:
             settings = _inferred(checkpoint)
+        # As in ComfyUI, the marker is known by its tensor where the settings do not name it.
+        marked = transformer_key(_MARKER) in checkpoint.tensors
+        settings = {f"use_{_MARKER}": marked, **settings}
         arguments = arguments_of(settings, f"checkpoint {checkpoint.path}")
     prefix = "" if checkpoint.is_diffusers else TRANSFORMER_PREFIX
-    coarse = [
-        name
-        for name, tensor in checkpoint.tensors.items()
-        if name.startswith(prefix) and tensor.dtype not in _FULL_PRECISION
-    ]
-    if coarse:
-        raise ValueError(
-            f"checkpoint {checkpoint.path} holds {checkpoint.tensors[coarse[0]].dtype} weights "
-            f"({first_few(coarse)}); training needs the model's bfloat16 file."
-        )
+    names = [name for name in checkpoint.tensors if name.startswith(prefix)]
+    checkpoint.require_readable(names, _BFLOAT16_FILE)
     return arguments
 
 
@@ -220,7 +221,6 @@ def _inferred(checkpoint: Checkpoint) -> dict[str, Any]:
         "ff_bias": has(f"{block}.ff.net.0.proj.bias"),
         "audio_ff_bias": has(f"{block}.audio_ff.net.0.proj.bias"),
         "use_prompt_adaln_single": has("prompt_adaln.linear.weight"),
-        "use_keyframes_abs_pos_embedding": has("keyframes_abs_pos_embedding"),
         "caption_proj_before_connector": not has("caption_projection.linear_1.weight"),
     }
     if has("caption_projection.linear_1.weight"):

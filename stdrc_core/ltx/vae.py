@@ -2,12 +2,12 @@
 
 It is diffusers' `AutoencoderKLLTX2Video`, built from the `config` in a single file's metadata and
 filled with the file's tensors; nothing is asked from a hub. A file of the VAE alone, whose keys do
-not begin with `vae.`, is read as well.
+not begin with `vae.`, and a diffusers folder are read as well. LTX-2.5's VAE has a convolutional
+decoder, or in another file a one-step diffusion decoder (diffusion_decoder); their encoder is one.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,35 +15,27 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLLTX2Video
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..method.grid import LTX_SCALE_FACTORS
 from ..method.reference import fit_reference
 from .checkpoint import VAE_PREFIX, vae_key
+from .checkpoint_files import Checkpoint, open_checkpoint
+from .diffusion_decoder import DiffusionDecoder, encoder_config
+from .file_versions import CONV_VAE_2_5, decodes_by_diffusion
+from .vae_config import diffusers_config, encoder_arguments
 
 # The most pixels that go through the VAE at once, unless one clip alone has more: 8 photos of
 # 512 x 512.
 _PIXELS_TOGETHER = 2**21
-
-# The file's name of a downsampler or upsampler -> diffusers' name.
-_DOWNSAMPLERS = {
-    "compress_space_res": "spatial",
-    "compress_time_res": "temporal",
-    "compress_all_res": "spatiotemporal",
-}
-_UPSAMPLERS = {
-    "compress_space": "spatial",
-    "compress_time": "temporal",
-    "compress_all": "spatiotemporal",
-}
 
 
 class VideoVAE(nn.Module):
     """Encodes clips to normalised latents and decodes them; its weights are frozen.
 
     Small clips go through together and large ones one at a time, so that memory does not grow with
-    the batch. Gradients flow through `decode` to the latents, which the identity losses need.
+    the batch. Gradients flow through `decode` to the latents, which the identity losses need; a
+    diffusion decoder is for `decode` without gradients.
     """
 
     def __init__(self, vae: AutoencoderKLLTX2Video) -> None:
@@ -59,6 +51,11 @@ class VideoVAE(nn.Module):
     def latent_channels(self) -> int:
         """The number of channels C of the latents."""
         return self.vae.config.latent_channels
+
+    @property
+    def decodes_by_diffusion(self) -> bool:
+        """Whether the decoder is LTX-2.5's one-step diffusion model."""
+        return isinstance(self.vae.decoder, DiffusionDecoder)
 
     def enable_gradient_checkpointing(self) -> None:
         """Makes the backward pass recompute the decoder's layers, which takes less memory.
@@ -107,7 +104,7 @@ class VideoVAE(nn.Module):
         They are float32, or float64 where the latents are. They lie in about [-1, 1] and are not
         clamped, because clamping would cut gradients.
         """
-        parameters = self.vae.decoder.conv_in.conv.weight
+        parameters = next(self.vae.decoder.parameters())
         mean, std = self._statistics(latents.device)
         dtype = torch.promote_types(latents.dtype, torch.float32)
         num_frames, height, width = latents.shape[2:]
@@ -128,140 +125,116 @@ def _num_together(size: Sequence[int]) -> int:
 
 
 def load_vae(path: str | Path, dtype: torch.dtype = torch.float32) -> VideoVAE:
-    """Loads the video VAE of an LTX-2 single file, or of a file of the VAE alone.
+    """Loads the video VAE of an LTX-2 single file, of a file of the VAE alone, or of a diffusers
+    folder.
 
-    Raises ValueError for a file that is missing or cannot be read, that holds no VAE, or that
+    Raises ValueError for a path where nothing is or that cannot be read, that holds no VAE, or that
     describes one of another make.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"checkpoint {path} is not a file; needs an LTX-2 single file: check it.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = _vae_config(path, file.metadata())
-            with torch.device("meta"):
-                vae = AutoencoderKLLTX2Video(**diffusers_config(config))
-            names = _file_names(path, vae, set(file.keys()))
-            state = {key: file.get_tensor(name).to(dtype) for key, name in names.items()}
-    except SafetensorError as error:
+    path = Path(path)
+    if not path.exists():
         raise ValueError(
-            f"checkpoint {path} could not be read ({error}); needs a whole safetensors file: "
-            "download it again."
-        ) from error
-    _check_shapes(path, vae, state)
-    vae.load_state_dict(state, strict=True, assign=True)
+            f"checkpoint {path} is not a file; needs an LTX-2 file with its video VAE: check it."
+        )
+    checkpoint = open_checkpoint(path, "vae")
+    checkpoint.require_readable(_vae_names(checkpoint), "the VAE's bfloat16 file")
+    if decodes_by_diffusion(checkpoint):
+        return VideoVAE(_with_diffusion_decoder(checkpoint, dtype))
+    with torch.device("meta"):
+        vae = AutoencoderKLLTX2Video(**_arguments(checkpoint))
+    vae.load_state_dict(_read(checkpoint, vae, dtype), strict=True, assign=True)
     return VideoVAE(vae)
 
 
-def diffusers_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of `AutoencoderKLLTX2Video` for the `vae` part of a file's `config`.
-
-    The file lists blocks and samplers by turns, and those of the decoder from the last to the
-    first. Raises ValueError for a VAE of another make.
-    """
-    kind = config.get("_class_name", "CausalVideoAutoencoder")
-    if kind != "CausalVideoAutoencoder" or config.get("timestep_conditioning"):
+def _arguments(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns the arguments of diffusers' class for a file or folder."""
+    if not checkpoint.is_diffusers:
+        return diffusers_config(_vae_config(checkpoint))
+    class_name = checkpoint.config.get("_class_name")
+    if class_name != AutoencoderKLLTX2Video.__name__:
         raise ValueError(
-            f"the checkpoint's VAE was a {kind} with timestep_conditioning "
-            f"{bool(config.get('timestep_conditioning'))}; needs a CausalVideoAutoencoder without: "
-            "use an LTX-2.0 or LTX-2.3 file."
+            f"folder {checkpoint.path} holds a {class_name}; needs an "
+            f"{AutoencoderKLLTX2Video.__name__}: name the VAE's folder, or that of the pipeline."
         )
-    encoder_layers, down = _blocks(config, "encoder_blocks", _DOWNSAMPLERS)
-    decoder_layers, up = _blocks(config, "decoder_blocks", _UPSAMPLERS)
-    channels, encoder_channels = config.get("encoder_base_channels", 128), []
-    for _, options in down:
-        channels *= options.get("multiplier", 2)
-        encoder_channels.append(channels)
-    channels, decoder_channels = config.get("decoder_base_channels", 128), []
-    for _, options in up:
-        channels *= options.get("multiplier", 1)
-        decoder_channels.append(channels)
-    padding = config.get("spatial_padding_mode")
-    return {
-        "in_channels": config.get("in_channels", 3),
-        "out_channels": config.get("out_channels", 3),
-        "latent_channels": config["latent_channels"],
-        "block_out_channels": tuple(encoder_channels),
-        "down_block_types": ("LTX2VideoDownBlock3D",) * len(down),
-        "layers_per_block": encoder_layers,
-        "spatio_temporal_scaling": (True,) * len(down),
-        "downsample_type": tuple(name for name, _ in down),
-        "decoder_block_out_channels": tuple(decoder_channels),
-        "decoder_layers_per_block": decoder_layers,
-        "decoder_spatio_temporal_scaling": (True,) * len(up),
-        "decoder_inject_noise": (False,) * len(decoder_layers),
-        # diffusers turns the other decoder lists round itself, but not this one.
-        "upsample_type": tuple(name for name, _ in reversed(up)),
-        "upsample_residual": tuple(
-            bool(options.get("residual")) and name == "spatiotemporal" for name, options in up
-        ),
-        "upsample_factor": tuple(options.get("multiplier", 1) for _, options in up),
-        "patch_size": config.get("patch_size", 1),
-        "encoder_causal": True,
-        "decoder_causal": config.get("causal_decoder", False),
-        "encoder_spatial_padding_mode": padding or "zeros",
-        "decoder_spatial_padding_mode": padding or "reflect",
-        "spatial_compression_ratio": LTX_SCALE_FACTORS.height,
-        "temporal_compression_ratio": LTX_SCALE_FACTORS.time,
-    }
+    return {name: v for name, v in checkpoint.config.items() if not name.startswith("_")}
 
 
-def _blocks(
-    config: Mapping[str, Any], name: str, samplers: Mapping[str, str]
-) -> tuple[tuple[int, ...], list[tuple[str, Mapping[str, Any]]]]:
-    """Returns the number of layers of each block, and the samplers between the blocks.
-
-    A sampler is its name in diffusers and its options in the file.
-    """
-    blocks = [(kind, options if isinstance(options, dict) else {"num_layers": options})
-              for kind, options in config.get(name, ())]  # fmt: skip
-    kinds = [kind for kind, _ in blocks]
-    inject_noise = any(options.get("inject_noise") for _, options in blocks)
-    by_turns = len(kinds) % 2 == 1 and all(
-        kind in samplers if i % 2 else kind == "res_x" for i, kind in enumerate(kinds)
-    )
-    if not by_turns or inject_noise:
-        raise ValueError(
-            f"{name} of the checkpoint's VAE were {kinds}{' with noise' * inject_noise}; needs "
-            f"res_x and {', '.join(samplers)} by turns: use an LTX-2.0 or LTX-2.3 file."
-        )
-    layers = tuple(options["num_layers"] for _, options in blocks[::2])
-    return layers, [(samplers[kind], options) for kind, options in blocks[1::2]]
-
-
-def _vae_config(path: str | Path, metadata: Mapping[str, str] | None) -> Mapping[str, Any]:
+def _with_diffusion_decoder(checkpoint: Checkpoint, dtype: torch.dtype) -> AutoencoderKLLTX2Video:
+    """Returns the VAE of a file with LTX-2.5's diffusion decoder."""
+    # As in ComfyUI, what the metadata leave out is as it was published.
+    config = checkpoint.config.get("vae", {})
+    with torch.device("meta"):
+        vae = AutoencoderKLLTX2Video(**encoder_arguments(encoder_config(config)))
+        vae.decoder = DiffusionDecoder(config)
+    prefix = "decoder."
+    if f"{VAE_PREFIX}{prefix}conv_in.weight" in checkpoint.tensors:
+        prefix = VAE_PREFIX + prefix
+    names = [name for name in checkpoint.tensors if name.startswith(prefix)]
+    read = checkpoint.read(names, dtype=dtype, device="cpu")
     try:
-        return json.loads((metadata or {})["config"])["vae"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        vae.decoder.load_file((name.removeprefix(prefix), value) for name, value in read)
+    except ValueError as error:
+        raise ValueError(f"checkpoint {checkpoint.path}: {error}.") from error
+    state = _read(checkpoint, vae, dtype, leave_out="decoder.")
+    vae.load_state_dict(state, strict=False, assign=True)
+    return vae
+
+
+def _vae_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    config = checkpoint.config.get("vae")
+    if not isinstance(config, Mapping):
         raise ValueError(
-            f"checkpoint {path} has no VAE config in its metadata; needs an LTX-2 single file with "
-            "its VAE: use the file as it was published."
-        ) from error
+            f"checkpoint {checkpoint.path} has no VAE config in its metadata; needs an LTX-2 "
+            "single file with its VAE, or the VAE's own file: name it as the VAE (for LTX-2.5 "
+            f"{CONV_VAE_2_5})."
+        )
+    return config
 
 
-def _file_names(path: str | Path, vae: AutoencoderKLLTX2Video, present: set[str]) -> dict[str, str]:
-    """Returns the file's name for every key of `vae`."""
+def _vae_names(checkpoint: Checkpoint) -> list[str]:
+    """Returns the names of the VAE's tensors in a checkpoint of more."""
+    whole = list(checkpoint.tensors)
+    return [name for name in whole if name.startswith(VAE_PREFIX)] or whole
+
+
+def _read(
+    checkpoint: Checkpoint,
+    vae: AutoencoderKLLTX2Video,
+    dtype: torch.dtype,
+    leave_out: str | None = None,
+) -> dict[str, Tensor]:
+    """Returns the tensors of `vae` by its keys, without those that begin with `leave_out`.
+
+    Raises ValueError for names that are missing and for other shapes.
+    """
     num_encoder_blocks = len(vae.encoder.down_blocks)
-    names = {key: vae_key(key, num_encoder_blocks) for key in vae.state_dict()}
-    if not any(name.startswith(VAE_PREFIX) for name in present):
-        names = {key: name.removeprefix(VAE_PREFIX) for key, name in names.items()}
+    expected = {
+        key: value
+        for key, value in vae.state_dict().items()
+        if leave_out is None or not key.startswith(leave_out)
+    }
+    present = checkpoint.tensors
+    names = {key: key for key in expected}
+    if not checkpoint.is_diffusers:
+        names = {key: vae_key(key, num_encoder_blocks) for key in expected}
+        if not any(name.startswith(VAE_PREFIX) for name in present):
+            names = {key: name.removeprefix(VAE_PREFIX) for key, name in names.items()}
     missing = [name for name in names.values() if name not in present]
     if missing:
         raise ValueError(
-            f"checkpoint {path} lacks {len(missing)} of the VAE's {len(names)} tensors, the first "
-            f"{missing[0]}; needs an LTX-2 single file with its VAE: use the published file."
+            f"checkpoint {checkpoint.path} lacks {len(missing)} of the VAE's {len(names)} tensors, "
+            f"the first {missing[0]}; needs an LTX-2 file with its VAE: use the published file."
         )
-    return names
-
-
-def _check_shapes(
-    path: str | Path, vae: AutoencoderKLLTX2Video, state: Mapping[str, Tensor]
-) -> None:
-    for key, expected in vae.state_dict().items():
-        if state[key].shape != expected.shape:
+    for key, name in names.items():
+        if present[name].shape != tuple(expected[key].shape):
             raise ValueError(
-                f"checkpoint {path} has a VAE tensor {key} of shape {list(state[key].shape)}; its "
-                f"own config needs {list(expected.shape)}: use the published file."
+                f"checkpoint {checkpoint.path} has a VAE tensor {key} of shape "
+                f"{list(present[name].shape)}; its own config needs {list(expected[key].shape)}: "
+                "use the published file."
             )
+    keys = {name: key for key, name in names.items()}
+    read = checkpoint.read(keys, dtype=dtype, device="cpu")
+    return {keys[name]: value for name, value in read}
 
 
 def _check_pixels(pixels: Tensor) -> None:

@@ -11,6 +11,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
+from ..ltx.file_versions import (
+    CONV_VAE_2_5,
+    is_diffusion_vae,
+    require_same_version,
+    transformer_version,
+)
 from ..ltx.vae import VideoVAE, load_vae
 from ..method.reference import fit_reference
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
@@ -94,6 +100,7 @@ def assemble(
     if will_shard:
         require_shardable(config)
     cache = Cache(config.data.cache)
+    require_fitting_files(config)
     if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
         numbers = " and ".join(map(str, sorted(cache.num_references)))
         raise ValueError(
@@ -106,6 +113,7 @@ def assemble(
     cache.require(
         context_dim=backbone.context_dim,
         latent_channels=backbone.transformer.config.in_channels,
+        base_version=transformer_version(config.model.checkpoint),
     )
     _warn_of_another_base(config, made)
     dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
@@ -142,6 +150,19 @@ def assemble(
     )
 
 
+def require_fitting_files(config: TrainConfig) -> None:
+    """Raises ValueError for a VAE of another version of LTX than the checkpoint, and for one whose
+    decoder the identity losses cannot differentiate. It reads headers alone."""
+    model = config.model
+    require_same_version(model.checkpoint, model.vae)
+    if config.objective.has_identity_losses and is_diffusion_vae(model.vae or model.checkpoint):
+        raise ValueError(
+            f"model.vae was {model.vae or model.checkpoint}, whose decoder is a one-step diffusion "
+            "model; the identity losses need a convolutional one for their gradients: take "
+            f"{CONV_VAE_2_5}, or set objective.lambda_id and objective.lambda_tic to 0."
+        )
+
+
 def load_trainable_backbone(
     config: TrainConfig, device: torch.device, *, reads_weights: bool = True
 ) -> VideoBackbone:
@@ -169,7 +190,7 @@ def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
     It is no error, since a fine-tune or a split file of the same model is another file too.
     """
     checkpoint = config.model.checkpoint
-    if checkpoint.is_file() and fingerprint(checkpoint) != made.checkpoint_fingerprint:
+    if checkpoint.exists() and fingerprint(checkpoint) != made.checkpoint_fingerprint:
         log.warning(
             "cache %s was made with %s, the run trains %s: both need the same VAE and text "
             "connector, or the run learns what it will not be shown.",

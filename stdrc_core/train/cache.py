@@ -21,6 +21,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..ltx.base_version import title
+
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
@@ -52,6 +54,9 @@ class Manifest:
     """What `fingerprint` says of that file."""
     text_encoder: str
     face_pack: str
+    base_version: str | None = None
+    """Version of LTX that the file is, "2.5" for example; None where nothing tells it, and in a
+    cache from before this was noted, when there was none of LTX-2.5."""
     vae_dtype: str | None = None
     """Precision of the VAE as it encoded; None in a cache from before this was noted."""
     format_version: int = FORMAT_VERSION
@@ -107,8 +112,13 @@ class Sample:
 def fingerprint(path: Path) -> str:
     """A word of 16 letters that tells files apart by their size, first and last megabyte.
 
-    To hash all of a checkpoint of 46 GB would take minutes.
+    To hash all of a checkpoint of 46 GB would take minutes. A folder is told apart by the
+    .safetensors files in it.
     """
+    if path.is_dir():
+        files = sorted(path.rglob("*.safetensors"))
+        names = [f"{file.relative_to(path)} {fingerprint(file)}" for file in files]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
@@ -182,10 +192,14 @@ class Cache:
             ),
         )
 
-    def require(self, *, context_dim: int, latent_channels: int) -> None:
+    def require(
+        self, *, context_dim: int, latent_channels: int, base_version: str | None = None
+    ) -> None:
         """Raises ValueError unless prompts are of width `context_dim` and latents have
-        `latent_channels`."""
+        `latent_channels`, and where the cache was made for another version of LTX than
+        `base_version`."""
         made = self.manifest
+        self._require_version(base_version)
         for name, has, needs in (
             ("prompts", made.context_shape[1], context_dim),
             ("latents", made.latent_channels, latent_channels),
@@ -196,6 +210,22 @@ class Cache:
                     f"{has} channels, model.checkpoint needs {needs}; prepare another cache with "
                     "this checkpoint, or name the one that made it."
                 )
+
+    def _require_version(self, base_version: str | None) -> None:
+        """Raises ValueError where the cache is of another version of LTX than the run's.
+
+        Latents and prompts of LTX-2.3 and LTX-2.5 have one shape and are not the same.
+        """
+        made = self.manifest.base_version
+        is_old = made is None and base_version == "2.5"
+        if base_version is None or (made in (None, base_version) and not is_old):
+            return
+        found = "before LTX-2.5 could be prepared" if is_old else f"for {title(made)}"
+        raise ValueError(
+            f"cache {self.folder} was made {found}, by {self.manifest.checkpoint}, and "
+            f"model.checkpoint is {title(base_version)}; needs latents and prompts of "
+            f"{title(base_version)}: prepare another cache with this checkpoint."
+        )
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -36,10 +36,11 @@ class ModelSection(Section):
     """The weights that training starts from, and how they are kept in memory."""
 
     checkpoint: Path
-    """Which LTX-2.0 or LTX-2.3 weights to start from: a single file, a split transformer file or a
-    diffusers folder."""
+    """Which LTX-2.0, LTX-2.3 or LTX-2.5 weights to start from: a single file, a split transformer
+    file or a diffusers folder."""
     vae: Path | None = None
-    """Which file to read the video VAE from; without it, it is read from the checkpoint."""
+    """Which file to read the video VAE from; without it, it is read from the checkpoint. The
+    identity losses need one with a convolutional decoder."""
     dtype: Dtype = "bfloat16"
     """Which precision the frozen weights and the forward pass have; trained weights are always kept
     in float32."""
@@ -239,8 +240,8 @@ class ValidationSection(Section):
     items: tuple[ValidationItem, ...] = ()
     """Which clips every validation samples: a list of items with the keys below."""
     text_encoder: str | None = None
-    """Which folder of Gemma 3 12B embeds the prompts, once, before training; `miniature` is the
-    miniature's own encoder."""
+    """Which folder of Gemma 3 12B, or for LTX-2.5 which file or folder of Gemma 4, embeds the
+    prompts, once, before training; `miniature` is the miniature's own encoder."""
     num_steps: int = Field(30, ge=1)
     """How many steps the sampler takes for a clip."""
     text_scale: float = TEXT_SCALE

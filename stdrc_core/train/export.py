@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..ltx.base_version import base_version
 from ..ltx.checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
 from ..ltx.checkpoint_files import open_checkpoint
+from ..ltx.file_versions import LIGHTRICKS_KEYS, transformer_version
 from ..ltx.trained_for import TrainedFor
 from .config import TrainConfig
 
@@ -58,7 +58,7 @@ def trained_for(config: TrainConfig) -> TrainedFor:
 
 def _version_of(checkpoint: Path) -> str | None:
     try:
-        return base_version(open_checkpoint(checkpoint).tensors)
+        return transformer_version(checkpoint)
     except ValueError as error:
         log.warning("the version of LTX that was trained is not recorded: %s", error)
         return None
@@ -104,4 +104,6 @@ def _export_full(config: TrainConfig, weights: Mapping[str, Tensor], path: Path)
         if name.startswith(TRANSFORMER_PREFIX) and name not in trained
     ]
     rest = dict(checkpoint.read(untouched, dtype=None, device="cpu"))
-    return write_tensors(path, rest | trained, trained_for(config).full_metadata(checkpoint.config))
+    told = {key: checkpoint.metadata[key] for key in LIGHTRICKS_KEYS if key in checkpoint.metadata}
+    metadata = told | trained_for(config).full_metadata(checkpoint.config)
+    return write_tensors(path, rest | trained, metadata)

@@ -46,9 +46,11 @@ class Models:
     text: TextEncoder
     faces: FaceFinder
     checkpoint: str
-    """Name of the file that VAE and text connector are from."""
+    """Name of the file that text connector and, where it has one, VAE are from."""
     fingerprint: str
     """What `cache.fingerprint` says of that file."""
+    base_version: str | None = None
+    """The version of LTX that this file is, where it is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ def prepare(
         checkpoint_fingerprint=models.fingerprint,
         text_encoder=models.text.name,
         face_pack=models.faces.name,
+        base_version=models.base_version,
         vae_dtype=str(vae_dtype).removeprefix("torch."),
     )
     others = by_identity(entries)

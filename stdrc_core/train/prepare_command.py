@@ -18,6 +18,7 @@ import torch
 
 from ..device import open_device
 from ..faces.finder import open_face_pack
+from ..ltx.file_versions import require_same_version, transformer_version
 from ..ltx.int8 import Int8
 from ..ltx.text import open_text_encoder
 from ..ltx.vae import load_vae
@@ -38,9 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, required=True, help="folder of clips, .jsonl manifest or VIP .json")
     add("--clips", type=Path, help="where VIP-200K's clips are; by default beside its .json")
     add("--out", type=Path, required=True, help="cache folder, new or begun")
-    add("--checkpoint", type=Path, required=True, help="LTX-2.0 or LTX-2.3 single file")
+    add("--checkpoint", type=Path, required=True, help="LTX-2 file, transformer or folder")
+    add("--vae", type=Path, help="file of the video VAE; by default --checkpoint")
     add("--faces", type=Path, required=True, help="folder of an InsightFace pack, as buffalo_l")
-    add("--text-encoder", required=True, help=f"folder of Gemma 3 12B, or {MINIATURE!r}")
+    add("--text-encoder", required=True, help=f"Gemma's folder or file, or {MINIATURE!r}")
     add("--num-frames", type=int, default=121, help="frames of a clip, 8n + 1")
     add("--height", type=int, default=544, help="pixels, a multiple of 32")
     add("--width", type=int, default=960, help="pixels, a multiple of 32")
@@ -75,15 +77,17 @@ def main(args: argparse.Namespace) -> None:
     device = open_device(args.device)
     text_device = device if args.text_device is None else open_device(args.text_device)
     int8 = Int8("text-quantization") if args.text_quantization == "int8" else None
+    require_same_version(args.checkpoint, args.vae)
     dtype = args.vae_dtype or ("bfloat16" if device.type == "cuda" else "float32")
     models = Models(
-        vae=load_vae(args.checkpoint, getattr(torch, dtype)).to(device),
+        vae=load_vae(args.vae or args.checkpoint, getattr(torch, dtype)).to(device),
         text=open_text_encoder(
             args.text_encoder, args.checkpoint, text_device, STAND_INS, int8=int8
         ),
         faces=open_face_pack(args.faces, device),
         checkpoint=args.checkpoint.name,
         fingerprint=fingerprint(args.checkpoint),
+        base_version=transformer_version(args.checkpoint),
     )
     stopper = Stopper()
     with stopper.listening():

@@ -19,7 +19,7 @@ from ..device import warn_of_costly_conv3d
 from ..faces.finder import PackFinder, open_face_pack
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
-from .assemble import assemble
+from .assemble import assemble, require_fitting_files
 from .batches import own_share
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig, load_config
@@ -63,6 +63,7 @@ def main(args: argparse.Namespace) -> None:
         read_photos(config.validation)
     require_same_run(config)
     require_exportable(config)
+    require_fitting_files(config)
     if args.dry_run:
         log.info("%s\n%s", config.to_yaml(), describe(estimate(config)))
         return

@@ -41,3 +41,10 @@ def refused(
     assert last.startswith(prefix), last
     assert last.endswith("."), last
     return last.removeprefix(prefix)
+
+
+def assert_one_sentence(error: BaseException) -> None:
+    """An error's text is one sentence on one line."""
+    message = str(error)
+    assert message.endswith("."), message
+    assert "\n" not in message

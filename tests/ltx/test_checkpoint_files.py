@@ -230,15 +230,15 @@ def test_a_folder_of_ltx_video_0_9(tmp_path: Path):
     assert "holds a LTXVideoTransformer3DModel; training needs a LTX2Video" in refused(tmp_path)
 
 
-def test_a_model_whose_file_has_less_than_16_bits(tmp_path: Path):
+@pytest.mark.parametrize(("dtype", "kind"), [(torch.float8_e4m3fn, "F8_E4M3"), (torch.int8, "I8")])
+def test_a_model_in_8_bits_without_scales(tmp_path: Path, dtype: torch.dtype, kind: str):
     tensors = file_tensors(build_tiny(LTX_2_3))
     name = f"{TRANSFORMER_PREFIX}transformer_blocks.0.ff.net.2.weight"
-    tensors[name] = tensors[name].to(torch.float8_e4m3fn)
-    tensors[name.replace("weight", "weight_scale")] = torch.ones(())
+    tensors[name] = tensors[name].to(dtype)
     path = write_checkpoint(tmp_path / "fp8.safetensors", tensors, {"transformer": LTX_2_3})
     message = refused(path)
-    assert "holds F8_E4M3 weights" in message
-    assert "needs the model's bfloat16 file" in message
+    assert f"holds {kind} weights with no scale ({name}), which cannot be read back" in message
+    assert "take the model's bfloat16 file (ltx-2.3-22b-dev.safetensors, or" in message
 
 
 def test_tensors_that_are_missing(tmp_path: Path):
@@ -267,11 +267,23 @@ def test_tensors_of_another_shape(tmp_path: Path):
 
 def test_tensors_that_the_config_knows_nothing_of(tmp_path: Path):
     """A model of tomorrow: what it has more may not be left out in silence."""
-    tensors = file_tensors(build_tiny(LTX_2_5))
-    path = write_checkpoint(tmp_path / "new.safetensors", tensors, {"transformer": LTX_2_3})
+    name = f"{TRANSFORMER_PREFIX}sense_of_smell"
+    tensors = file_tensors(build_tiny(LTX_2_5)) | {name: torch.zeros(1)}
+    path = write_checkpoint(tmp_path / "new.safetensors", tensors, {"transformer": LTX_2_5})
     message = refused(path)
     assert "has 1 tensors that its config does not lead to" in message
-    assert "keyframes_abs_pos_embedding" in message
+    assert name in message
+
+
+def test_the_marker_is_known_by_its_tensor_where_no_setting_names_it(tmp_path: Path):
+    """As in ComfyUI."""
+    settings = {k: v for k, v in LTX_2_5.items() if "keyframes" not in k}
+    tensors = file_tensors(build_tiny(LTX_2_5))
+    path = write_checkpoint(tmp_path / "a.safetensors", tensors, {"transformer": settings})
+    loaded = load_backbone(path, dtype=None).transformer
+    assert loaded.config.use_keyframes_abs_pos_embedding
+    expected = VideoBackbone(build_tiny(LTX_2_5)).transformer.state_dict()
+    assert_same_tensors(loaded.state_dict(), expected)
 
 
 @pytest.mark.parametrize(

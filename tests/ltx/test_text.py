@@ -164,7 +164,7 @@ def test_the_miniature_takes_the_videos_part():
 def test_a_checkpoint_without_a_connector_is_refused(mini_checkpoint: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="has no text_embedding_projection"):
         load_connector(mini_checkpoint)
-    with pytest.raises(ValueError, match="could not be read"):
+    with pytest.raises(ValueError, match="does not exist; needs"):
         load_connector(tmp_path / "none.safetensors")
 
 
@@ -180,13 +180,6 @@ def test_a_checkpoint_with_a_damaged_connector_is_refused(
     del tensors[registers]
     write_checkpoint(path, tensors, settings)
     with pytest.raises(ValueError, match=f"tensors of the connector, the first {registers}"):
-        load_connector(path)
-
-
-def test_ltx_2_5_is_refused_by_name(tmp_path: Path):
-    path = tmp_path / "ltx.safetensors"
-    save_file({"x": torch.zeros(1)}, path, metadata={"gemma_source_checkpoint": "{}"})
-    with pytest.raises(ValueError, match=r"is LTX-2\.5, whose text encoder is Gemma 4; needs"):
         load_connector(path)
 
 

@@ -138,6 +138,16 @@ def test_a_file_of_the_vae_alone_is_the_same(mini_checkpoint: Path, tmp_path: Pa
     assert all(torch.equal(theirs[key], value) for key, value in vae.vae.state_dict().items())
 
 
+def test_a_diffusers_folder_is_the_same(tmp_path: Path, vae: VideoVAE):
+    vae.vae.save_pretrained(tmp_path / "vae")
+    for path in (tmp_path, tmp_path / "vae"):
+        theirs = load_vae(path).vae.state_dict()
+        assert all(torch.equal(theirs[key], each) for key, each in vae.vae.state_dict().items())
+    (tmp_path / "vae" / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
+    with pytest.raises(ValueError, match="holds a AutoencoderKLWan; needs an AutoencoderKLLTX2"):
+        load_vae(tmp_path)
+
+
 def test_the_dtype_is_the_asked_one_and_latents_stay_float32(
     mini_checkpoint: Path, pixels: torch.Tensor, vae: VideoVAE
 ):

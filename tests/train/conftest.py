@@ -35,4 +35,5 @@ def models(mini_checkpoint: Path, pack: Path) -> Models:
         faces=PackFinder("colors", FaceDetector(pack), Recognizer.from_pack(pack)),
         checkpoint=mini_checkpoint.name,
         fingerprint=fingerprint(mini_checkpoint),
+        base_version="2.3",
     )

@@ -12,6 +12,7 @@ from helpers.drawn_faces import RED, write_photo
 from safetensors.torch import load_file
 
 import stdrc_core.train
+from stdrc_core.ltx.file_versions import CONV_VAE_2_5
 from stdrc_core.method.layout import Placement
 from stdrc_core.mini.config import NUM_LAYERS
 from stdrc_core.train.batches import own_share
@@ -59,8 +60,9 @@ def test_each_row_of_the_ablation_adds_one_thing():
     assert changes[3] == longer | {"objective.identity_from", "objective.identity_frames"}
 
 
-def test_the_24_gb_recipe_saves_memory_in_every_way_there_is():
-    (small,) = (path for path in RECIPES if path.stem == "lora_24gb")
+@pytest.mark.parametrize("name", ["lora_24gb", "lora_24gb_ltx25"])
+def test_the_24_gb_recipe_saves_memory_in_every_way_there_is(name: str):
+    (small,) = (path for path in RECIPES if path.stem == name)
     config = load_config(small)
     model = config.model
     assert (model.quantization, model.gradient_checkpointing, model.offload) == ("int8", True, True)
@@ -74,6 +76,7 @@ def test_recipe_fits_the_miniature(
     """What --dry-run does: the configuration, the checkpoint's header and the cache."""
     places = {
         "model.checkpoint": mini_checkpoint,
+        "model.vae": mini_checkpoint,
         "data.cache": mini_cache,
         "objective.face_pack": pack,
     }
@@ -107,6 +110,17 @@ def test_the_24_gb_recipe_trains_and_validates_the_miniature(
     assert len(moved) == NUM_LAYERS * 10
     assert all(value.isfinite().all() and value.any() for value in moved)
     assert (tmp_path / "validation" / "step_00000001" / "00.mp4").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["lora", "lora_24gb"])
+def test_those_of_ltx_2_5_differ_in_the_files_alone(name: str):
+    old, new = (
+        dict(flat(load_config(RECIPES[0].with_stem(stem)).model_dump(mode="json")))
+        for stem in (name, f"{name}_ltx25")
+    )
+    changed = {key for key in old if old[key] != new[key]}
+    assert changed == {"model.checkpoint", "model.vae", "data.cache", "run.out"}
+    assert new["model.vae"] == CONV_VAE_2_5
 
 
 PAPER = load_config(next(path for path in RECIPES if path.stem == "paper"))
