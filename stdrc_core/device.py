@@ -1,8 +1,9 @@
-"""Opens the device that a command computes on."""
+"""Opens the device that a command computes on, and moves models there."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 
 def open_device(name: str) -> torch.device:
@@ -17,3 +18,26 @@ def open_device(name: str) -> torch.device:
             "is a GPU."
         ) from error
     return device
+
+
+def move(module: nn.Module, device: torch.device) -> None:
+    """Moves what of `module` is not on `device` yet, in place.
+
+    `Module.to` would replace every parameter, also those that are there, which torch's fake tensors
+    do not allow.
+    """
+    for part in module.modules():
+        for name, parameter in [*part.named_parameters(recurse=False)]:
+            if not _is_on(parameter, device):
+                moved = nn.Parameter(parameter.data.to(device), parameter.requires_grad)
+                setattr(part, name, moved)
+        for name, buffer in [*part.named_buffers(recurse=False)]:
+            if not _is_on(buffer, device):
+                setattr(part, name, buffer.to(device))
+
+
+def _is_on(tensor: torch.Tensor, device: torch.device) -> bool:
+    """Whether the tensor is on the device; a device without a number stands for any of its kind."""
+    if device.index is None and device.type != "cpu":
+        return tensor.device.type == device.type
+    return tensor.device == device

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..device import move
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
 from ..ltx.vae import VideoVAE, load_vae
@@ -86,18 +87,32 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
             f"samples with {numbers} references; needs 1, since those of one number run together."
         )
     backbone = load_trainable_backbone(config, torch.device("cpu") if will_shard else device)
-    made = cache.manifest
     cache.require(
         context_dim=backbone.context_dim,
         latent_channels=backbone.transformer.config.in_channels,
     )
-    _warn_of_another_base(config, made)
+    _warn_of_another_base(config, cache.manifest)
     dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
     vae = load_vae(config.model.vae or config.model.checkpoint, dtype)
-    _place(vae, config, device)
-    face_losses = None
+    recognizer = None
     if config.objective.has_identity_losses:
         recognizer = Recognizer.from_pack(config.objective.face_pack).to(device)
+    _place(vae, config, device)
+    return put_together(config, device, cache, backbone, vae, recognizer)
+
+
+def put_together(
+    config: TrainConfig,
+    device: torch.device,
+    cache: Cache,
+    backbone: VideoBackbone,
+    vae: VideoVAE,
+    recognizer: Recognizer | None,
+) -> Parts:
+    """Makes the parts of a run of what was loaded; the identity losses need a `recognizer`."""
+    made = cache.manifest
+    face_losses = None
+    if recognizer is not None:
         if config.model.gradient_checkpointing:
             vae.enable_gradient_checkpointing()
         face_losses = FaceLosses(
@@ -117,11 +132,7 @@ def assemble(config: TrainConfig, device: torch.device, *, will_shard: bool = Fa
     )
     model = GroupedVelocity(backbone, config, made.fps)
     _keep_frozen_unsent(model)
-    return Parts(
-        model=model,
-        objective=objective,
-        samples=CachedSamples(cache),
-    )
+    return Parts(model=model, objective=objective, samples=CachedSamples(cache))
 
 
 def load_trainable_backbone(config: TrainConfig, device: torch.device) -> VideoBackbone:
@@ -134,7 +145,8 @@ def load_trainable_backbone(config: TrainConfig, device: torch.device) -> VideoB
     if config.model.compile:
         # Lengths vary from call to call, since not every sample has a reference.
         backbone.transformer.compile_repeated_blocks(dynamic=True)
-    return backbone.to(device)
+    move(backbone, device)
+    return backbone
 
 
 def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
