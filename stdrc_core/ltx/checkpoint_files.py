@@ -80,9 +80,7 @@ class Checkpoint:
                     yield name, tensor.to(device=device, dtype=dtype, copy=True)
 
 
-def open_checkpoint(
-    path: str | Path | Checkpoint, component: str = "transformer"
-) -> Checkpoint:
+def open_checkpoint(path: str | Path | Checkpoint, component: str = "transformer") -> Checkpoint:
     """Opens a single file, a split file or a diffusers folder; an opened one is returned.
 
     A folder may hold the model itself, or a folder named `component` with the model. Raises

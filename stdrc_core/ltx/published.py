@@ -87,7 +87,10 @@ _VAE_2_0 = _VAE_2_3 | {
     ],
     "decoder_blocks": [
         ["res_x", {"num_layers": 5}],
-        *([["compress_all", {"residual": True, "multiplier": 2}], ["res_x", {"num_layers": 5}]] * 3),
+        *(
+            [["compress_all", {"residual": True, "multiplier": 2}], ["res_x", {"num_layers": 5}]]
+            * 3
+        ),
     ],
 }
 

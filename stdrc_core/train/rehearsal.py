@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..faces.published import sized_recognizer
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
-from ..ltx.published import Sizes, file_bytes, open_sizes
+from ..ltx.published import file_bytes, open_sizes
 from ..memory_record import GPU, HOST, MemoryRecord, Peak, fake_gpu
 from .assemble import load_trainable_backbone, put_together
 from .batches import own_share
@@ -78,9 +78,7 @@ class Rehearsal:
         return self.checkpoint_on_disk * self.checkpoints_kept
 
 
-def rehearse(
-    config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = None
-) -> Rehearsal:
+def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = None) -> Rehearsal:
     """Rehearses one step of a run; `clip` is the size of clips where the cache is not there.
 
     Raises ValueError for a checkpoint whose size is not known, and where the batch cannot be shared
@@ -106,9 +104,7 @@ def rehearse(
         num_references = _num_references(config)
         cache = write_sized_cache(Path(folder), made, num_references)
         vae = place_vae(vae_sizes, config, device)
-        parts = put_together(
-            sized, device, cache, backbone, vae, _recognizer(config, device)
-        )
+        parts = put_together(sized, device, cache, backbone, vae, _recognizer(config, device))
         num_loaded = sum(_nbytes(p) for p in backbone.parameters())
         num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
         num_parameters = sum(p.numel() for p in backbone.parameters())

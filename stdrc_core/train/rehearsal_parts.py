@@ -164,7 +164,7 @@ class EightBitMoments(torch.optim.Optimizer):
         super().__init__(parameters, {})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # noqa: ARG002 (torch's interface)
+    def step(self, closure: None = None) -> None:
         """Makes the state of each weight that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
