@@ -22,7 +22,7 @@ class Verdict:
 
 
 def judge(peak_bytes: int, vram_gib: float, remedies: Sequence[str]) -> Verdict:
-    """Compares a peak with a GPU of `vram_gib`; `remedies` are what is left to change, best first."""
+    """Compares a peak with a GPU of `vram_gib`; `remedies` are what to change, best first."""
     needed = peak_bytes + BESIDE_BYTES
     about = f"{needed / GIB:.1f} GiB, of which 2 are for CUDA and gaps between tensors"
     if needed <= vram_gib * GIB:
@@ -30,7 +30,8 @@ def judge(peak_bytes: int, vram_gib: float, remedies: Sequence[str]) -> Verdict:
     change = "; ".join(remedies) or "take a larger GPU"
     return Verdict(
         fits=False,
-        sentence=f"does not fit a GPU of {vram_gib:g} GiB: it needs {about}. Change this: {change}.",
+        sentence=f"does not fit a GPU of {vram_gib:g} GiB: it needs {about}. "
+        f"Change this: {change}.",
     )
 
 

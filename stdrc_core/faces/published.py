@@ -14,7 +14,7 @@ from .recognizer import Recognizer
 
 # The width of each stage and how many blocks it has; each stage halves the sides.
 _STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
-_NUM_FEATURES = 512
+NUM_FEATURES = 512
 
 
 class _Block(nn.Module):
@@ -35,6 +35,7 @@ class _ArcFace50(nn.Module):
     """`[B, 3, 112, 112]` to `[B, 512]`, with the attributes that `Recognizer` asks of a network."""
 
     input_shape = (None, 3, ARCFACE_SIZE_PX, ARCFACE_SIZE_PX)
+    output_shape = (None, NUM_FEATURES)
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,8 +48,8 @@ class _ArcFace50(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, _STAGES[0][0], 3, 1, 1), nn.PReLU(_STAGES[0][0]))
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.BatchNorm2d(width_in)
-        self.features = nn.Linear(width_in * side * side, _NUM_FEATURES)
-        self.last_norm = nn.BatchNorm1d(_NUM_FEATURES)
+        self.features = nn.Linear(width_in * side * side, NUM_FEATURES)
+        self.last_norm = nn.BatchNorm1d(NUM_FEATURES)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -24,7 +24,7 @@ import torch
 from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor, nn
 
-from ..faces.published import sized_recognizer
+from ..faces.published import NUM_FEATURES, sized_recognizer
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
 from ..ltx.published import file_bytes, open_sizes
@@ -102,9 +102,11 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
             backbone = load_trainable_backbone(sized, device)
         made = _manifest(config, backbone, clip or ClipSize())
         num_references = _num_references(config)
-        cache = write_sized_cache(Path(folder), made, num_references)
+        recognizer = _recognizer(config, device)
+        num_features = NUM_FEATURES if recognizer is None else recognizer.network.output_shape[-1]
+        cache = write_sized_cache(Path(folder), made, num_references, num_features)
         vae = place_vae(vae_sizes, config, device)
-        parts = put_together(sized, device, cache, backbone, vae, _recognizer(config, device))
+        parts = put_together(sized, device, cache, backbone, vae, recognizer)
         num_loaded = sum(_nbytes(p) for p in backbone.parameters())
         num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
         num_parameters = sum(p.numel() for p in backbone.parameters())

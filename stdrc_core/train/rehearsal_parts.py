@@ -23,7 +23,6 @@ from .cache import Cache, FurtherReference, Manifest, Sample
 from .cache_writer import CacheWriter
 from .config import TrainConfig
 
-_NUM_FEATURES = 512
 # bitsandbytes keeps the moments of weights this large in 8 bits, with a float32 for each block.
 _EIGHT_BIT_FROM, _EIGHT_BIT_BLOCK = 4096, 256
 
@@ -64,10 +63,13 @@ class ClipSize:
         )
 
 
-def write_sized_cache(folder: Path, made: Manifest, num_references: int) -> Cache:
+def write_sized_cache(
+    folder: Path, made: Manifest, num_references: int, num_features: int
+) -> Cache:
     """Writes and opens a cache of one sample of the manifest's size, all zeros.
 
-    Its face is in every frame, a third of the frame high, in the middle.
+    Faces are embedded in `num_features` numbers. The sample's face is in the middle of every frame,
+    a third of it high.
     """
     grid = latent_grid(made.num_frames, made.height, made.width)
     size_px = made.height / 3
@@ -78,7 +80,7 @@ def write_sized_cache(folder: Path, made: Manifest, num_references: int) -> Cach
         "boxes": torch.cat((middle, middle + size_px)).float().expand(made.num_frames, 4),
         "landmarks": (points + middle).float().expand(made.num_frames, 5, 2),
         "has_face": torch.ones(made.num_frames, dtype=torch.bool),
-        "e_ref": torch.ones(_NUM_FEATURES) / _NUM_FEATURES**0.5,
+        "e_ref": torch.ones(num_features) / num_features**0.5,
     }
     sample = Sample(
         id="clip",
@@ -101,14 +103,11 @@ def write_sized_cache(folder: Path, made: Manifest, num_references: int) -> Cach
 def place_vae(sizes: Checkpoint, config: TrainConfig, device: torch.device) -> VideoVAE:
     """The VAE of that size where the run puts it: on `device`, or its idle halves on the host."""
     dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
-    if not config.model.offload:
-        return sized_vae(sizes, dtype, device)
-    vae = sized_vae(sizes, dtype, HOST)
-    park(vae.vae.encoder, device)
-    if config.objective.has_identity_losses:
-        move(vae.vae.decoder, device)
-    else:
-        park(vae.vae.decoder, device)
+    vae = sized_vae(sizes, dtype, device)
+    if config.model.offload:
+        park(vae.vae.encoder, device)
+        if not config.objective.has_identity_losses:
+            park(vae.vae.decoder, device)
     return vae
 
 
@@ -117,6 +116,7 @@ def park(module: nn.Module, device: torch.device) -> None:
 
     The library that it uses exchanges the data of tensors, which fake ones do not follow.
     """
+    move(module, HOST)
     for layer in module.modules():
         if not [*layer.named_parameters(recurse=False)]:
             continue
