@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from ..faces.published import NUM_FEATURES, sized_recognizer
 from ..faces.recognizer import Recognizer
-from ..ltx.backbone import VideoBackbone
 from ..ltx.published import file_bytes, open_sizes
-from ..memory_record import GPU, HOST, MemoryRecord, Peak, fake_gpu
+from ..rehearsal.memory_record import GPU, HOST, MemoryRecord, Peak, fake_gpu
 from .assemble import load_trainable_backbone, put_together
 from .batches import own_share
 from .cache import Cache, Manifest, read_manifest
@@ -100,8 +99,10 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
         # A LoRA is made without numbers, and moved like what the base's file does not hold.
         with torch.device("meta"):
             backbone = load_trainable_backbone(sized, device)
-        made = _manifest(config, backbone, clip or ClipSize())
-        num_references = _num_references(config)
+        made, num_references = largest_sample(config)
+        if made is None:
+            channels = backbone.transformer.config.in_channels
+            made = (clip or ClipSize()).manifest(backbone.context_dim, channels)
         recognizer = _recognizer(config, device)
         num_features = NUM_FEATURES if recognizer is None else recognizer.network.output_shape[-1]
         cache = write_sized_cache(Path(folder), made, num_references, num_features)
@@ -225,17 +226,13 @@ def _optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     return make_optimizer(config, model)
 
 
-def _manifest(config: TrainConfig, backbone: VideoBackbone, clip: ClipSize) -> Manifest:
-    """The cache's manifest, or one of the clip's size with LTX's prompts of 1024 tokens."""
+def largest_sample(config: TrainConfig) -> tuple[Manifest | None, int]:
+    """The manifest of the run's cache and the most references that a sample of it has.
+
+    Without a cache these are None and 1.
+    """
     made = read_manifest(config.data.cache)
-    return made or clip.manifest(backbone.context_dim, backbone.transformer.config.in_channels)
-
-
-def _num_references(config: TrainConfig) -> int:
-    """The most references that a sample of the cache has; 1 where there is no cache."""
-    if read_manifest(config.data.cache) is None:
-        return 1
-    return max(Cache(config.data.cache).num_references)
+    return made, 1 if made is None else max(Cache(config.data.cache).num_references)
 
 
 def _recognizer(config: TrainConfig, device: torch.device) -> Recognizer | None:

@@ -16,8 +16,8 @@ from ..ltx.checkpoint_files import Checkpoint
 from ..ltx.published import sized_vae
 from ..ltx.text import NUM_TOKENS
 from ..ltx.vae import VideoVAE
-from ..memory_record import HOST
 from ..method.grid import latent_grid
+from ..rehearsal.memory_record import HOST
 from ..video import check_num_frames
 from .cache import Cache, FurtherReference, Manifest, Sample
 from .cache_writer import CacheWriter

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_json
-from ..memory_report import GIB, Verdict, as_table, gib, judge, memory_rows
+from ..rehearsal.report import GIB, Verdict, as_table, gib, judge, memory_rows
 from .config import TrainConfig
 from .rehearsal import Rehearsal
 

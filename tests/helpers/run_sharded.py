@@ -190,7 +190,7 @@ def validated(out: Path, *files: Path, accelerator: Accelerator) -> None:
         mock.patch.object(run, "make_accelerator", lambda _: accelerator),
         mock.patch.object(run, "Validator", Recording),
     ):
-        run.main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
+        run.main(argparse.Namespace(config=recipe, changes=[], rehearse=False))
     assert len(latents) == (4 if accelerator.is_main_process else 0)
     if accelerator.is_main_process:
         save_file({f"latent_{i}": x for i, x in enumerate(latents)}, out / "latents.safetensors")
