@@ -93,6 +93,10 @@ _VAE_2_0 = _VAE_2_3 | {
         ),
     ],
 }
+# Gemma 3 12B without its vision tower and its norms: width, layers, width of the feed-forward,
+# words; and the widths of the queries and of the keys, which are grouped.
+_GEMMA_3_12B = (3840, 48, 15360, 262_208)
+_GEMMA_QUERIES, _GEMMA_KEYS = 4096, 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +178,26 @@ def file_bytes(checkpoint: Checkpoint) -> int:
         torch.Size(each.shape).numel() * width.get(each.dtype, 1)
         for each in checkpoint.tensors.values()
     )
+
+
+def text_encoder_bytes(checkpoint: Checkpoint) -> int:
+    """Returns the bytes of Gemma 3 12B in bfloat16 and of the video's connector after it.
+
+    Raises ValueError for LTX-2.5, whose Gemma 4 is not counted yet.
+    """
+    settings = checkpoint.config.get("transformer", {})
+    if settings.get("use_keyframes_abs_pos_embedding"):
+        raise ValueError(
+            f"checkpoint {checkpoint.path} is LTX-2.5, whose text encoder's size is not known "
+            "here; needs LTX-2.0 or LTX-2.3: name one of them."
+        )
+    width, layers, feed_forward, vocabulary = _GEMMA_3_12B
+    attention = 2 * width * (_GEMMA_QUERIES + _GEMMA_KEYS)
+    gemma = layers * (attention + 3 * width * feed_forward) + vocabulary * width
+    heads = settings.get("connector_num_attention_heads", 30)
+    inner = heads * settings.get("connector_attention_head_dim", 128)
+    connector = settings.get("connector_num_layers", 2) * 12 * inner**2
+    return 2 * (gemma + connector + inner * width * (layers + 1))
 
 
 @cache

@@ -78,6 +78,9 @@ class _RealOnHost(TorchFunctionMode):
         is_asked = any(isinstance(leaf, torch.device) and leaf == self.device for leaf in leaves)
         if func is Tensor.new_tensor and kwargs.get("device") is None:
             is_asked = args[0].device == self.device
+        if func in (Tensor.to, Tensor.type_as):
+            others = (each for each in leaves[1:] if isinstance(each, Tensor))
+            is_asked = is_asked or any(each.device == self.device for each in others)
         if is_asked and isinstance(result, Tensor) and result.device != self.device:
             # torch keeps a single number as a constant, which is where the number really is.
             return torch.empty(result.shape, dtype=result.dtype, device=self.device)

@@ -35,11 +35,16 @@ def judge(peak_bytes: int, vram_gib: float, remedies: Sequence[str]) -> Verdict:
     )
 
 
-def memory_rows(peak: Peak) -> list[tuple[str, str]]:
-    """The rows of a table for a peak and its kinds; kinds that take nothing are left out."""
+def memory_rows(
+    peak: Peak, *, weights: str = "weights", frozen: str = "VAE and face model"
+) -> list[tuple[str, str]]:
+    """The rows of a table for a peak and its kinds; kinds that take nothing are left out.
+
+    `weights` and `frozen` are what the rows of these two are called.
+    """
     kinds = (
-        ("weights", peak.weights),
-        ("VAE and face model", peak.frozen),
+        (weights, peak.weights),
+        (frozen, peak.frozen),
         ("gradients", peak.gradients),
         ("optimizer", peak.optimizer),
         ("activations", peak.activations),

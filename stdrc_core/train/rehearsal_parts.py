@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..device import move
 from ..faces.align import ARCFACE_SIZE_PX, arcface_template
 from ..ltx.checkpoint_files import Checkpoint
 from ..ltx.published import sized_vae
 from ..ltx.text import NUM_TOKENS
 from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
-from ..rehearsal.memory_record import HOST
+from ..rehearsal.parking import park
 from ..video import check_num_frames
 from .cache import Cache, FurtherReference, Manifest, Sample
 from .cache_writer import CacheWriter
@@ -109,36 +108,6 @@ def place_vae(sizes: Checkpoint, config: TrainConfig, device: torch.device) -> V
         if not config.objective.has_identity_losses:
             park(vae.vae.decoder, device)
     return vae
-
-
-def park(module: nn.Module, device: torch.device) -> None:
-    """What `offload.park` does: each layer is on `device` while it computes.
-
-    The library that it uses exchanges the data of tensors, which fake ones do not follow.
-    """
-    move(module, HOST)
-    for layer in module.modules():
-        if not [*layer.named_parameters(recurse=False)]:
-            continue
-        parked = dict(layer.named_parameters(recurse=False))
-
-        def bring(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            for name, parameter in [*layer.named_parameters(recurse=False)]:
-                there = nn.Parameter(parameter.data.to(device), requires_grad=False)
-                setattr(layer, name, there)
-            return tuple(a.to(device) if isinstance(a, Tensor) else a for a in args)
-
-        def take_back(
-            layer: nn.Module,
-            _args: tuple[Any, ...],
-            _output: Any,
-            parked: dict[str, nn.Parameter] = parked,
-        ) -> None:
-            for name, parameter in parked.items():
-                setattr(layer, name, parameter)
-
-        layer.register_forward_pre_hook(bring)
-        layer.register_forward_hook(take_back)
 
 
 def shard(model: nn.Module, mesh: Any, config: TrainConfig) -> None:
