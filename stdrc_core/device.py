@@ -1,10 +1,11 @@
-"""Opens the device that a command computes on."""
+"""Opens the device that a command computes on, and moves models there."""
 
 from __future__ import annotations
 
 import logging
 
 import torch
+from torch import nn
 from torch.torch_version import TorchVersion
 
 log = logging.getLogger(__name__)
@@ -60,3 +61,26 @@ def is_conv3d_costly(torch_version: str, cudnn_version: int) -> bool:
     if version < (2, 9, 1):
         return cudnn_version >= _CUDNN_WITHOUT_CONV3D.start
     return cudnn_version in _CUDNN_WITHOUT_CONV3D
+
+
+def move(module: nn.Module, device: torch.device) -> None:
+    """Moves what of `module` is not on `device` yet, in place.
+
+    `Module.to` would replace every parameter, also those that are there, which torch's fake tensors
+    do not allow.
+    """
+    for part in module.modules():
+        for name, parameter in [*part.named_parameters(recurse=False)]:
+            if not _is_on(parameter, device):
+                moved = nn.Parameter(parameter.data.to(device), parameter.requires_grad)
+                setattr(part, name, moved)
+        for name, buffer in [*part.named_buffers(recurse=False)]:
+            if not _is_on(buffer, device):
+                setattr(part, name, buffer.to(device))
+
+
+def _is_on(tensor: torch.Tensor, device: torch.device) -> bool:
+    """Whether the tensor is on the device; a device without a number stands for any of its kind."""
+    if device.index is None and device.type != "cpu":
+        return tensor.device.type == device.type
+    return tensor.device == device

@@ -15,8 +15,9 @@ from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
 from ..photo_file import load_opaque_photo
 from .arguments import make_parser
-from .jobs import read_jobs
+from .jobs import read_jobs, read_shot
 from .models import decide_layout, load_pipeline, name_models, open_devices, open_faces
+from .rehearsal import rehearse
 from .results import is_done, make
 from .staging import split_job
 
@@ -41,6 +42,9 @@ def run(args: argparse.Namespace) -> list[Path]:
 
     Raises ValueError for input that cannot be used, before anything is sampled.
     """
+    if args.rehearse:
+        log.info("%s", rehearse(args, read_shot(args)))
+        return []
     name_models(args)
     decision = decide_layout(args)
     jobs = read_jobs(args, decision)

@@ -242,6 +242,19 @@ def _add_models(add: Add) -> None:
         help="where the text encoder runs before the other models are loaded; by default cpu with "
         "--offload, else --device",
     )
+    add(
+        "--rehearse",
+        action="store_true",
+        help="says what a clip takes, for a file or a published model such as ltx-2.3, and makes "
+        "none; neither a GPU nor files of weights are needed",
+    )
+    add(
+        "--vram",
+        type=float,
+        default=24.0,
+        metavar="GIB",
+        help="the memory of the GPU that --rehearse judges for, by default %(default)s",
+    )
 
 
 def _add_stages(add: Add) -> None:

@@ -117,6 +117,16 @@ def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
     return [_job(args, args.reference, args.prompt, _shot(common), args.name or None)]
 
 
+def read_shot(args: argparse.Namespace) -> Shot:
+    """Returns the clip that the flags describe, at LTX's size where they leave it out.
+
+    Raises ValueError for a number out of its range.
+    """
+    given = {key: getattr(args, key) for key in (*SHOT_NAMES, *OPTION_NAMES)}
+    preset = {} if args.preset is None else PRESETS[args.preset]
+    return _shot(LTX_SHOT | preset | {key: v for key, v in given.items() if v is not None})
+
+
 def _read_batch(args: argparse.Namespace, common: dict[str, Any]) -> list[Job]:
     """Returns the clips of the file `args.batch`; `common` is what its lines may change."""
     try:

@@ -18,6 +18,7 @@ import torch
 from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor, nn
 
+from ..device import move
 from ..method.grid import LatentGrid, ScaleFactors, latent_bounds, to_pixel_bounds, to_seconds
 from ..method.layout import Placement, reference_pixel_bounds
 from ..method.reference import ReferenceTimestep, append_reference, strip_reference
@@ -234,7 +235,8 @@ def load_backbone(
     backbone = VideoBackbone(transformer)
     load_into(transformer, checkpoint, rename, dtype=dtype, device=device, convert=convert)
     # The tensors are on the device already; this moves the silent tables.
-    return backbone.to(device)
+    move(backbone, torch.device(device))
+    return backbone
 
 
 def empty_backbone(path: str | Path) -> VideoBackbone:

@@ -113,12 +113,14 @@ class Checkpoint:
             )
 
 
-def open_checkpoint(path: str | Path, component: str = "transformer") -> Checkpoint:
-    """Opens a single file, a split file or a diffusers folder.
+def open_checkpoint(path: str | Path | Checkpoint, component: str = "transformer") -> Checkpoint:
+    """Opens a single file, a split file or a diffusers folder; an opened one is returned.
 
     A folder may hold the model itself, or a folder named `component` with the model. Raises
     ValueError for a path that does not exist, that is not safetensors, or that is cut short.
     """
+    if isinstance(path, Checkpoint):
+        return path
     path = Path(path)
     if path.is_dir():
         return _open_folder(path, component)

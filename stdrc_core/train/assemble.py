@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..device import move
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
 from ..ltx.file_versions import (
@@ -109,19 +110,33 @@ def assemble(
         )
     home = torch.device("cpu") if will_shard else device
     backbone = load_trainable_backbone(config, home, reads_weights=reads_weights)
-    made = cache.manifest
     cache.require(
         context_dim=backbone.context_dim,
         latent_channels=backbone.transformer.config.in_channels,
         base_version=transformer_version(config.model.checkpoint),
     )
-    _warn_of_another_base(config, made)
+    _warn_of_another_base(config, cache.manifest)
     dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
     vae = load_vae(config.model.vae or config.model.checkpoint, dtype)
-    _place(vae, config, device)
-    face_losses = None
+    recognizer = None
     if config.objective.has_identity_losses:
         recognizer = Recognizer.from_pack(config.objective.face_pack).to(device)
+    _place(vae, config, device)
+    return put_together(config, device, cache, backbone, vae, recognizer)
+
+
+def put_together(
+    config: TrainConfig,
+    device: torch.device,
+    cache: Cache,
+    backbone: VideoBackbone,
+    vae: VideoVAE,
+    recognizer: Recognizer | None,
+) -> Parts:
+    """Makes the parts of a run of what was loaded; the identity losses need a `recognizer`."""
+    made = cache.manifest
+    face_losses = None
+    if recognizer is not None:
         if config.model.gradient_checkpointing:
             vae.enable_gradient_checkpointing()
         face_losses = FaceLosses(
@@ -143,11 +158,7 @@ def assemble(
     )
     model = GroupedVelocity(backbone, config, made.fps)
     _keep_frozen_unsent(model)
-    return Parts(
-        model=model,
-        objective=objective,
-        samples=CachedSamples(cache),
-    )
+    return Parts(model=model, objective=objective, samples=CachedSamples(cache))
 
 
 def require_fitting_files(config: TrainConfig) -> None:
@@ -181,7 +192,8 @@ def load_trainable_backbone(
     if config.model.compile:
         # Lengths vary from call to call, since not every sample has a reference.
         backbone.transformer.compile_repeated_blocks(dynamic=True)
-    return backbone.to(device)
+    move(backbone, device)
+    return backbone
 
 
 def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:

@@ -26,6 +26,7 @@ from ..mini.text import MINIATURE, STAND_INS
 from .cache import fingerprint
 from .config import Dtype
 from .prepare import Models, PrepareConfig, prepare
+from .prepare_rehearsal import rehearse
 from .sources import check_any_usable, read_sources
 from .stopping import Stopper
 
@@ -57,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     add("--world-size", type=int, default=world_size, help="number of processes")
+    add("--rehearse", action="store_true", help="says what a clip takes, and makes no cache")
+    add("--vram", type=float, default=24.0, help="GiB of the GPU that --rehearse judges for")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -72,6 +75,14 @@ def main(args: argparse.Namespace) -> None:
         world_size=args.world_size,
         retry=args.retry,
     )
+    if args.rehearse:
+        dtype = getattr(torch, args.vae_dtype or "bfloat16")
+        text_there = args.text_device in (None, args.device)
+        log.info(
+            "%s",
+            rehearse(args.checkpoint, config, dtype, text_there=text_there, vram=args.vram),
+        )
+        return
     entries = read_sources(args.data, window_s=config.window_s, clips=args.clips)
     check_any_usable(entries, args.data)
     device = open_device(args.device)

@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.train run CONFIG.yaml`: trains, or with `--dry-run` says what that takes.
+"""`python -m stdrc_core.train run CONFIG.yaml`: trains, or with `--rehearse` says what that takes.
 
 The same command goes on where a run was stopped. At the end the run's folder holds the weights for
 ComfyUI.
@@ -23,11 +23,13 @@ from .assemble import assemble, require_fitting_files
 from .batches import own_share
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig, load_config
-from .estimate import describe, estimate
 from .export import export, require_exportable
 from .export_command import how_to_load
 from .loop import Parts, Result, train
 from .processes import STEP_TIMEOUT, Processes
+from .rehearsal import rehearse
+from .rehearsal_parts import ClipSize
+from .rehearsal_report import describe, write_report
 from .resume import require_same_run
 from .sharding import require_shardable
 from .surroundings import disk_need, require_disk_space, warn_of_short_shutdown
@@ -48,25 +50,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="changes a value of the recipe; may be given several times",
     )
     parser.add_argument(
-        "--dry-run",
+        "--rehearse",
         action="store_true",
-        help="prints the resolved configuration and what the run would take, and stops",
+        help="prints the resolved configuration and what a step of the run takes, and stops; "
+        "neither a GPU nor files of weights are needed",
     )
+    clip, add = ClipSize(), parser.add_argument_group("with --rehearse").add_argument
+    add("--gpus", type=int, default=1, help="GPUs that share the run, by default %(default)s")
+    add("--vram", type=float, default=24, help="GiB of each GPU, by default %(default)s")
+    add("--num-frames", type=int, help=f"where no cache is: its frames, {clip.num_frames} if not")
+    add("--height", type=int, help=f"where no cache is: its height, {clip.height} if not given")
+    add("--width", type=int, help=f"where no cache is: its width, {clip.width} if not given")
+    add("--report", type=Path, metavar="FILE", help="writes it to a JSON file as well")
 
 
 def main(args: argparse.Namespace) -> None:
     """Trains, or describes the run; raises ValueError for what is wrong with its configuration or
     files."""
     config = load_config(args.config, args.changes)
+    if args.rehearse:
+        _rehearse(config, args)
+        return
     validates = config.validation.every > 0
     if validates:
         read_photos(config.validation)
     require_same_run(config)
     require_exportable(config)
     require_fitting_files(config)
-    if args.dry_run:
-        log.info("%s\n%s", config.to_yaml(), describe(estimate(config)))
-        return
     need = disk_need(config)
     room = require_disk_space(config, need)
     accelerator = make_accelerator(config)
@@ -106,6 +116,21 @@ def main(args: argparse.Namespace) -> None:
     # All wait for the main one, since a launcher may end all processes with the first.
     processes.wait()
     accelerator.end_training()
+
+
+def _rehearse(config: TrainConfig, args: argparse.Namespace) -> None:
+    """Says what a step of the run takes, and writes it where that is asked for."""
+    if args.gpus < 1 or args.vram <= 0:
+        raise ValueError(
+            f"gpus was {args.gpus} and vram {args.vram:g}; need a number of GPUs from 1 on, and "
+            "their memory in GiB, such as 24."
+        )
+    sides = {name: getattr(args, name) for name in ("num_frames", "height", "width")}
+    clip = ClipSize(**{name: side for name, side in sides.items() if side is not None})
+    result = rehearse(config, num_gpus=args.gpus, clip=clip)
+    log.info("%s\n%s", config.to_yaml(), describe(config, result, args.vram))
+    if args.report is not None:
+        write_report(args.report, config, result, args.vram)
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:

@@ -12,5 +12,5 @@ from stdrc_core.train.config import TrainConfig
 def train_here(config: TrainConfig, recipe: Path) -> Path:
     """`python -m stdrc_core.train RECIPE`, the recipe written for it; returns the run's folder."""
     recipe.write_text(config.to_yaml())
-    run.main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
+    run.main(argparse.Namespace(config=recipe, changes=[], rehearse=False))
     return config.run.out

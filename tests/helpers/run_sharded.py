@@ -227,7 +227,7 @@ def validated(out: Path, *files: Path, accelerator: Accelerator) -> None:
         mock.patch.object(run, "make_accelerator", lambda _: accelerator),
         mock.patch.object(run, "Validator", Recording),
     ):
-        run.main(argparse.Namespace(config=recipe, changes=[], dry_run=False))
+        run.main(argparse.Namespace(config=recipe, changes=[], rehearse=False))
     assert len(latents) == (6 if accelerator.is_main_process else 0)
     # In each of two validations, where the second process samples once for nothing.
     own = (

@@ -17,11 +17,8 @@ from helpers.one_sentence import refused
 from helpers.recipes import train_here
 from PIL import Image
 
-from stdrc_core.ltx.backbone import load_backbone
-from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
 from stdrc_core.train.__main__ import main
 from stdrc_core.train.config import load_config
-from stdrc_core.train.estimate import estimate
 from stdrc_core.train.processes import PATIENCE
 from stdrc_core.train.run import make_accelerator
 
@@ -156,25 +153,3 @@ def _children(pid: int) -> list[int]:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         if b"stdrc_core.train" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
-
-
-def test_dry_run_counts_what_the_real_run_has_and_starts_nothing(
-    recipe: Path,
-    tmp_path: Path,
-    mini_checkpoint: Path,
-    mini_cache: Path,
-    caplog: pytest.LogCaptureFixture,
-):
-    caplog.set_level("INFO")
-    main([str(recipe), "--dry-run"])
-    assert not (tmp_path / "run").exists()
-    config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache)
-    result = estimate(config)
-    backbone = load_backbone(mini_checkpoint, dtype=None)
-    assert result.num_parameters == sum(p.numel() for p in backbone.parameters())
-    # Rank 4 on 8 square projections of the width d and two of d x 4 d, in each block.
-    assert result.num_trained == NUM_LAYERS * 4 * (8 * 2 + 2 * 5) * VIDEO_DIM
-    # 2 latent frames of 3 x 3 and the reference; two samples a step.
-    assert (result.tokens_per_sample, result.tokens_per_step) == (27, 54)
-    for part in (f"{result.num_parameters:,}", f"{result.num_trained:,}", "rank: 4"):
-        assert part in caplog.text

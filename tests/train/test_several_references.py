@@ -28,11 +28,12 @@ from stdrc_core.train.assemble import CachedSamples, assemble
 from stdrc_core.train.batches import Batches
 from stdrc_core.train.cache import Cache, FurtherReference, read_lines
 from stdrc_core.train.config import ReferenceSection
-from stdrc_core.train.estimate import estimate
 from stdrc_core.train.loop import training_step
 from stdrc_core.train.objective import Person, TrainingSample
 from stdrc_core.train.objective import draw as draw_choices
 from stdrc_core.train.prepare import Models, Reason, prepare
+from stdrc_core.train.rehearsal import largest_sample
+from stdrc_core.train.rehearsal_parts import ClipSize
 from stdrc_core.train.sources import read_sources
 from stdrc_core.train.validation import Validator, read_cases
 
@@ -232,17 +233,17 @@ def test_prepare_keeps_each_photo_and_sets_aside_whom_the_clip_does_not_show(
     assert "the best mean cosine with reference blue.png is" in details
 
 
-def test_what_a_run_takes_counts_the_most_references(tmp_path: Path, mini_checkpoint: Path):
-    tokens = {}
+def test_a_rehearsal_has_the_most_references(tmp_path: Path):
     for count in (0, 2):
         others = tuple(further(6 + i) for i in range(count))
         cache = tmp_path / str(count)
         write_samples(cache, [*SAMPLES, replace(make_sample("several", 5), further=others)])
-        tokens[count] = estimate(
-            mini_run.config(tmp_path, mini_checkpoint, cache)
-        ).tokens_per_sample
-    # 9 frames of 64 x 96 px are 2 latent frames of 2 x 3 tokens.
-    assert tokens == {0: (2 + 1) * 6, 2: (2 + 3) * 6}
+        config = mini_run.config(tmp_path, Path("unused"), cache)
+        made, num_references = largest_sample(config)
+        assert num_references == 1 + count
+        # 9 frames of 64 x 96 px are 2 latent frames of 2 x 3 tokens.
+        size = ClipSize(num_frames=made.num_frames, height=made.height, width=made.width)
+        assert size.num_tokens(num_references) == (2 + 1 + count) * 6
 
 
 def test_sharded_processes_run_samples_of_different_lengths_alone(tmp_path: Path):

@@ -1,0 +1,51 @@
+"""`--rehearse` of a clip, on the miniature: what is on the GPU, what waits on the host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from stdrc_core.generate.__main__ import main
+from stdrc_core.ltx.backbone import load_backbone
+
+SIZE = ("--frames", "17", "--height", "64", "--width", "64")
+
+
+def mebibytes(said: str, name: str) -> float:
+    number, unit = re.search(rf"{name} +([\d.]+) (MiB|GiB)", said).groups()
+    return float(number) * (1024 if unit == "GiB" else 1)
+
+
+def rehearse(caplog: pytest.LogCaptureFixture, *words: object) -> str:
+    caplog.clear()
+    caplog.set_level("INFO")
+    main(["--rehearse", *SIZE, *map(str, words)])
+    return caplog.text
+
+
+def test_weights_are_on_the_gpu_or_wait_on_the_host(
+    mini_checkpoint: Path, caplog: pytest.LogCaptureFixture
+):
+    backbone = load_backbone(mini_checkpoint, dtype=torch.bfloat16)
+    whole = sum(each.nbytes for each in (*backbone.parameters(), *backbone.buffers())) / 2**20
+    of_blocks = sum(p.nbytes for p in backbone.transformer.transformer_blocks.parameters()) / 2**20
+    plain = rehearse(caplog, "--checkpoint", mini_checkpoint)
+    assert mebibytes(plain, "weights") == pytest.approx(whole, abs=0.01)
+    assert "fits a GPU of 24 GiB" in plain
+    offloaded = rehearse(caplog, "--checkpoint", mini_checkpoint, "--offload", "--vram", "1")
+    kept = mebibytes(offloaded, "host memory") - mebibytes(plain, "host memory")
+    assert kept == pytest.approx(of_blocks, abs=0.02)
+    assert "does not fit a GPU of 1 GiB" in offloaded
+    assert "fewer --frames" in offloaded
+
+
+def test_a_checkpoint_of_no_known_size_is_one_sentence(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["--rehearse", "--checkpoint", "mine.safetensors"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "mine.safetensors" in said
+    assert "ltx-2.3" in said
