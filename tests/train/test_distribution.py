@@ -129,7 +129,7 @@ def test_what_cannot_be_sharded_is_refused_before_anything_is_loaded(
     )
     monkeypatch.setattr(run, "make_accelerator", lambda _: accelerator)
     monkeypatch.setattr(run, "require_exportable", lambda _: None)
-    args = argparse.Namespace(config=tmp_path / "recipe.yaml", changes=[], dry_run=False)
+    args = argparse.Namespace(config=tmp_path / "recipe.yaml", changes=[], rehearse=False)
     with pytest.raises(ValueError, match=sentence) as raised:
         run.main(args)
     assert "\n" not in str(raised.value)
