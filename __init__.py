@@ -1,4 +1,4 @@
-"""ST-DRC for ComfyUI: one person's face in LTX-2.3 videos."""
+"""ST-DRC for ComfyUI: one person's face in LTX videos."""
 
 from .nodes import comfy_entrypoint
 

@@ -43,7 +43,8 @@ class STDRCApplyTASSRoPE(io.ComfyNode):
                         "tass is the paper's; overlap (on the first frame), temporal_only and "
                         "spatial_only are its ablations. overlap_source_phase is for "
                         "Best-Face-ID adapters; strata (after the clip), sidecar (beside it) and "
-                        "bfs_st_drc are for adapters that were trained with these."
+                        "bfs_st_drc are for adapters that were trained with these; before_clip is "
+                        "Licon MSR's for LTX-2.5."
                     ),
                 ),
                 io.Combo.Input(

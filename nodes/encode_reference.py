@@ -6,14 +6,16 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..stdrc_core.ltx.adapters import WHOLE_CLIP
 from ..stdrc_core.method.grid import LTX_LATENT_CHANNELS
-from ..stdrc_core.method.reference import Fit, fit_reference
+from ..stdrc_core.method.reference import Fit, fit_reference, with_transparency
 from ..stdrc_core.photo_file import read_color
 from .host.checks import check_finite
 from .reference_list import OWN_SIZE
 
 # A choice of `fit` beside those of `Fit`: the photo keeps its own size.
 NATIVE = "native"
+MAX_HELD_FRAMES = 2049
 
 
 class STDRCEncodeReference(io.ComfyNode):
@@ -52,8 +54,28 @@ class STDRCEncodeReference(io.ComfyNode):
                 io.Color.Input(
                     "pad_color",
                     default="#000000",
+                    tooltip="Colour of the padding, and where the photo is transparent.",
+                ),
+                io.Int.Input(
+                    "held_frames",
+                    optional=True,
+                    default=1,
+                    min=WHOLE_CLIP,
+                    max=MAX_HELD_FRAMES,
+                    step=8,
                     tooltip=(
-                        "Colour of the padding, and behind the transparent parts of an RGBA image."
+                        "For how many frames the photo is held, 8n + 1, or 0 for the whole clip: "
+                        "only for adapters that were trained so (Licon MSR 33, Ingredients 0). 1 "
+                        "is one latent frame, as a rule."
+                    ),
+                    advanced=True,
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip=(
+                        "From Load Image: 1 where the photo is transparent; one for all photos or "
+                        "one for each. An RGBA image needs none."
                     ),
                 ),
             ],
@@ -73,8 +95,12 @@ class STDRCEncodeReference(io.ComfyNode):
         latent: io.Latent.Type,
         fit: str,
         pad_color: str,
+        held_frames: int = 1,
+        mask: io.Mask.Type | None = None,
     ) -> io.NodeOutput:
-        height, width = _frame_size_px(latent, vae)
+        image = with_transparency(image, mask)
+        clip_frames, height, width = _clip_size_px(latent, vae)
+        num_frames = _checked_length(held_frames, clip_frames, vae)
         if fit == NATIVE:
             height, width = _own_size_px(image, vae)
         framing = Fit.CROP if fit == NATIVE else Fit(fit)
@@ -87,14 +113,21 @@ class STDRCEncodeReference(io.ComfyNode):
         )
         # Each photo is encoded as a clip of its own: the VAE would take a batch for one clip's
         # frames.
-        reference = torch.cat([vae.encode(photo) for photo in preview.split(1)])
-        rows_px, columns_px = _step_px(vae)
-        needed = (LTX_LATENT_CHANNELS, 1, height // rows_px, width // columns_px)
+        reference = torch.cat(
+            [vae.encode(photo.expand(num_frames, -1, -1, -1)) for photo in preview.split(1)]
+        )
+        step, rows_px, columns_px = vae.downscale_index_formula
+        needed = (
+            LTX_LATENT_CHANNELS,
+            (num_frames - 1) // step + 1,
+            height // rows_px,
+            width // columns_px,
+        )
         if reference.shape[1:] != needed:
             raise ValueError(
                 f"vae made latents of shape {list(reference.shape)} of {height} x {width} pixels; "
-                f"needs {[len(image), *needed]}, one frame a photo: connect the VAE of the LTX "
-                "checkpoint."
+                f"needs {[len(image), *needed]}, {needed[1]} frame(s) a photo: connect the VAE of "
+                "the LTX checkpoint."
             )
         check_finite(reference, "the latent that vae made of image")
         encoded = {"samples": reference} | ({OWN_SIZE: True} if fit == NATIVE else {})
@@ -118,8 +151,24 @@ def _step_px(vae: io.Vae.Type) -> tuple[int, int]:
     return rows_px, columns_px
 
 
-def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:
-    """Returns height and width of the video's frames in pixels.
+def _checked_length(held_frames: int, clip_frames: int, vae: io.Vae.Type) -> int:
+    """Returns for how many frames a photo is held; `clip_frames` is the clip's own length.
+
+    Raises ValueError for a number of frames that the VAE does not encode whole.
+    """
+    step = vae.downscale_index_formula[0]
+    if held_frames == WHOLE_CLIP:
+        return clip_frames
+    if held_frames < 1 or held_frames % step != 1:
+        raise ValueError(
+            f"held_frames was {held_frames}; needs {step}n + 1 frames, such as 1, 25 or 33, or 0 "
+            "for the whole clip."
+        )
+    return held_frames
+
+
+def _clip_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int, int]:
+    """Returns the video's length in frames, and height and width of its frames in pixels.
 
     Raises ValueError if `vae` is not LTX's video VAE, or `latent` no video latent.
     """
@@ -136,4 +185,5 @@ def _frame_size_px(latent: io.Latent.Type, vae: io.Vae.Type) -> tuple[int, int]:
             "will be sampled: connect EmptyLTXVLatentVideo or the latent of this stage."
         )
     rows_px, columns_px = _step_px(vae)
-    return video.shape[-2] * rows_px, video.shape[-1] * columns_px
+    num_frames = (video.shape[2] - 1) * vae.downscale_index_formula[0] + 1
+    return num_frames, video.shape[-2] * rows_px, video.shape[-1] * columns_px

@@ -19,9 +19,9 @@ from ..stdrc_core.method.guidance_options import (
 )
 from ..stdrc_core.method.multi_reference import with_common_scale
 from .guidance_curve import Curve
-from .host.checks import check_reference
+from .host.checks import check_prompts, check_reference
 from .host.three_streams import ThreeStreamGuider
-from .host.wrapper import is_patched
+from .host.wrapper import check_patched
 from .reference_list import placed_references
 
 
@@ -37,6 +37,7 @@ def chosen_options(
     preset: str,
     text_curve: GuidanceCurve | None,
     reference_curve: GuidanceCurve | None,
+    audio_scale: float | None,
 ) -> GuidanceOptions:
     """Makes the guidance's options of a node's widgets (docs/method.md section 12).
 
@@ -51,6 +52,7 @@ def chosen_options(
         "guidance_rescale": guidance_rescale,
         "reference_every": reference_every,
         "guided_share": guided_share,
+        "audio_scale": audio_scale,
     }
     return GuidanceOptions(**with_preset(preset, chosen))
 
@@ -67,17 +69,8 @@ def make_guider(
     `reference` is a LATENT with samples `[K, C, 1, H, W]`. Raises ValueError for a model that is
     not patched, an empty conditioning, and samples that are no references of this model.
     """
-    if not is_patched(model):
-        raise ValueError(
-            "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
-            "loader and this node."
-        )
-    for name, conditioning in (("positive", positive), ("negative", negative)):
-        if not conditioning:
-            raise ValueError(
-                f"{name} is an empty conditioning; needs an encoded prompt: connect a text encoder "
-                "(an empty text is fine)."
-            )
+    check_patched(model)
+    check_prompts(positive, negative)
     samples = reference["samples"]
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
     options, placed = with_common_scale(options, placed_references(reference))
@@ -208,3 +201,18 @@ def over_time_inputs() -> list[io.Input]:
             for name in ("text", "reference")
         ),
     ]
+
+
+def audio_input() -> io.Input:
+    """Returns the audio's own scale; a socket, so that nothing connected can mean the text's."""
+    return io.Float.Input(
+        "audio_scale",
+        optional=True,
+        min=0.0,
+        max=100.0,
+        force_input=True,
+        tooltip=(
+            "s_a: how strongly audio that is sampled with the video follows the prompt. Not "
+            "connected, it is text_scale."
+        ),
+    )

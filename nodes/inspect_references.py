@@ -10,7 +10,13 @@ from torch import Tensor
 
 from ..stdrc_core.method.guidance_curve import GuidanceCurve
 from ..stdrc_core.method.guidance_options import EXACT
-from .guidance_inputs import chosen_options, over_time_inputs, scale_inputs, window_inputs
+from .guidance_inputs import (
+    audio_input,
+    chosen_options,
+    over_time_inputs,
+    scale_inputs,
+    window_inputs,
+)
 from .inspection_report import report_lines
 from .inspection_setup import Setup
 
@@ -45,6 +51,7 @@ class STDRCInspect(io.ComfyNode):
                         "forwards."
                     ),
                 ),
+                audio_input(),
             ],
             outputs=[io.String.Output(display_name="report")],
         )
@@ -68,6 +75,7 @@ class STDRCInspect(io.ComfyNode):
         text_curve: GuidanceCurve | None = None,
         reference_curve: GuidanceCurve | None = None,
         sigmas: Tensor | None = None,
+        audio_scale: float | None = None,
     ) -> io.NodeOutput:
         setup = Setup(
             model=model,
@@ -88,6 +96,7 @@ class STDRCInspect(io.ComfyNode):
                 preset=preset,
                 text_curve=text_curve,
                 reference_curve=reference_curve,
+                audio_scale=audio_scale,
             ),
             sigmas=sigmas,
         )

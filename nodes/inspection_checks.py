@@ -10,11 +10,18 @@ from collections.abc import Callable
 
 from comfy.ldm.lightricks.model import LTXBaseModel
 
-from .host.checks import check_finite, check_references, check_video, check_whole_frame
+from .host.checks import (
+    check_finite,
+    check_has_audio,
+    check_prompts,
+    check_references,
+    check_video,
+    check_whole_frame,
+)
 from .host.rope import check_rope
 from .host.version import check_version
 from .host.weights import decide_layout
-from .host.wrapper import is_patched, layout_choice
+from .host.wrapper import check_patched, is_patched, layout_choice
 from .inspection_setup import Setup
 
 # The transformer's option in which BFS's node keeps its references.
@@ -38,11 +45,7 @@ def _check_model(setup: Setup) -> None:
             f"model is a {type(setup.transformer).__name__}; needs an LTX-Video or LTX-2 model."
         )
     check_version(setup.model)
-    if not is_patched(setup.model):
-        raise ValueError(
-            "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
-            "loader and the guider."
-        )
+    check_patched(setup.model)
     check_rope(setup.transformer, decide_layout(layout_choice(setup.model), setup.model).layout)
 
 
@@ -56,9 +59,7 @@ def _check_other_packs(setup: Setup) -> None:
 
 def _check_prompts(setup: Setup) -> None:
     prompts = {"positive": setup.positive, "negative": setup.negative}
-    for name, conditioning in prompts.items():
-        if not conditioning:
-            raise ValueError(f"{name} is an empty conditioning; needs an encoded prompt.")
+    check_prompts(**prompts)
     check_whole_frame({name: [each[1] for each in prompts[name]] for name in prompts})
 
 
@@ -71,10 +72,13 @@ def _check_references(setup: Setup) -> None:
     have_own_size = all(each.has_own_size for each in setup.placed)
     samples = setup.reference["samples"]
     check_references([samples], "reference", setup.video.shape, have_own_size=have_own_size)
+    if is_patched(setup.model):
+        decision = decide_layout(layout_choice(setup.model), setup.model)
+        decision.check_frames(samples.shape, setup.grid.num_frames)
 
 
 def _check_guidance(setup: Setup) -> None:
-    setup.read_options()
+    check_has_audio(setup.latent_image["samples"], setup.read_options().audio_scale)
 
 
 def _check_sigmas(setup: Setup) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ..stdrc_core.ltx.reference_layout import ReferenceLayout
 from ..stdrc_core.method.guidance_schedule import told, told_by_sigma, without_effect
@@ -41,7 +41,7 @@ def _streams(setup: Setup) -> Iterator[str]:
     grid, steps = setup.grid, setup.steps
     num_video = setup.video.shape[2] * grid.tokens_per_frame
     num_guides = num_video - grid.num_tokens
-    tokens_per_reference = math.prod(setup.size)
+    tokens_per_reference = setup.own_grid.num_tokens
     runs_reference = any(step.runs.reference for step in steps)
     streams = [
         ("v0, nothing", 0, any(step.forwards.empty for step in steps)),
@@ -71,9 +71,10 @@ def _schedule(setup: Setup) -> Iterator[str]:
 
 def _places(setup: Setup, layout: ReferenceLayout) -> Iterator[str]:
     """Yields where each reference stands, in frames and pixels as the RoPE sees them."""
+    layout = replace(layout, num_slots=max(each.slot for each in setup.placed) + 1)
     for number, each in enumerate(setup.placed, start=1):
         bounds = reference_bounds(
-            setup.transformer, setup.grid, layout, [each.slot], setup.frame_rate, setup.size
+            setup.transformer, setup.grid, layout, [each.slot], setup.frame_rate, setup.own_grid
         )
         low, high = bounds[..., 0].amin(dim=1).tolist(), bounds[..., 1].amax(dim=1).tolist()
         time, rows, columns = (f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))

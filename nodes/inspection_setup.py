@@ -68,10 +68,10 @@ class Setup:
         return float(options.get("frame_rate", _FRAME_RATE))
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of each reference in latent steps."""
-        height, width = self.reference["samples"].shape[-2:]
-        return height, width
+    def own_grid(self) -> LatentGrid:
+        """The grid of each reference."""
+        num_frames, height, width = self.reference["samples"].shape[2:]
+        return LatentGrid(num_frames=num_frames, height=height, width=width)
 
     @property
     def placed(self) -> tuple[PlacedReference, ...]:

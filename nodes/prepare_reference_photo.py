@@ -8,6 +8,7 @@ from ..stdrc_core.faces.frames import check_photo, rgb_levels
 from ..stdrc_core.faces.photo import Choice, advise, choose_face, crop_box, face_mask
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.faces.similarity import find_padding
+from ..stdrc_core.method.reference import BLACK, over_color, with_transparency
 from .face_packs import no_face, open_pack, pack_inputs
 from .node_message import show_on_node
 
@@ -53,9 +54,20 @@ class STDRCPrepareReferencePhoto(io.ComfyNode):
                     tooltip="For choose = index: counted from 0, left to right.",
                 ),
                 download,
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip=(
+                        "From Load Image: 1 where the photo is transparent. Faces are looked for "
+                        "over black, and the cut stays transparent for Encode Reference Latent."
+                    ),
+                ),
             ],
             outputs=[
-                io.Image.Output(display_name="image", tooltip="The photo around the face."),
+                io.Image.Output(
+                    display_name="image",
+                    tooltip="The photo around the face; RGBA where it has transparency.",
+                ),
                 io.Mask.Output(display_name="face", tooltip="1 in the face's box, in that image."),
                 io.String.Output(
                     display_name="advice",
@@ -76,18 +88,21 @@ class STDRCPrepareReferencePhoto(io.ComfyNode):
         choose: str,
         index: int,
         download: bool,
+        mask: io.Mask.Type | None = None,
     ) -> io.NodeOutput:
         check_photo(image, "image")
-        pixels = rgb_levels(image, "image")
+        image = with_transparency(image, mask)
+        height, width = image.shape[1:3]
+        opaque = over_color(image, image.new_tensor(BLACK)) if image.shape[-1] == 4 else image
+        pixels = rgb_levels(opaque, "image")
         pack = open_pack(face_pack, Provider.AUTO, download=download)
         faces = [each.face for each in find_padding(pixels, pack.finder)[0]]
         if not faces:
             raise no_face(image, "image", pack)
-        height, width = image.shape[1:3]
         face = choose_face(faces, Choice(choose), height, width, index)
         left, top, right, bottom = crop_box(face, margin, height, width)
         rows, columns = slice(top, bottom), slice(left, right)
-        cropped = image[:, rows, columns, :3].clone()
+        cropped = image[:, rows, columns].clone()
         mask = face_mask(face, height, width)[None, rows, columns].clone()
         others = [each for each in faces if each is not face]
         advice = "\n".join(advise(pixels[0], face, others)) or "A good reference: nothing to do."

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..stdrc_core.method.guidance_curve import GuidanceCurve
 from ..stdrc_core.method.guidance_options import EXACT
 from .guidance_inputs import (
+    audio_input,
     chosen_options,
     make_guider,
     over_time_inputs,
@@ -28,7 +29,13 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
                 "For SamplerCustomAdvanced."
             ),
             search_aliases=["st-drc", "reference", "identity", "cfg", "dual cfg"],
-            inputs=[*stream_inputs(), *scale_inputs(), *window_inputs(), *over_time_inputs()],
+            inputs=[
+                *stream_inputs(),
+                *scale_inputs(),
+                *window_inputs(),
+                *over_time_inputs(),
+                audio_input(),
+            ],
             outputs=[io.Guider.Output(display_name="guider")],
         )
 
@@ -49,6 +56,7 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
         preset: str = "exact",
         text_curve: GuidanceCurve | None = None,
         reference_curve: GuidanceCurve | None = None,
+        audio_scale: float | None = None,
     ) -> io.NodeOutput:
         options = chosen_options(
             text_scale=text_scale,
@@ -61,5 +69,6 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
             preset=preset,
             text_curve=text_curve,
             reference_curve=reference_curve,
+            audio_scale=audio_scale,
         )
         return io.NodeOutput(make_guider(model, positive, negative, reference, options))

@@ -8,6 +8,7 @@ from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAd
 from ..stdrc_core.method.guidance_curve import GuidanceCurve
 from ..stdrc_core.method.guidance_options import EXACT
 from .guidance_inputs import (
+    audio_input,
     chosen_options,
     make_guider,
     over_time_inputs,
@@ -41,6 +42,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
                 io.Latent.Input("latent_image", tooltip="The video latent to sample."),
                 *window_inputs(),
                 *over_time_inputs(),
+                audio_input(),
             ],
             outputs=[
                 io.Latent.Output(display_name="output"),
@@ -69,6 +71,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
         preset: str = "exact",
         text_curve: GuidanceCurve | None = None,
         reference_curve: GuidanceCurve | None = None,
+        audio_scale: float | None = None,
     ) -> io.NodeOutput:
         options = chosen_options(
             text_scale=text_scale,
@@ -81,6 +84,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
             preset=preset,
             text_curve=text_curve,
             reference_curve=reference_curve,
+            audio_scale=audio_scale,
         )
         guider = make_guider(model, positive, negative, reference, options)
         return SamplerCustomAdvanced.execute(

@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...stdrc_core.method.guidance_curve import Scale
+
 
 def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
-    """Raises ValueError unless `reference` is the latents `[K, num_channels, 1, H, W]` of K photos.
+    """Raises ValueError unless `reference` is the latents `[K, num_channels, F, H, W]` of K photos.
 
-    The values have to be finite. `name` is what the message calls the reference.
+    The values have to be finite. `name` is what the message calls the reference. How many latent
+    frames F it may have depends on the placement (`Decision.check_frames`).
     """
     if reference.is_nested:
         raise ValueError(
@@ -22,10 +25,10 @@ def check_reference(reference: Tensor, name: str, num_channels: int) -> None:
             "Encode Reference Latent."
         )
     shape = list(reference.shape)
-    if len(shape) != 5 or shape[2] != 1 or 0 in shape:
+    if len(shape) != 5 or 0 in shape:
         raise ValueError(
-            f"{name} has shape {shape}; needs the latent of one photo or more, one frame each, "
-            f"[K, {num_channels}, 1, H, W]: make it with Encode Reference Latent."
+            f"{name} has shape {shape}; needs the latent of one photo or more, as a rule one frame "
+            f"each, [K, {num_channels}, 1, H, W]: make it with Encode Reference Latent."
         )
     if shape[1] != num_channels:
         raise ValueError(
@@ -54,6 +57,25 @@ def check_video(video_shape: torch.Size, num_channels: int) -> None:
         )
 
 
+def check_prompts(positive: list, negative: list) -> None:
+    """Raises ValueError if one of the two conditionings is empty."""
+    for name, conditioning in (("positive", positive), ("negative", negative)):
+        if not conditioning:
+            raise ValueError(
+                f"{name} is an empty conditioning; needs an encoded prompt: connect a text encoder "
+                "(an empty text is fine)."
+            )
+
+
+def check_has_audio(latent_image: Tensor, audio_scale: Scale | None) -> None:
+    """Raises ValueError if `audio_scale` is given and `latent_image` has no audio."""
+    if audio_scale is not None and not latent_image.is_nested:
+        raise ValueError(
+            f"audio_scale was {audio_scale}, and latent_image has no audio; needs an audio+video "
+            "latent: connect LTXV Concat AV Latent, or disconnect audio_scale."
+        )
+
+
 def check_whole_frame(conds: dict[str, list[dict[str, Any]]]) -> None:
     """Raises ValueError if one of a run's conditionings has an area; `conds` are those by stream.
 
@@ -74,7 +96,8 @@ def check_references(
     """Raises ValueError if the references of `stream` do not fit a video `[B, C, T, H, W]`.
 
     They are the latents of our guider's input, or those that core's ReferenceLatent nodes put into
-    a prompt. They need the video's H and W, unless they `have_own_size`.
+    a prompt. They need the video's H and W, unless they `have_own_size`, and as many latent frames
+    as one another.
     """
     name = "reference"
     if not stream.startswith(name):
@@ -88,3 +111,9 @@ def check_references(
                 f"{video_size[0]} x {video_size[1]}; needs the same size: connect this "
                 "latent_image to the latent input of Encode Reference Latent."
             )
+    if len({each.shape[2] for each in references}) > 1:
+        lengths = " and ".join(str(each.shape[2]) for each in references)
+        raise ValueError(
+            f"{name} has parts of {lengths} latent frames; needs references of one length: make "
+            "all of them with the same held_frames of Encode Reference Latent."
+        )

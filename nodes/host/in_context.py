@@ -72,17 +72,18 @@ def put_in_context(
             **kwargs,
         )
     layout: ReferenceLayout = kwargs.pop(LAYOUT_ARGUMENT)
-    num_references, height, width = reference.shape[2:]
+    num_latent_frames, height, width = reference.shape[2:]
     placed: Sequence[PlacedReference]
-    placed = kwargs.pop(PLACED_ARGUMENT, None) or in_order(num_references)
+    placed = kwargs.pop(PLACED_ARGUMENT, None) or in_order(num_latent_frames)
     slots = [each.slot for each in placed]
-    num_tokens = height * width  # of each reference
+    own = LatentGrid(num_frames=num_latent_frames // len(placed), height=height, width=width)
+    num_tokens = own.num_tokens  # of each reference
     video, *audio = x if isinstance(x, list | tuple) else (x,)
     grid = video_grid(video, keyframe_idxs)
     frames, num_padding = as_frames(reference, grid.height, grid.width)
     num_frames = frames.shape[2]
 
-    bounds = reference_bounds(transformer, grid, layout, slots, frame_rate, (height, width))
+    bounds = reference_bounds(transformer, grid, layout, slots, frame_rate, own)
     # The mask makes the host drop the tokens that fill up the last frame; it wants bounds for them
     # all the same.
     bounds = torch.cat((bounds, bounds[:, -1:].expand(-1, num_padding, -1)), dim=1)
@@ -96,15 +97,15 @@ def put_in_context(
         )
     if any(part.numel() for part in audio):
         transformer_options = hidden_from_audio(
-            transformer_options, num_blocks=num_blocks, num_tokens=num_references * num_tokens
+            transformer_options, num_blocks=num_blocks, num_tokens=len(placed) * num_tokens
         )
     entries = kwargs.get("guide_attention_entries")
     if entries or any(each.strength != 1 for each in placed):
         if not entries and keyframe_idxs is not None:
             entries = [_attention_entry(keyframe_idxs.shape[2])]
-        own = [_attention_entry(num_tokens, each.strength) for each in placed]
+        theirs = [_attention_entry(num_tokens, each.strength) for each in placed]
         padding = [_attention_entry(num_padding)] if num_padding else []
-        kwargs["guide_attention_entries"] = [*(entries or ()), *own, *padding]
+        kwargs["guide_attention_entries"] = [*(entries or ()), *theirs, *padding]
 
     extended = append_reference(video, frames)
     output = executor(
@@ -141,11 +142,11 @@ def reference_bounds(
     layout: ReferenceLayout,
     slots: Sequence[int],
     frame_rate: float,
-    size: tuple[int, int],
+    own: LatentGrid,
 ) -> Tensor:
-    """Returns the bounds of all references' tokens, `[3, K h w, 2]`, in frames and pixels (Eq. 4).
+    """Returns the bounds of all references' tokens in frames and pixels, `[3, K F h w, 2]` (Eq. 4).
 
-    The K references stand in `slots` and each has the `size` (h, w) in latent steps. The scale
+    The K references stand in `slots` and each has the grid `own` of F x h x w tokens. The scale
     factors and the causality are those of this `transformer`. The host rounds the bounds in time
     down to whole frames, so `strata` loses what it has after the decimal point.
     """
@@ -156,7 +157,9 @@ def reference_bounds(
                 grid,
                 layout.placement,
                 slot=slot,
-                size=size,
+                num_slots=max(layout.num_slots, max(slots) + 1),
+                size=(own.height, own.width),
+                num_frames=own.num_frames,
                 frame_rate=frame_rate,
                 temporal_offset=layout.temporal_offset,
                 scale=ScaleFactors(time=time, height=height, width=width),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import comfy.samplers
-import comfy.utils
-import node_helpers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...stdrc_core.method.guidance import GuidanceScales, Stream, rescale
+from ...stdrc_core.method.guidance import GuidanceScales, Stream
+from ...stdrc_core.method.guidance_curve import scale_at
 from ...stdrc_core.method.guidance_options import GuidanceOptions
 from ...stdrc_core.method.guided_run import Forwards, GuidedRun, Predictions
 from ...stdrc_core.method.multi_reference import PlacedReference, layers
-from .wrapper import PLACED_REFERENCES, REFERENCE_LATENTS
+from .checks import check_has_audio, check_prompts
+from .packed_audio import guiding_audio_apart, rescaled_apart, with_audio_of
+from .run_in_pieces import RunInPieces
+from .wrapper import PLACED_REFERENCES, REFERENCE_LATENTS, check_patched
 
 # Names of the streams' conditionings. Some nodes' hooks look for the first two by their names.
 _CONDS = {Stream.TEXT: "positive", Stream.EMPTY: "negative", Stream.REFERENCE: "reference"}
+# What belongs to one run, and is dropped at its end.
+_OF_A_RUN = ("conds", "inner_model", "loaded_models", "_run", "_latent_shapes")
 
 
 class ThreeStreamGuider(comfy.samplers.CFGGuider):
@@ -27,6 +33,10 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
     It predicts vy from `positive` and v0 from `negative`, and vyr from `positive` with `reference`
     `[K, C, 1, H, W]`, the latents of K photos. `placed` tells where each of these stands and how
     much it counts; at least one has a scale above 0. `options` say how the run is guided.
+
+    Nodes of other packs may handle it as a guider of core's. They may copy it with `copy.copy`,
+    give the copy other prompts with `set_conds` (those in use are in `raw_conds`), and give it
+    another `cfg`, which then takes the place of the text scale.
     """
 
     def __init__(
@@ -41,28 +51,31 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
     ) -> None:
         super().__init__(model)
         self.options = options
-        text = without_reference(positive)
+        self._reference, self._placed = reference, tuple(placed)
         # References whose scales differ need a stream for each scale (docs/method.md section 11).
         # The last stream sees all references that count, and each other one has a conditioning.
         *some, (_, everything) = parts = layers(placed)
         self._part_scales = tuple(scale for scale, _ in parts)
         self._part_names = [f"{_CONDS[Stream.REFERENCE]} {i}" for i in range(1, len(parts))]
-
-        def seeing(indices: list[int]) -> list:
-            seen = {
-                REFERENCE_LATENTS: [reference[index : index + 1] for index in indices],
-                PLACED_REFERENCES: tuple(placed[index] for index in indices),
-            }
-            return node_helpers.conditioning_set_values(text, seen)
-
-        conds = {
-            _CONDS[Stream.TEXT]: text,
-            _CONDS[Stream.EMPTY]: without_reference(negative),
-            _CONDS[Stream.REFERENCE]: seeing(everything),
+        self._seen = {_CONDS[Stream.REFERENCE]: everything} | {
+            name: indices for name, (_, indices) in zip(self._part_names, some, strict=True)
         }
-        for name, (_, indices) in zip(self._part_names, some, strict=True):
-            conds[name] = seeing(indices)
-        self.inner_set_conds(conds)
+        self._own_cfg = self.cfg = scale_at(options.text_scale, 1.0)
+        self.set_conds(positive, negative)
+
+    def set_conds(self, positive: list, negative: list) -> None:
+        """Takes other prompts, beside the same reference.
+
+        Raises ValueError for a conditioning that is empty.
+        """
+        check_prompts(positive, negative)
+        super().set_conds(positive, negative)
+        self.raw_conds = (positive, negative)
+
+    def inner_set_conds(self, conds: dict[str, list]) -> None:
+        """Sets conditionings by their names, as core does; a copy of this guider keeps its own."""
+        self.original_conds = dict(self.original_conds)
+        super().inner_set_conds(conds)
 
     def predict_noise(
         self,
@@ -97,6 +110,9 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
 
         def cfg(cond: Tensor, uncond: Tensor, scales: GuidanceScales) -> Tensor:
             runs_empty = scales.runs_empty or always_empty
+            options = model_options
+            if scales.audio_is_apart:
+                options = guiding_audio_apart(options, scales.audio, self._latent_shapes)
             return comfy.samplers.cfg_function(
                 self.inner_model,
                 cond,
@@ -104,72 +120,104 @@ class ThreeStreamGuider(comfy.samplers.CFGGuider):
                 scales.text,
                 x,
                 timestep,
-                model_options=model_options,
+                model_options=options,
                 cond=self.conds[_CONDS[scales.text_side]],
                 uncond=self.conds[_CONDS[Stream.EMPTY]] if runs_empty else None,
             )
 
-        return self._run.predict(
+        return self._run.guidance.predict(
             sigma,
-            model_options["transformer_options"]["sample_sigmas"],
+            self._run.sigmas,
             predict,
             # The host's predictions are clean estimates x - sigma v.
             slope=-sigma,
             always_empty=always_empty,
             cfg=cfg,
-            join=self._without_audio,
-            rescale=self._rescaled,
+            join=partial(with_audio_of, shapes=self._latent_shapes),
+            rescale=partial(rescaled_apart, shapes=self._latent_shapes),
+            text_scale=None if self.cfg == self._own_cfg else self.cfg,
         )
 
-    def outer_sample(
-        self, noise: Tensor, *args: Any, latent_shapes: Any = None, **kwargs: Any
+    def sample(
+        self,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        *args: Any,
+        **kwargs: Any,
     ) -> Tensor:
-        """Runs the sampling, and drops at its end what belongs to the run alone."""
-        # The host drops its own parts only after a run that ends well. After an error or an
-        # interrupt they would keep the loaded model alive for as long as the node cache keeps this
-        # guider.
-        self._run = guided_run(self.model_patcher, self.options, self._part_scales)
-        self._latent_shapes = latent_shapes or [noise.shape]
+        """Samples all `sigmas` `[N + 1]`, and drops at the end what belongs to the run alone.
+
+        Raises ValueError for a model that is not patched, and for an audio scale without audio.
+        """
+        check_patched(self.model_patcher)
+        check_has_audio(latent_image, self.options.audio_scale)
+        guidance = partial(guided_run, self.model_patcher, self.options, self._part_scales)
+        given = self.original_conds
+        self.original_conds = given | self._stream_conds()
+        self._run = RunInPieces(sigmas, guidance)
         try:
-            return super().outer_sample(noise, *args, latent_shapes=latent_shapes, **kwargs)
+            return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
         finally:
-            for name in ("inner_model", "loaded_models", "_run", "_latent_shapes"):
+            # The host drops its own parts only after a run that ends well. After an error or an
+            # interrupt they would keep the loaded model alive for as long as the node cache keeps
+            # this guider.
+            self.original_conds = given
+            for name in _OF_A_RUN:
                 self.__dict__.pop(name, None)
 
-    def sample(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Calls core's `sample`, and drops the run's conditionings however it ends."""
-        try:
-            return super().sample(*args, **kwargs)
-        finally:
-            self.__dict__.pop("conds", None)
-
-    def _without_audio(self, reference: Tensor, text: Tensor) -> Tensor:
-        """Returns vyr with vy's audio; the host packs audio and video into one tensor."""
-        if len(self._latent_shapes) == 1:
-            return reference
-        video, *_ = comfy.utils.unpack_latents(reference, self._latent_shapes)
-        _, *audio = comfy.utils.unpack_latents(text, self._latent_shapes)
-        return comfy.utils.pack_latents([video, *audio])[0]
-
-    def _rescaled(self, guided: Tensor, positive: Tensor, phi: float) -> Tensor:
-        """Rescales audio and video each by itself; the host packs them into one tensor."""
-        unpacked = (
-            comfy.utils.unpack_latents(each, self._latent_shapes) for each in (guided, positive)
+    def outer_sample(
+        self,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None = None,
+        callback: Callable[..., None] | None = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+        latent_shapes: Any = None,
+    ) -> Tensor:
+        """Samples the run's sigmas, or a piece of them that a wrapper around this asks for."""
+        self._latent_shapes = latent_shapes or [noise.shape]
+        self._run.go_on_with(sigmas)
+        return super().outer_sample(
+            noise,
+            latent_image,
+            sampler,
+            sigmas,
+            denoise_mask,
+            callback,
+            disable_pbar,
+            seed,
+            latent_shapes=latent_shapes,
         )
-        parts = [rescale(*pair, phi) for pair in zip(*unpacked, strict=True)]
-        return parts[0] if len(parts) == 1 else comfy.utils.pack_latents(parts)[0]
+
+    def _stream_conds(self) -> dict[str, list[dict[str, Any]]]:
+        """Returns the conditionings of all streams, made of those of the two prompts."""
+        text, empty = (
+            without_reference(self.original_conds[_CONDS[stream]])
+            for stream in (Stream.TEXT, Stream.EMPTY)
+        )
+        conds = {_CONDS[Stream.TEXT]: text, _CONDS[Stream.EMPTY]: empty}
+        for name, indices in self._seen.items():
+            seen = {
+                REFERENCE_LATENTS: [self._reference[index : index + 1] for index in indices],
+                PLACED_REFERENCES: tuple(self._placed[index] for index in indices),
+            }
+            # By its uuid, caches such as EasyCache tell one conditioning from another.
+            conds[name] = [{**cond, **seen, "uuid": uuid.uuid4()} for cond in text]
+        return conds
 
 
-def without_reference(conditioning: list) -> list:
-    """Returns a conditioning without references.
+def without_reference(conds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns a stream's conditionings, as the host holds them, without references.
 
     Neither v0 nor vy may see one, whatever nodes stand before the guider.
     """
     ours = (REFERENCE_LATENTS, PLACED_REFERENCES)
-    return [
-        [cross_attn, {key: value for key, value in options.items() if key not in ours}]
-        for cross_attn, options in conditioning
-    ]
+    return [{key: value for key, value in cond.items() if key not in ours} for cond in conds]
 
 
 def guided_run(

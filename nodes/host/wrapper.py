@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,14 +22,20 @@ import comfy.conds
 import torch
 from comfy.ldm.lightricks.model import LTXBaseModel
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from ...stdrc_core.ltx.reference_layout import LayoutChoice
 from ...stdrc_core.method.multi_reference import in_order
 from .checks import check_finite, check_references, check_video, check_whole_frame
 from .easycache import WRAPPER_KEY, put_inside_easycache
-from .in_context import LAYOUT_ARGUMENT, PLACED_ARGUMENT, REFERENCE_ARGUMENT, put_in_context
+from .in_context import (
+    LAYOUT_ARGUMENT,
+    PLACED_ARGUMENT,
+    REFERENCE_ARGUMENT,
+    put_in_context,
+    video_grid,
+)
 from .rope import check_rope
 from .version import check_version
 from .weights import decide_layout
@@ -66,6 +73,15 @@ def patch_model(model: ModelPatcher, choice: LayoutChoice) -> ModelPatcher:
 def is_patched(model: ModelPatcher) -> bool:
     """Whether `model` went through `patch_model`; clones of a patched model are patched too."""
     return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY))
+
+
+def check_patched(model: ModelPatcher) -> None:
+    """Raises ValueError unless `model` is patched for references."""
+    if not is_patched(model):
+        raise ValueError(
+            "model is not patched for a reference; needs Apply TASS-RoPE Patch between the model "
+            "loader and the guider."
+        )
 
 
 def layout_choice(model: ModelPatcher) -> LayoutChoice:
@@ -108,31 +124,34 @@ def attach_references(
     check_finite(latent_image, "latent_image")
     check_whole_frame(guider.conds)
     device, most = guider.model_patcher.load_device, torch.empty(0)
+    slots = [each.slot for _, cond in carriers for each in cond.get(PLACED_REFERENCES, ())]
+    layout = replace(decision.layout, num_slots=max(slots, default=-1) + 1)
     for stream, cond in carriers:
         references = cond[REFERENCE_LATENTS]
         placed = cond.get(PLACED_REFERENCES, ())
         have_own_size = {each.has_own_size for each in placed} == {True}
         check_references(references, stream, video_shape, have_own_size=have_own_size)
         frames = torch.cat([model.process_latent_in(each) for each in references])
-        latent = frames[:, :, 0].movedim(0, 1)  # [C, K, h, w]
+        grid = video_grid(torch.empty(video_shape, device="meta"), cond.get("keyframe_idxs"))
+        decision.check_frames(frames.shape, grid.num_frames)
         placed = placed or in_order(len(frames))
+        tags = decision.tags_of([each.slot for each in placed])
+        if tags is not None:
+            frames = frames + tags.to(frames)[..., None, None, None]
+        latent = frames.movedim(0, 1).flatten(1, 2)  # [C, K F, h, w]
         cond["model_conds"] = {
             **cond["model_conds"],
             REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent[None].to(device)),
-            LAYOUT_ARGUMENT: comfy.conds.CONDConstant(decision.layout),
+            LAYOUT_ARGUMENT: comfy.conds.CONDConstant(layout),
             PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }
         most = max(most, latent, key=Tensor.numel)
-    put_inside_easycache(guider.model_options["transformer_options"]["wrappers"])
+    wrappers = guider.model_options["transformer_options"]["wrappers"]
+    put_inside_easycache(wrappers)
     # It is added only now so that it stands inside wrappers that cut the shape down, as context
-    # windows do.
-    add_wrapper_with_key(
-        WrappersMP.PREPARE_SAMPLING,
-        WRAPPER_KEY,
-        partial(count_references, shape=most.shape),
-        guider.model_options,
-        is_model_options=True,
-    )
+    # windows do. A run that is sampled in pieces comes here for each of them, and has it once.
+    counting = wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})
+    counting[WRAPPER_KEY] = [partial(count_references, shape=most.shape)]
     return executor(noise, latent_image, *args, **kwargs)
 
 
@@ -147,7 +166,7 @@ def count_references(
     """Adds the references' latent frames to the shape by which the host estimates its memory.
 
     `noise_shape` is `[B, C, T, H, W]`, or `[B, 1, N]` if audio and video are packed; `shape` is
-    `[C, K, h, w]`, that of the conditioning with the most reference tokens.
+    `[C, K F, h, w]`, that of the conditioning with the most reference tokens.
     """
     extended = list(noise_shape)
     per_step = math.prod(extended[3:]) * (shape[0] if len(extended) == 5 else 1)

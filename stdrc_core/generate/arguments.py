@@ -220,7 +220,7 @@ def _add_models(add: Add) -> None:
     )
     add(
         "--adapter",
-        choices=[adapter.name for adapter in KNOWN],
+        choices=[adapter.name for adapter in KNOWN if not adapter.held_frames],
         help="which public adapter --lora is, for a file whose metadata and name do not tell",
     )
     add(

@@ -90,7 +90,8 @@ class Job:
             if not asked[name]:
                 del asked[name]
         asked |= asked.pop("shot")
-        return asked | asked.pop("guidance")
+        guidance = asked.pop("guidance")
+        return asked | {name: guidance[name] for name in OPTION_NAMES}
 
 
 def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:

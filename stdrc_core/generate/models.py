@@ -14,7 +14,8 @@ from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
 from ..ltx.base_version import base_version
 from ..ltx.checkpoint_files import open_checkpoint
-from ..ltx.lora import merge_lora, read_metadata
+from ..ltx.lora import merge_lora
+from ..ltx.lora_file import read_metadata
 from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
 from ..ltx.vae import load_vae
 from ..mini.shipped import CHECKPOINT, FACES
@@ -45,7 +46,8 @@ def decide_layout(args: argparse.Namespace) -> Decision:
     """Decides where references stand, and with which scales to begin, as the nodes decide it.
 
     The log tells of a LoRA, and of weights that were trained for something else, another version of
-    LTX too, or do not say what for. Raises ValueError for a checkpoint or LoRA that cannot be read.
+    LTX too, or do not say what for. Raises ValueError for a checkpoint or LoRA that cannot be read,
+    and for an adapter that needs what only the nodes do.
     """
     choice = LayoutChoice(
         placement=args.placement,
@@ -57,6 +59,11 @@ def decide_layout(args: argparse.Namespace) -> Decision:
     checkpoint = open_checkpoint(args.checkpoint)
     settings = checkpoint.config.get("transformer", {})
     decision = choice.decide(metadata, settings, base_version(checkpoint.tensors))
+    if decision.adapter is not None and decision.follows and decision.adapter.held_frames:
+        raise ValueError(
+            f"LoRA {args.lora} is {decision.adapter.name}, which was trained with photos that are "
+            "held for several frames, and the command line does not hold them: use ComfyUI's nodes."
+        )
     if not decision.is_known:
         log.warning(
             "the weights do not say that they were trained for ST-DRC: likeness cannot be expected"

@@ -131,7 +131,12 @@ class VideoBackbone(nn.Module):
             latent = append_reference(video, reference)
             own = [
                 reference_pixel_bounds(
-                    grid, placement, slot=slot, frame_rate=frame_rate, scale=scale
+                    grid,
+                    placement,
+                    slot=slot,
+                    num_slots=max(slots) + 1,
+                    frame_rate=frame_rate,
+                    scale=scale,
                 )
                 for slot in slots
             ]

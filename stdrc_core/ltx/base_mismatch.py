@@ -9,12 +9,14 @@ published. Weights of which nothing is known are not told of.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .adapters import Adapter, known_by_file
 from .adapters import from_metadata as from_others_metadata
 from .base_version import title, version_by_file, version_by_metadata
 from .trained_for import TrainedFor, from_metadata, from_settings
+
+_Said = TypeVar("_Said", TrainedFor, Adapter)
 
 
 def base_mismatches(
@@ -62,7 +64,7 @@ def _of_metadata(metadata: Mapping[str, str]) -> tuple[str, str | None]:
     if weights := _readable(from_metadata, metadata):
         return f"an ST-DRC LoRA on it (trained on {weights.base_model})", weights.base_version
     version = version_by_metadata(metadata)
-    if adapter := from_others_metadata(metadata):
+    if adapter := _readable(from_others_metadata, metadata):
         return adapter.name, adapter.base_version or version
     return "a LoRA on it", version
 
@@ -73,8 +75,8 @@ def _of_full_weights(settings: Mapping[str, Any]) -> Iterator[tuple[str, str | N
 
 
 def _readable(
-    read: Callable[[Mapping[str, Any]], TrainedFor | None], source: Mapping[str, Any]
-) -> TrainedFor | None:
+    read: Callable[[Mapping[str, Any]], _Said | None], source: Mapping[str, Any]
+) -> _Said | None:
     """Returns what weights say, or None where they say nothing or nothing that can be read.
 
     Of what cannot be read, the choice of the layout tells (reference_layout).

@@ -7,16 +7,14 @@ The names in the file are those that ComfyUI's loaders read; the trainer exports
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from .backbone import VideoBackbone
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 from .checkpoint_files import first_few
+from .lora_file import open_lora
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0)
     a file that cannot be read, that holds no LoRA of this model, or whose sizes are those of
     another model; the weights are then unchanged.
     """
-    with _opened(path) as file:
+    with open_lora(path) as file:
         tensors = {_known_name(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     weights = {
         transformer_key(name).removesuffix(".weight"): parameter
@@ -70,23 +68,6 @@ def merge_lora(backbone: VideoBackbone, path: str | Path, strength: float = 1.0)
         alpha = float(tensors.get(module + _ALPHA, torch.tensor(float(rank))))
         change = strength * alpha / rank * (up.float() @ down.float())
         weight.copy_(weight.float() + change.to(weight.device))
-
-
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """Returns the safetensors metadata of a LoRA. Raises ValueError where it cannot be read."""
-    with _opened(path) as file:
-        return file.metadata() or {}
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[safe_open]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"LoRA {path} could not be read ({error}); needs a safetensors file: check the path."
-        ) from error
 
 
 def _known_name(key: str) -> str:

@@ -7,16 +7,19 @@ line both decide by this file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from ..method.layout import Placement
 from ..method.reference import ReferenceTimestep
 from ..method.source_phase import DEFAULT_PHASE, SourcePhase
-from .adapters import Adapter, known_by_file
+from .adapters import WHOLE_CLIP, Adapter, known_by_file
 from .adapters import from_metadata as from_others_metadata
 from .base_mismatch import base_mismatches
+from .slot_tags import SlotTags
 from .trained_for import TrainedFor, from_metadata, from_settings
 
 
@@ -32,6 +35,8 @@ class ReferenceLayout:
     """The turn of the reference's angles, for the placements that turn them."""
     temporal_offset: int = 0
     """The number of latent steps that the reference is moved by in time."""
+    num_slots: int = 1
+    """How many slots the run's references have; a run sets it, and before_clip alone heeds it."""
 
     def is_as(self, trained: ReferenceLayout) -> bool:
         """Returns whether the weights get what they were trained with.
@@ -58,6 +63,9 @@ class ReferenceLayout:
 
 DEFAULT_LAYOUT = ReferenceLayout()
 
+# Finds the learned slot tags of an adapter whose LoRA is on the model; None where they are nowhere.
+FindTags = Callable[[Adapter], SlotTags | None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -77,6 +85,53 @@ class Decision:
     """The s_y to begin with; None where nothing says it."""
     reference_scale: float | None = None
     """The s_r to begin with; None where nothing says it."""
+    adapter: Adapter | None = None
+    """The adapter of another trainer that is on the model; None where there is none."""
+    follows: bool = True
+    """Whether the layout is one that the weights or the adapter were trained for."""
+    tags: SlotTags | None = None
+    """The adapter's learned slot tags; None where it has none, or they were not found."""
+
+    def check_frames(self, shape: Sequence[int], num_video_frames: int) -> None:
+        """Raises ValueError if references do not have as many latent frames as they need to.
+
+        `shape` is that of a reference's latent, `[K, C, F, h, w]`, and the video has
+        `num_video_frames` latent frames. Several latent frames are a photo that is held, or a clip.
+        """
+        num_frames, placement = shape[2], self.layout.placement
+        if num_frames > 1 and not placement.takes_clips:
+            raise ValueError(
+                f"reference has shape {list(shape)}; with placement {placement} it needs one "
+                "latent frame for each photo: make it with Encode Reference Latent, held_frames 1."
+            )
+        held = self.adapter.held_frames if self.adapter is not None and self.follows else ()
+        needed = [num_video_frames if n == WHOLE_CLIP else (n - 1) // 8 + 1 for n in held]
+        if needed and num_frames not in needed:
+            numbers = " or ".join(map(str, held))
+            span = "the whole clip" if held == (WHOLE_CLIP,) else f"{numbers} frames"
+            what_to_do = f"set held_frames of Encode Reference Latent to {numbers}"
+            raise ValueError(
+                f"reference has {num_frames} latent frames, latent_image {num_video_frames}; "
+                f"{self.adapter.name} was trained with references that last {span}: "
+                f"{self.adapter.own_reference or what_to_do}."
+            )
+        if num_frames > num_video_frames and placement is Placement.OVERLAP:
+            raise ValueError(
+                f"reference has {num_frames} latent frames, latent_image {num_video_frames}; with "
+                "placement overlap it may have no more than the video: hold the photo for fewer "
+                "frames, or make the clip longer."
+            )
+
+    def tags_of(self, slots: Sequence[int]) -> Tensor | None:
+        """Returns the tags of the references in these slots, `[K, C]`, or None where none is used.
+
+        They are added to the references' latents.
+        """
+        if self.tags is None:
+            return None
+        starts_at_source_id = self.adapter.tags.starts_at_source_id
+        first = self.layout.source_phase.source_id if starts_at_source_id else 1.0
+        return self.tags.of([first + slot for slot in slots])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +161,7 @@ class LayoutChoice:
         lora_metadata: Sequence[Mapping[str, str]],
         settings: Mapping[str, Any],
         version: str | None = None,
+        find_tags: FindTags = lambda _: None,
     ) -> Decision:
         """Returns the layout that a model is sampled with.
 
@@ -113,15 +169,17 @@ class LayoutChoice:
         first. `settings` are those that its transformer was built with: ST-DRC's full weights say
         there what they were trained for. `version` is the model's (base_version.base_version), or
         None if that is not known; the decision tells of weights that are for another one.
+        `find_tags` is asked for the learned slot tags of an adapter that has some.
 
         The first of these that says something decides: the adapter that the user named; the last
         ST-DRC LoRA; the file name of a known adapter; ST-DRC's full weights; the metadata of other
         LoRAs. The metadata of other LoRAs come last because any IC-LoRA has them, even one that is
         not on the model for the reference.
 
-        Raises ValueError where `auto` needs what the weights say and that cannot be read.
+        Raises ValueError where `auto` needs what the weights say and that cannot be read or is not
+        known, and for an adapter that is nothing without tags that were not found.
         """
-        decision = self._decide(lora_metadata, settings)
+        decision = self._decide(lora_metadata, settings, find_tags)
         others = base_mismatches(
             version,
             adapter=self.adapter,
@@ -134,23 +192,27 @@ class LayoutChoice:
         return replace(decision, sentence=" ".join([decision.sentence, *others]), is_doubtful=True)
 
     def _decide(
-        self, lora_metadata: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
+        self,
+        lora_metadata: Sequence[Mapping[str, str]],
+        settings: Mapping[str, Any],
+        find_tags: FindTags,
     ) -> Decision:
         if self.adapter is not None:
-            return self._for_adapter(self.adapter, "chosen by name")
+            return self._for_adapter(self.adapter, "chosen by name", find_tags)
         try:
             if of_lora := next(filter(None, map(from_metadata, lora_metadata)), None):
                 return self._for_weights(of_lora)
             for file_name in self.lora_files:
                 if adapter := known_by_file(file_name):
-                    return self._for_adapter(adapter, f"by its file name, {file_name}")
+                    how = f"by its file name, {file_name}"
+                    return self._for_adapter(adapter, how, find_tags)
             if of_full_weights := from_settings(settings):
                 return self._for_weights(of_full_weights)
+            adapter = next(filter(None, map(from_others_metadata, lora_metadata)), None)
         except ValueError as error:
             return self._without(error)
-        for each in lora_metadata:
-            if adapter := from_others_metadata(each):
-                return self._for_adapter(adapter, "a LoRA on the model")
+        if adapter is not None:
+            return self._for_adapter(adapter, "a LoRA on the model", find_tags)
         layout = self._over(DEFAULT_LAYOUT)
         reason = "the weights do not say what they were trained for"
         sentence = f"Reference layout {layout}: {reason}."
@@ -177,22 +239,38 @@ class LayoutChoice:
             is_doubtful=not follows,
             text_scale=weights.text_scale,
             reference_scale=weights.reference_scale,
+            follows=follows,
         )
 
-    def _for_adapter(self, adapter: Adapter, how: str) -> Decision:
+    def _for_adapter(self, adapter: Adapter, how: str, find_tags: FindTags) -> Decision:
         trained = ReferenceLayout(placement=adapter.placement, source_phase=adapter.source_phase)
         layout = self._over(trained)
+        is_open = layout.placement in adapter.may_be
+        if is_open:
+            trained = replace(trained, placement=layout.placement)
         follows = layout.is_as(trained)
         sentence = f"Reference layout {layout}, "
         sentence += "which" if follows else f"but {trained} is what"
-        sentence += f" {adapter.name} ({how}) was trained for"
+        sentence += f" {adapter.name} ({how}) {'may have been' if is_open else 'was'} trained for"
         sentence += "." if follows else ": choose auto to follow it."
+        tags = None if adapter.tags is None else find_tags(adapter)
+        lacks_tags = adapter.tags is not None and tags is None
+        if lacks_tags and follows and adapter.tags.is_essential:
+            raise ValueError(
+                f"{adapter.name} ({how}) has learned slot tags in its file, which no LoRA loader "
+                f"keeps and which were not found; it needs them: {_WHERE_TAGS_ARE_READ}."
+            )
         return Decision(
             layout=layout,
-            sentence=" ".join(filter(None, [sentence, adapter.advice])),
-            is_doubtful=not (follows and adapter.is_carried),
+            sentence=" ".join(
+                filter(None, [sentence, adapter.advice, _NO_TAGS if lacks_tags else ""])
+            ),
+            is_doubtful=not (follows and adapter.is_carried) or lacks_tags,
             text_scale=adapter.text_scale,
             reference_scale=adapter.reference_scale,
+            adapter=adapter,
+            follows=follows,
+            tags=tags,
         )
 
     def _over(self, trained: ReferenceLayout) -> ReferenceLayout:
@@ -213,3 +291,12 @@ class LayoutChoice:
         layout = self._over(DEFAULT_LAYOUT)
         sentence = f"Reference layout {layout}, as chosen: {error}"
         return Decision(layout=layout, sentence=sentence, is_doubtful=True)
+
+
+_WHERE_TAGS_ARE_READ = (
+    "in ComfyUI, put the loader of its LoRA before Apply TASS-RoPE Patch in the workflow"
+)
+_NO_TAGS = (
+    "Its learned slot tags were not found, so the references are told apart by their phases alone: "
+    f"{_WHERE_TAGS_ARE_READ}."
+)

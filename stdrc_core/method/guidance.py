@@ -32,31 +32,44 @@ class Stream(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceScales:
-    """The two scales of Eq. 13 at one step. Raises ValueError for a scale that is not finite."""
+    """The scales of Eq. 13 at one step. Raises ValueError for a scale that is not finite."""
 
     text: float = TEXT_SCALE
     """s_y, how strongly the text is followed."""
     reference: float = REFERENCE_SCALE
     """s_r, how strongly the reference is followed."""
+    audio: float | None = None
+    """s_a, how strongly audio that is sampled with the video follows the text. None is s_y."""
 
     def __post_init__(self) -> None:
-        for name in ("text", "reference"):
+        for name, example in (
+            ("text", TEXT_SCALE),
+            ("reference", REFERENCE_SCALE),
+            ("audio", TEXT_SCALE),
+        ):
             value = getattr(self, name)
-            if not math.isfinite(value):
+            if value is not None and not math.isfinite(value):
                 raise ValueError(
                     f"{name}_scale was {value}; it needs to be a finite number, "
-                    f"for example {getattr(type(self), name)}."
+                    f"for example {example}."
                 )
 
     @property
     def weights(self) -> tuple[float, float, float]:
-        """The weights of v0, vy and vyr, which add up to 1."""
+        """The weights of v0, vy and vyr in the video, which add up to 1."""
         return 1 - self.text, self.text - self.reference, self.reference
 
     @property
+    def audio_is_apart(self) -> bool:
+        """Whether the audio has another scale than the video's s_y."""
+        return self.audio is not None and not _is_zero(self.audio - self.text)
+
+    @property
     def runs_empty(self) -> bool:
-        """Whether v0 has a weight other than 0."""
-        return not _is_zero(self.weights[0])
+        """Whether v0 has a weight other than 0, in the video or in the audio."""
+        return not _is_zero(self.weights[0]) or (
+            self.audio is not None and not _is_zero(1 - self.audio)
+        )
 
     @property
     def runs_text(self) -> bool:
@@ -65,15 +78,19 @@ class GuidanceScales:
 
     @property
     def runs_reference(self) -> bool:
-        """Whether vyr has a weight other than 0."""
-        return not _is_zero(self.weights[2])
+        """Whether vyr has a weight other than 0.
+
+        At s_y = s_r = 0 it has one in the audio alone, if s_a is not 0.
+        """
+        guides_audio = self.audio is not None and not _is_zero(self.audio) and not self.runs_text
+        return not _is_zero(self.weights[2]) or guides_audio
 
     @property
     def text_side(self) -> Stream:
         """The stream that takes vy's place in the text step v0 + s_y (vy - v0).
 
-        It is vy itself where vy has a weight. At s_y = s_r vy has none, and it is vyr. At
-        s_y = s_r = 0 it is v0, the only stream that is left.
+        It is vy itself where vy has a weight. At s_y = s_r vy has none, and it is vyr. Where that
+        has none either, in the video nor in the audio, it is v0, the only stream that is left.
         """
         if self.runs_text:
             return Stream.TEXT
@@ -81,17 +98,22 @@ class GuidanceScales:
 
     @property
     def positive(self) -> Stream:
-        """Of the streams that have a weight, the one that sees the most: vyr, else vy, else v0."""
-        return Stream.REFERENCE if self.runs_reference else self.text_side
+        """Of the streams that have a weight in the video, the one that sees the most: vyr, else vy,
+        else v0."""
+        if not _is_zero(self.weights[2]):
+            return Stream.REFERENCE
+        return Stream.TEXT if self.runs_text else Stream.EMPTY
 
     def guided_together(self) -> GuidanceScales:
         """Returns scales that treat text and reference as one condition: s_r = s_y, without vy."""
-        return GuidanceScales(text=self.text, reference=self.text)
+        return GuidanceScales(text=self.text, reference=self.text, audio=self.audio)
 
     def unguided(self) -> GuidanceScales:
-        """Returns scales under which only the `positive` stream of these scales has a weight."""
+        """Returns scales under which only the `positive` stream of these scales has a weight, in
+        the audio too."""
         return GuidanceScales(
-            text=0.0 if self.positive is Stream.EMPTY else 1.0, reference=float(self.runs_reference)
+            text=0.0 if self.positive is Stream.EMPTY else 1.0,
+            reference=float(self.positive is Stream.REFERENCE),
         )
 
 
@@ -100,7 +122,7 @@ ClassifierFreeGuidance = Callable[[Tensor, Tensor | None, GuidanceScales], Tenso
 
 
 def classifier_free_guidance(cond: Tensor, uncond: Tensor | None, scales: GuidanceScales) -> Tensor:
-    """Returns uncond + s_y (cond - uncond), all of one shape.
+    """Returns uncond + s_y (cond - uncond), all of one shape and without audio.
 
     `uncond` may be None where s_y is 1: the formula then gives `cond`.
     """
@@ -119,7 +141,8 @@ def guide(
 
     `empty`, `text` and `reference` are v0, vy and vyr. `cfg(cond, uncond, scales)` does the text
     step v0 + s_y (vy - v0): `uncond` is v0 and `cond` the prediction of `scales.text_side`. A host
-    passes its own function here, so that the hooks that users have set on it run.
+    passes its own function here, so that the hooks that users have set on it run, and so that audio
+    is guided by a scale of its own (`scales.audio`).
     """
     assert empty is not None or not scales.runs_empty, "v0 has a weight and no prediction"
     predictions = {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}

@@ -37,13 +37,18 @@ class GuidanceOptions:
     guided_share: float = 1.0
     """The share of the steps, from the first, that are guided. In the steps after them the stream
     that sees the most runs alone."""
+    audio_scale: Scale | None = None
+    """How strongly audio that is sampled with the video follows the prompt: s_a, a number or a
+    curve over sigma. None follows `text_scale`; a run without audio has None."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a scale that is not finite, for percents that are out of order or
         outside [0, 1], for a rescale or share outside [0, 1], and for a `reference_every` below 1.
         """
         GuidanceScales(
-            text=scale_at(self.text_scale, 1.0), reference=scale_at(self.reference_scale, 1.0)
+            text=scale_at(self.text_scale, 1.0),
+            reference=scale_at(self.reference_scale, 1.0),
+            audio=None if self.audio_scale is None else scale_at(self.audio_scale, 1.0),
         )
         if not 0 <= self.start_percent <= self.end_percent <= 1:
             raise ValueError(
@@ -65,7 +70,8 @@ class GuidanceOptions:
             )
 
 
-OPTION_NAMES = tuple(field.name for field in fields(GuidanceOptions))
+# The options of a video without audio, which is all that `stdrc_core.generate` makes.
+OPTION_NAMES = tuple(field.name for field in fields(GuidanceOptions) if field.name != "audio_scale")
 EXACT = GuidanceOptions()
 # `python -m stdrc_core.experiments guidance` measures what each of these costs.
 PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
@@ -76,7 +82,7 @@ PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 )
 
 
-def with_preset(name: str, chosen: Mapping[str, Scale]) -> dict[str, Scale]:
+def with_preset(name: str, chosen: Mapping[str, Scale | None]) -> dict[str, Scale | None]:
     """Returns the `chosen` options with those of the preset `name` filled in.
 
     The preset replaces options that were not chosen or that have their default. An option that the

@@ -140,6 +140,9 @@ def without_effect(
     if not any(step.runs.reference for step in steps):
         yield "The reference is used in no step: reference_scale is 0 in all of them."
     yield from _of_reference_every(options.reference_every, steps, are_known)
+    is_apart = any(step.runs.scales.audio_is_apart for step in guided)
+    if options.audio_scale is not None and guided and not is_apart:
+        yield "audio_scale changes nothing: it is text_scale in every step that is guided."
     yield from _of_curve("text_curve", options.text_scale, guided)
     yield from _of_curve("reference_curve", options.reference_scale, inside)
     if options.guidance_rescale and not any(_combines_streams(step) for step in steps):
@@ -202,6 +205,8 @@ def _streams_and_scales(steps: Sequence[Step]) -> str:
     if runs.in_parts:
         names[-1] += f" in {max(step.forwards.num_references for step in steps)} parts"
     text = f"{', '.join(names)}; {_scales('text_scale', steps)}"
+    if runs.scales.audio is not None:
+        text += f", {_scales('audio_scale', steps)}"
     if not runs.is_guided:
         return f"{', '.join(names)}; not guided"
     if runs.is_separate:

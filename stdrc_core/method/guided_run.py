@@ -33,7 +33,7 @@ class StreamsAt:
     """Which scales Eq. 13 has at one sigma, and which streams it needs there."""
 
     scales: GuidanceScales
-    """The scales s_y and s_r at this sigma."""
+    """The scales s_y, s_r and s_a at this sigma."""
     is_guided: bool
     """Whether streams are combined; if not, the one that sees the most runs alone."""
     is_separate: bool
@@ -43,7 +43,7 @@ class StreamsAt:
 
     @property
     def empty(self) -> bool:
-        """Whether v0 has a weight."""
+        """Whether v0 has a weight, in the video or in the audio."""
         return self.scales.runs_empty
 
     @property
@@ -53,7 +53,7 @@ class StreamsAt:
 
     @property
     def reference(self) -> bool:
-        """Whether vyr has a weight."""
+        """Whether vyr has a weight, in the video or in the audio."""
         return self.scales.runs_reference
 
     @property
@@ -103,16 +103,19 @@ class GuidedRun:
         self._part_scales = tuple(part_scales)
         self._kept = KeptDirection(options.reference_every)
 
-    def streams_at(self, sigma: float, sigmas: Tensor) -> StreamsAt:
+    def streams_at(
+        self, sigma: float, sigmas: Tensor, text_scale: float | None = None
+    ) -> StreamsAt:
         """Returns what Eq. 13 needs at `sigma`, where `sigmas` `[N + 1]` is the falling schedule.
 
-        References whose scales differ are taken in parts only where they are guided separately
-        from the text.
+        `text_scale` takes the place of that of the options. References whose scales differ are
+        taken in parts only where they are guided separately from the text.
         """
-        options = self.options
+        options, audio_scale = self.options, self.options.audio_scale
         scales = GuidanceScales(
-            text=scale_at(options.text_scale, sigma),
+            text=scale_at(options.text_scale, sigma) if text_scale is None else text_scale,
             reference=scale_at(options.reference_scale, sigma),
+            audio=None if audio_scale is None else scale_at(audio_scale, sigma),
         )
         num_guided = options.guided_share * (len(sigmas) - 1)
         is_guided = options.guided_share == 1 or step_of(sigma, sigmas) < num_guided
@@ -126,7 +129,7 @@ class GuidedRun:
             scales=scales,
             is_guided=is_guided,
             is_separate=is_separate,
-            in_parts=scales.runs_reference and is_separate and has_parts,
+            in_parts=scales.positive is Stream.REFERENCE and is_separate and has_parts,
         )
 
     def needs_reference(self, sigmas: Tensor) -> bool:
@@ -144,17 +147,19 @@ class GuidedRun:
         cfg: ClassifierFreeGuidance = classifier_free_guidance,
         join: Callable[[Tensor, Tensor], Tensor] | None = None,
         rescale: Callable[[Tensor, Tensor, float], Tensor] = rescale,
+        text_scale: float | None = None,
     ) -> Tensor:
         """Returns the guided prediction at `sigma` of the falling schedule `sigmas` `[N + 1]`.
 
         `predict` runs the streams that are needed. Their predictions are velocities v, or clean
         estimates x - sigma v. `slope` is the factor of v in them: 1 for velocities, -sigma for
         clean estimates. With `always_empty`, v0 runs even where its weight is 0, which hooks of a
-        host may need. `cfg` does the text step (see `guidance.guide`). `join(vyr, vy)` may put
-        parts of vy into vyr before they are combined. `rescale(guided, positive, phi)` is
-        `guidance.rescale` for the kind of prediction that the caller has.
+        host may need. `cfg` does the text step (see `guidance.guide`). `join(a, b)` returns the
+        prediction a with the audio of b, where there is audio; vyr is given vy's before they are
+        combined. `rescale(guided, positive, phi)` is `guidance.rescale` for the kind of prediction
+        that the caller has. `text_scale` takes the place of that of the options.
         """
-        runs = self.streams_at(sigma, sigmas)
+        runs = self.streams_at(sigma, sigmas, text_scale)
         direction = self._kept.at(sigma, sigmas) if runs.have_direction else None
         computes_reference = runs.reference and direction is None
         num_parts = len(self._part_scales) if runs.in_parts else 1
@@ -181,7 +186,10 @@ class GuidedRun:
         if phi == 0:
             return guided
         predictions = {Stream.EMPTY: empty, Stream.TEXT: text, Stream.REFERENCE: reference}
-        return rescale(guided, predictions[runs.scales.positive], phi)
+        positive = predictions[runs.scales.positive]
+        if join is not None and runs.scales.audio_is_apart:
+            positive = join(positive, predictions[runs.scales.text_side])
+        return rescale(guided, positive, phi)
 
 
 class KeptDirection:

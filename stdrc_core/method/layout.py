@@ -12,6 +12,9 @@ Several references take slots k = 0, 1, ... At slot k `tass` is (T, (k+1) H + i,
 that no two references share a coordinate in space. The paper has one reference, of the video's
 size; slots and other sizes are ours. References of h x w tokens stand at H + k h + i and
 W + k w + j.
+
+A reference may be a clip of F latent frames, as IC-LoRAs have it: a photo that is held, or a clip
+of its own. Its frames then follow one another in time from where a photo would stand.
 """
 
 from __future__ import annotations
@@ -29,10 +32,10 @@ STRATA_STEP_S = 1.5
 
 
 class Placement(StrEnum):
-    """Where the reference stands: `tass`, its ablations, or as BFS's adapters were trained.
+    """Where the reference stands: `tass`, its ablations, or as other adapters were trained.
 
     BFS is the node pack ComfyUI-BFSNodes (docs/method.md section 9). For the token (i, j) of the
-    reference at slot k beside a video of T x H x W:
+    reference at slot k of K beside a video of T x H x W:
 
     | | time | height and width | angles turned |
     | --- | --- | --- | --- |
@@ -44,10 +47,12 @@ class Placement(StrEnum):
     | strata | the instant (k+1) 1.5 s after the video's end | i, j | yes |
     | sidecar | the whole clip | i, (k+1) W + j | yes |
     | bfs_st_drc | T - 1 | (k+1) (H - 1) + i, (k+1) (W - 1) + j | yes |
+    | before_clip | K - k pixel frames before 0 | i, j | no |
 
     `bfs_st_drc` is the placement that BFS 1.29 calls "st_drc", for adapters that were trained with
     it. It is one step short of `tass` on each axis: the first token of a reference lies on the last
-    token of the video, or of the reference before it.
+    token of the video, or of the reference before it. `before_clip` is that of Licon's MSR adapters
+    for LTX-2.5.
     """
 
     TASS = "tass"
@@ -58,6 +63,7 @@ class Placement(StrEnum):
     STRATA = "strata"
     SIDECAR = "sidecar"
     BFS_ST_DRC = "bfs_st_drc"
+    BEFORE_CLIP = "before_clip"
 
     @property
     def turns_angles(self) -> bool:
@@ -68,6 +74,11 @@ class Placement(StrEnum):
     def keeps_apart(self) -> bool:
         """Whether no reference token stands on a token of the video or of another reference."""
         return self not in _LIES_ON_OTHERS
+
+    @property
+    def takes_clips(self) -> bool:
+        """Whether adapters were trained with references of several latent frames at this place."""
+        return self in (Placement.OVERLAP, Placement.BEFORE_CLIP)
 
 
 _BFS = (
@@ -105,7 +116,7 @@ def reference_origin(
             return 0, 0, end[2]
         case Placement.BFS_ST_DRC:
             return end[0] - 1, end[1] - 1 - slot, end[2] - 1 - slot
-        case Placement.OVERLAP | Placement.OVERLAP_SOURCE_PHASE | Placement.STRATA:
+        case _:
             return 0, 0, 0
 
 
@@ -114,30 +125,33 @@ def reference_pixel_bounds(
     placement: Placement = Placement.TASS,
     *,
     slot: int = 0,
+    num_slots: int = 1,
     size: tuple[int, int] | None = None,
+    num_frames: int = 1,
     frame_rate: float | None = None,
     temporal_offset: int = 0,
     scale: ScaleFactors = LTX_SCALE_FACTORS,
     causal: bool = True,
 ) -> Tensor:
-    """Returns the boxes of the h x w tokens of the reference at `slot` beside a video of `grid`.
+    """Returns the boxes of the F h w tokens of the reference at `slot` beside a video of `grid`.
 
-    They are `[3, h * w, 2]`, [start, end) on each axis: time in frames, height and width in pixels.
+    They are `[3, F h w, 2]`, [start, end) on each axis: time in frames, height and width in pixels.
     For `tass` on a causal VAE the time is [8T - 7, 8T + 1), the height is
     [32 (H+i), 32 (H+i+1)), and the width is the same with W and j. The boxes are int64, but float64
     for `strata`, whose distance in seconds becomes frames by `frame_rate` (frames/s).
 
     `size` is the (h, w) of all references, by default the video's (H, W): adapters for character
-    sheets see the sheet at a size of its own. `temporal_offset` moves the reference in time, by
-    latent steps of 8 frames: adapters that overlap may have been trained with -1 or -2, which is
-    before the first frame.
+    sheets see the sheet at a size of its own. `num_frames` is F. `num_slots` is K, how many slots
+    the run's references have; `before_clip` alone heeds it. `temporal_offset` moves the reference
+    in time, by latent steps of 8 frames: adapters that overlap may have been trained with -1 or -2,
+    which is before the first frame.
 
     Raises ValueError for `strata` without a positive, finite frame rate.
     """
     height, width = size or (grid.height, grid.width)
-    frame = LatentGrid(num_frames=1, height=height, width=width)
+    own = LatentGrid(num_frames=num_frames, height=height, width=width)
     origin = reference_origin(grid, placement, slot, size)
-    bounds = to_pixel_bounds(latent_bounds(frame, origin), scale=scale, causal=causal)
+    bounds = to_pixel_bounds(latent_bounds(own, origin), scale=scale, causal=causal)
     if placement is Placement.STRATA:
         instant = _end_of(grid, scale, causal) + strata_distance(slot, frame_rate)
         bounds = bounds.to(torch.float64)
@@ -148,6 +162,8 @@ def reference_pixel_bounds(
         # The reference is centred on the video's height. A latent step has an even number of
         # pixels, so the halving leaves no rest.
         bounds[1] += (grid.height - height) * scale.height // 2
+    elif placement is Placement.BEFORE_CLIP:
+        bounds[0] -= max(num_slots, slot + 1) - slot
     bounds[0] += temporal_offset * scale.time
     return bounds
 

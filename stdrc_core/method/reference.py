@@ -103,7 +103,7 @@ def fit_reference(
             f"{height} x {width} nearly all of it would be lost: use fit = pad or another photo."
         )
     resized = F.interpolate(
-        _over_color(photo.float(), color).movedim(-1, 1),
+        over_color(photo.float(), color).movedim(-1, 1),
         size=(box.height, box.width),
         mode="bicubic",
         antialias=True,
@@ -118,6 +118,64 @@ def fit_reference(
         1, -1
     )
     return frame
+
+
+def over_color(photos: Tensor, color: Tensor) -> Tensor:
+    """Returns photos `[..., C]` as RGB `[..., 3]`, laid over `color` `[3]` where transparent.
+
+    C is as for `fit_reference`; all values are floating point in [0, 1].
+    """
+    channels = photos.shape[-1]
+    rgb = photos[..., :1].expand(*photos.shape[:-1], 3) if channels < 3 else photos[..., :3]
+    if channels in (1, 3):
+        return rgb
+    alpha = photos[..., -1:]
+    return rgb * alpha + color * (1 - alpha)
+
+
+def with_transparency(photos: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns photos with the transparency of a mask as their last channel: `[B, h, w, 4]`.
+
+    `photos` is `[B, h, w, C]` as for `fit_reference`. `mask` is `[1 or B, h, w]` or `[h, w]` in
+    [0, 1], and 1 where a photo is transparent; so ComfyUI's Load Image gives a file's alpha. A
+    photo that has alpha itself is as transparent as the more transparent of the two, so that the
+    same alpha given twice counts once. Without a mask, and with one of zeros of any size (Load
+    Image has one for files without alpha), the photos are returned as they are.
+
+    Raises ValueError for another shape or size, and for values that are not in [0, 1].
+    """
+    if mask is None or not mask.any() or photos.ndim != 4:
+        return photos
+    alpha = 1 - _checked_mask(mask, photos)[..., None].to(photos)
+    channels = photos.shape[-1]
+    if channels in (2, 4):
+        alpha = torch.minimum(alpha, photos[..., -1:])
+    rgb = photos[..., :1].expand(*photos.shape[:-1], 3) if channels < 3 else photos[..., :3]
+    return torch.cat((rgb, alpha.expand(*photos.shape[:-1], 1)), dim=-1)
+
+
+def _checked_mask(mask: Tensor, photos: Tensor) -> Tensor:
+    """Returns the mask as `[1 or B, h, w]`."""
+    shape, (num_photos, height, width) = list(mask.shape), photos.shape[:3]
+    if mask.ndim not in (2, 3) or (mask.ndim == 3 and shape[0] not in (1, num_photos)):
+        raise ValueError(
+            f"mask has shape {shape}, image is a batch of {num_photos}; needs one mask [height, "
+            "width] for all photos or one for each: connect the mask of the node that loads image."
+        )
+    if shape[-2:] != [height, width]:
+        raise ValueError(
+            f"mask is {shape[-2]} x {shape[-1]} pixels (height x width), image is {height} x "
+            f"{width}; needs the same size: connect the mask of the node that loads image, or "
+            "resize both alike."
+        )
+    low, high = mask.float().aminmax()
+    # NaN compares as false, so it fails too.
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"mask holds values from {low:.4g} to {high:.4g}; needs finite values in [0, 1], 1 "
+            "where image is transparent: check the node before this one."
+        )
+    return mask[None] if mask.ndim == 2 else mask
 
 
 def append_reference(video: Tensor, reference: Tensor) -> Tensor:
@@ -184,13 +242,3 @@ def _check_photo(photo: Tensor) -> None:
             f"image holds values from {low:.4g} to {high:.4g}; needs values in [0, 1]: divide "
             "8-bit pixels by 255 or check the node before this one."
         )
-
-
-def _over_color(photo: Tensor, color: Tensor) -> Tensor:
-    """Returns the photo as RGB, laid over `color` where it is transparent."""
-    channels = photo.shape[-1]
-    rgb = photo[..., :1].expand(*photo.shape[:-1], 3) if channels < 3 else photo[..., :3]
-    if channels in (1, 3):
-        return rgb
-    alpha = photo[..., -1:]
-    return rgb * alpha + color * (1 - alpha)

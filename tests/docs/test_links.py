@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from helpers.doc_pages import DOCS, PROJECT, anchors, links, names_in
 
-PAGES = sorted(
-    [PROJECT / "README.md", *DOCS.rglob("*.md"), *(PROJECT / "web" / "docs").glob("*.md")]
-)
+HELP = PROJECT / "web" / "docs"
+PAGES = sorted([PROJECT / "README.md", *DOCS.rglob("*.md"), *HELP.rglob("*.md")])
 # [`module.name`](path/module.py), and the same of a member: [`module.Class.name`].
 _NAME = re.compile(r"^`([a-z_]\w*)\.([A-Za-z_][\w.]*)`$")
 _FILE = re.compile(r"^`([\w./-]+\.(?:py|md|toml|yaml|json))`$")
@@ -20,13 +19,18 @@ def _shown(page: Path) -> str:
     return str(page.relative_to(PROJECT))
 
 
+def folder_of(page: Path) -> Path:
+    """Where a page's links begin; ComfyUI shows a translated help page as if it stood in HELP."""
+    return HELP if page.is_relative_to(HELP) else page.parent
+
+
 def broken_links(page: Path, project: Path = PROJECT) -> list[str]:
     broken = []
     for _, target in links(page):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        to = (page.parent / path).resolve() if path else page
+        to = (folder_of(page) / path).resolve() if path else page
         is_outside = not to.is_relative_to(project.resolve())
         if is_outside or not to.exists() or (anchor and anchor not in anchors(to)):
             broken.append(target)

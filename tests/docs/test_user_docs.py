@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.doc_pages import DOCS, PROJECT, commands
+from helpers.shipped_workflows import models_of, nodes_of
 
 from stdrc_core.evaluate.metric_registry import COLUMNS
 from stdrc_core.faces.download import BUFFALO_L
@@ -43,6 +44,12 @@ def graph(name: str) -> dict[str, Any]:
     return json.loads(text(API / f"{name}.json"))
 
 
+@cache
+def page_form(name: str) -> dict[str, Any]:
+    """A graph in the page's form."""
+    return json.loads(text(WORKFLOWS / f"{name}.json"))
+
+
 def rows(page_text: str, heading: str) -> list[list[str]]:
     """The cells of a section's tables, without the tables' heads."""
     section = re.split(r"^#{1,4} ", page_text.split(f"\n{heading}\n")[1], flags=re.M)[0]
@@ -59,8 +66,8 @@ def code(cell: str) -> list[str]:
 def models(name: str) -> list[dict[str, str]]:
     """The model files that a workflow's loaders offer for download, each once."""
     found: list[dict[str, str]] = []
-    for node in json.loads(text(WORKFLOWS / f"{name}.json"))["nodes"]:
-        found += [each for each in node["properties"].get("models", []) if each not in found]
+    for _, model in models_of(page_form(name)):
+        found += [model] if model not in found else []
     return found
 
 
@@ -82,8 +89,11 @@ def display_names() -> dict[str, str]:
 
 
 def node_inputs(name: str, title: str, number: str | None) -> dict[str, Any]:
-    """The inputs of the one node that a page calls so; `number` is the node's in the file."""
-    found = [
+    """The inputs of the one node that a page calls so; `number` is the node's in the file.
+
+    Of a box, which the queue's form takes apart, they are what the page shows on it.
+    """
+    found = [*box_inputs(name, title)] or [
         node["inputs"]
         for key, node in graph(name).items()
         if title in (node["_meta"]["title"], display_names().get(node["class_type"]))
@@ -91,6 +101,17 @@ def node_inputs(name: str, title: str, number: str | None) -> dict[str, Any]:
     ]
     assert len(found) == 1, f"{title} ({number}) is {len(found)} nodes of {name}"
     return found[0]
+
+
+def box_inputs(name: str, title: str) -> Iterator[dict[str, Any]]:
+    if "/" in name:
+        return
+    graph_of_page = page_form(name)
+    boxes = {each["id"] for each in graph_of_page.get("definitions", {}).get("subgraphs", [])}
+    for node in graph_of_page["nodes"]:
+        if node["type"] in boxes and node["title"] == title:
+            names = [slot["name"] for slot in node["inputs"] if "widget" in slot]
+            yield dict(zip(names, node["widgets_values"], strict=True))
 
 
 # --- workflows
@@ -197,6 +218,7 @@ def _files_of(name: str) -> set[str]:
 def _model_rows() -> Iterator[list[str]]:
     for heading in (
         "### LTX-2.3",
+        "### LTX-2.5",
         "### Adapters",
         "### For the staged workflows and the baselines",
     ):
@@ -254,12 +276,7 @@ def test_every_node_has_a_line_and_a_help_page():
 def test_a_help_page_names_the_workflows_that_use_the_node(node_id: str):
     told = text(HELP / f"{node_id}.md").split("\n## Used in\n\n")[1]
     users = [
-        name
-        for name in NAMES
-        if any(
-            node["type"] == node_id
-            for node in json.loads(text(WORKFLOWS / f"{name}.json"))["nodes"]
-        )
+        name for name in NAMES if any(node["type"] == node_id for node in nodes_of(page_form(name)))
     ]
     assert code(told) == users
     assert users or told == "No workflow of this pack has it.\n"

@@ -164,3 +164,22 @@ def test_its_clip_has_its_phases_and_its_scales(lora, mini_checkpoint: Path, tmp
         by_hand[layout] = (tmp_path / f"{layout.placement}.mp4").read_bytes()
     assert made.read_bytes() == by_hand[OVERLAPPING]
     assert made.read_bytes() != by_hand[ReferenceLayout()]
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "part"),
+    [
+        ("ltx-2.3-22b-ic-lora-ingredients-0.9.safetensors", {}, "use ComfyUI's nodes"),
+        ("LTX-2.3-Licon-MSR-V2.safetensors", {}, "use ComfyUI's nodes"),
+        ("msr.safetensors", {"reference_token_order": "prepend"}, "learned slot tags"),
+    ],
+)
+def test_adapters_of_held_photos_are_refused_by_name_and_a_choice_of_placement_is_not(
+    lora, mini_checkpoint: Path, name: str, metadata: dict[str, str], part: str
+):
+    path = lora(name, metadata)
+    with pytest.raises(ValueError, match=part) as raised:
+        decide_layout(arguments(mini_checkpoint, "--lora", path))
+    assert "Ingredients IC-LoRA" in str(raised.value) or "Licon MSR" in str(raised.value)
+    chosen = arguments(mini_checkpoint, "--lora", path, "--placement", "tass")
+    assert decide_layout(chosen).is_doubtful

@@ -15,6 +15,7 @@ from helpers.real_photo import write_astronaut
 
 WORKFLOWS = PROJECT / "workflows"
 API = WORKFLOWS / "api"
+SUBGRAPHS = PROJECT / "subgraphs"
 
 
 def api_workflow(name: str) -> dict[str, Any]:
@@ -33,11 +34,28 @@ def titled(workflow: dict[str, Any], title: str) -> str:
     return key
 
 
+def nodes_of(workflow: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a page-form workflow, then those inside its subgraphs."""
+    yield from workflow["nodes"]
+    for subgraph in workflow.get("definitions", {}).get("subgraphs", []):
+        yield from subgraph["nodes"]
+
+
 def models_of(workflow: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
     """The model files that a page-form workflow offers for download, with their node types."""
-    for node in workflow["nodes"]:
+    for node in nodes_of(workflow):
         for model in node.get("properties", {}).get("models", []):
             yield node["type"], model
+
+
+def knows_input(declared: dict[str, Any], name: str) -> bool:
+    """Whether a class of nodes has an input of that name, by its entry in the server's object_info.
+
+    Inputs that grow are named "list.member".
+    """
+    inputs = {**declared.get("required", {}), **declared.get("optional", {})}
+    root, _, member = name.partition(".")
+    return root in inputs and (not member or str(inputs[root][0]).startswith("COMFY_"))
 
 
 def make_placeholders(workflow: dict[str, Any], base: Path) -> None:

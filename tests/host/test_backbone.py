@@ -105,6 +105,8 @@ def test_ltx_2_5_is_the_hosts_or_one_clear_sentence(
     """ComfyUI 0.22 builds it without a word as an LTX-2.3 that nobody trained."""
     path = write_tiny(tmp_path / "tiny.safetensors", VERSIONS[name])
     if host("backbone.knows_ltx_2_5"):
+        if reason := host("backbone.own_failure", path=str(path)):
+            pytest.skip(f"this ComfyUI fails on such a file by itself: {reason}")
         assert_like_the_host(host, path, with_reference=True, frame_rate=24.0)
         assert_like_the_host(host, path, with_reference=False, frame_rate=24.0)
         return

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.comfyui import HostError, Worker
 from helpers.real_photo import astronaut
+from PIL import Image
 from safetensors.torch import load_file
+
+from stdrc_core.ltx.vae import load_vae
+from stdrc_core.method.reference import Fit, fit_reference
+from stdrc_core.photo_file import load_photo, read_color
 
 pytestmark = pytest.mark.host
 
@@ -58,6 +64,73 @@ def test_grey_rgb_and_transparent_images(host: Worker, channels: int) -> None:
     got = host("encode.photo", image=torch.rand(1, 70, 50, channels), height=3, width=3)
     assert got["preview"].shape == (1, 96, 96, 3)
     assert torch.isfinite(got["reference"]).all()
+
+
+@pytest.fixture
+def cut_out(photo: torch.Tensor, tmp_path: Path) -> Path:
+    """A PNG with a soft edge: all levels of alpha."""
+    pixels = (photo[0, 100:228, 100:228].numpy() * 255).round().astype(np.uint8)
+    alpha = np.tile(np.linspace(0, 255, 128).round().astype(np.uint8), (128, 1))
+    path = tmp_path / "cut_out.png"
+    Image.fromarray(np.dstack((pixels, alpha))).save(path)
+    return path
+
+
+@pytest.mark.parametrize("pad_color", ["#000000", "#3399ff"])
+@pytest.mark.parametrize("fit", ["pad", "crop", "native"])
+def test_load_images_mask_gives_the_pixels_that_the_command_line_reads(
+    host: Worker, cut_out: Path, fit: str, pad_color: str
+) -> None:
+    """Core's Load Image against `load_photo`, which reads the file's alpha itself."""
+    got = host("encode.loaded", path=str(cut_out), height=3, width=5, fit=fit, pad_color=pad_color)
+    height, width = (128, 128) if fit == "native" else (96, 160)
+    expected = fit_reference(
+        load_photo(cut_out),
+        height,
+        width,
+        fit=Fit.PAD if fit == "pad" else Fit.CROP,
+        pad_color=read_color(pad_color),
+    )
+    assert got["preview"].shape == expected.shape
+    assert (got["preview"] - expected).abs().max() < 1e-5
+    without = host("encode.loaded", path=str(cut_out), height=3, width=5, fit=fit, use_mask=False)
+    assert (without["preview"] - expected).abs().max() > 0.1
+
+
+def test_a_photo_without_alpha_has_load_images_empty_mask(
+    host: Worker, photo: torch.Tensor, tmp_path: Path
+) -> None:
+    path = tmp_path / "opaque.jpg"
+    Image.fromarray((photo[0, :200, :160].numpy() * 255).round().astype(np.uint8)).save(path)
+    got = host("encode.loaded", path=str(path), height=3, width=5)
+    without = host("encode.loaded", path=str(path), height=3, width=5, use_mask=False)
+    assert got["mask"].shape == (1, 64, 64)
+    assert torch.equal(got["preview"], without["preview"])
+
+
+def test_an_rgba_image_beside_its_own_mask_is_the_rgba_image_alone(
+    host: Worker, cut_out: Path
+) -> None:
+    rgba = load_photo(cut_out)
+    options = {"image": rgba, "height": 3, "width": 5, "pad_color": "white"}
+    alone = host("encode.photo", **options)
+    both = host("encode.photo", **options, mask=1 - rgba[..., 3])
+    assert (alone["preview"] - both["preview"]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("held_frames", "num_latent"), [(1, 1), (9, 2), (33, 5), (0, 2)])
+def test_a_held_photo_is_the_clip_of_it(
+    host: Worker, mini_checkpoint: Path, photo: torch.Tensor, held_frames: int, num_latent: int
+) -> None:
+    """Against the clip that this project's own reader of the VAE encodes; T is 2."""
+    got = host("encode.photo", image=photo, height=3, width=5, held_frames=held_frames)
+    assert got["reference"].shape == (1, 128, num_latent, 3, 5)
+    assert got["preview"].shape == (1, 96, 160, 3)
+    vae = load_vae(mini_checkpoint)
+    clip = got["preview"].expand(8 * num_latent - 7, -1, -1, -1).movedim(-1, 0)[None] * 2 - 1
+    with torch.no_grad():
+        expected = vae.encode(clip)
+    assert torch.allclose(got["reference"], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("vae", ["convolutional", "diffusion"])

@@ -80,6 +80,32 @@ def test_a_photo_is_cut_around_its_face(host: Worker, case: Case) -> None:
     assert "The face is small" in got["advice"]
 
 
+def test_a_masks_transparency_stays_on_the_cut_and_hides_what_is_below_it(
+    host: Worker, case: Case
+) -> None:
+    """The person is cut out: under the transparent rest lies another face, which is not seen."""
+    other = draw_cases(2, seed=39)[1].photo
+    height, width = case.photo.shape[1:3]
+    photo = torch.cat((case.photo, other[:, :height]), dim=2)
+    mask = torch.zeros(photo.shape[:3])
+    mask[:, :, width:] = 1
+    black = photo * (1 - mask[..., None])
+    expected = host("faces.photo", image=black, margin=0.5)
+    got = host("faces.photo", image=photo, mask=mask, margin=0.5)
+    assert torch.equal(got["face"], expected["face"])
+    for name in ("advice", "x", "y"):
+        assert got[name] == expected[name]
+    rows = slice(got["y"], got["y"] + got["image"].shape[1])
+    columns = slice(got["x"], got["x"] + got["image"].shape[2])
+    assert torch.equal(got["image"][..., :3], photo[:, rows, columns])
+    assert torch.equal(got["image"][..., 3], 1 - mask[:, rows, columns])
+    # An RGBA image says the same by itself, and an empty mask says nothing.
+    rgba = torch.cat((photo, 1 - mask[..., None]), dim=-1)
+    assert torch.equal(host("faces.photo", image=rgba, margin=0.5)["image"], got["image"])
+    empty = host("faces.photo", image=case.photo, mask=torch.zeros(1, 64, 64))
+    assert torch.equal(empty["image"], host("faces.photo", image=case.photo)["image"])
+
+
 def test_any_of_several_faces_can_be_chosen(host: Worker) -> None:
     """Two persons side by side, the left one at half size."""
     one, other = (each.photo for each in draw_cases(2, seed=39))
@@ -186,6 +212,7 @@ MESSAGES = {
     "no pack": ["face_pack", "buffalo_l", "tick download", "by hand", "non-commercial"],
     "another pack": ["face_pack", "antelopev2", "choose one of", "stdrc_mini"],
     "no cuda": ["provider", "cuda", "install.py"],
+    "mask of another size": ["mask is 64 x 32", "image is 128 x 128", "same size"],
     "index": ["index was 4", "1 face(s)", "left to right"],
     "fewer similarities": ["candidates are 2", "similarities 1", "Create List"],
     "nan similarity": ["similarities", "nan at index 0", "finite"],

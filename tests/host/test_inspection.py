@@ -61,6 +61,13 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "window and every second": {
         "start_percent": 0.1, "end_percent": 0.9, "reference_every": 2, "text_scale": 1.0,
     },
+    "audio apart": {"audio_scale": 7.0, "with_audio": True},
+    "audio apart, distilled": {
+        "text_scale": 1.0, "audio_scale": 3.0, "guided_share": 0.5, "with_audio": True,
+    },
+    "audio alone": {
+        "text_scale": 0.0, "reference_scale": 0.0, "audio_scale": 3.0, "with_audio": True,
+    },
     "curves": {
         "curves": {
             "text_curve": {"start": 6.0, "end": 1.0, "start_sigma": 0.95, "end_sigma": 0.7},
@@ -92,6 +99,13 @@ def test_the_schedule_is_the_one_that_runs(
     assert _steps_with_reference(report) == sorted(
         {1 + int((SIGMAS[:-1] - sigma).abs().argmin()) for sigma, tokens in calls if tokens > 48}
     )
+
+
+def test_the_audios_own_scale_is_told(host: Worker) -> None:
+    report = host("inspection.report", sigmas=SIGMAS, audio_scale=7.0, with_audio=True)
+    assert "v0, vy, vyr; text_scale 5, audio_scale 7, reference_scale 7.5." in report
+    report = host("inspection.report", sigmas=SIGMAS, with_audio=True)
+    assert "audio_scale" not in report
 
 
 def _steps_with_reference(report: str) -> list[int]:
@@ -149,6 +163,10 @@ DOUBTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"text_scale": 1.0, "reference_scale": 1.0, "guidance_rescale": 0.7},
         ["guidance_rescale is 0.7 and changes nothing"],
     ),
+    "audio as the text": (
+        {"audio_scale": 5.0, "with_audio": True},
+        ["audio_scale changes nothing: it is text_scale"],
+    ),
     "no share": ({"guided_share": 0.0}, ["guided_share is 0", "no step is guided"]),
     "no strength": ({"entries": [{"photo": 0, "strength": 0.0}]}, ["strength 0"]),
 }  # fmt: skip
@@ -190,6 +208,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no prompt": ({"without_prompt": True}, ["positive is an empty conditioning"]),
     "BFS's node": ({"model": "bfs"}, ["LTX Identity Transfer"]),
     "window": ({"start_percent": 0.8, "end_percent": 0.2}, ["start_percent was 0.8"]),
+    "audio scale without audio": ({"audio_scale": 7.0}, ["audio_scale was 7.0", "no audio"]),
     "rising sigmas": ({"sigmas": torch.tensor([0.2, 0.9])}, ["sigmas is 0.2, 0.9", "fall"]),
     "one sigma": ({"sigmas": torch.tensor([1.0])}, ["sigmas is 1;", "two values"]),
     "another model's sigmas": (

@@ -21,6 +21,7 @@ from helpers.shipped_workflows import (
     API,
     WORKFLOWS,
     api_workflow,
+    knows_input,
     make_placeholders,
     models_of,
     page_workflow,
@@ -31,6 +32,8 @@ pytestmark = pytest.mark.host
 
 NUM_FRAMES, SIZE, FRAME_RATE = 17, 128, 24
 SCALES = ("text_scale", "reference_scale")
+# ComfyUI 0.22 passes over these inputs; 0.33's page queues them, and comfy-cli asks for the first.
+OF_NEWER_HOSTS = {"SaveVideo": {"format.codec"}, "CreateVideo": {"bit_depth"}}
 
 
 def astronaut(folder: Path) -> Path:
@@ -237,12 +240,9 @@ def test_workflows_use_core_nodes_and_ours_with_valid_inputs(
         ours = class_type.startswith("STDRC")
         assert ours == module.startswith("custom_nodes"), module
         declared = known[class_type]["input"]
-        required = set(declared.get("required", {}))
-        # Inputs that grow are named "list.member".
-        inputs = {name.split(".")[0] for name in node["inputs"]}
-        assert required <= inputs, (class_type, required - inputs)
-        optional = set(declared.get("optional", {})) | set(declared.get("hidden", {}))
-        assert inputs <= required | optional, (class_type, inputs - required - optional)
+        assert set(declared.get("required", {})) <= {name.split(".")[0] for name in node["inputs"]}
+        unknown = {name for name in node["inputs"] if not knows_input(declared, name)}
+        assert unknown <= OF_NEWER_HOSTS.get(class_type, set()), class_type
 
 
 @pytest.mark.parametrize(

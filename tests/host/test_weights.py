@@ -205,14 +205,18 @@ def test_what_cannot_be_read_stops_auto_and_warns_of_a_choice(
 
 def test_saved_workflows_still_find_their_widgets(host: Worker) -> None:
     """Their values are kept by position: new widgets and choices come last."""
-    adapters = ["overlap_source_phase", "strata", "sidecar", "bfs_st_drc"]
+    others = ["overlap_source_phase", "strata", "sidecar", "bfs_st_drc", "before_clip"]
+    adapters = [
+        *("Best-Face-ID v1.0", "Best-Face-ID character sheet v1.0", "Ingredients IC-LoRA 0.9"),
+        *("Licon MSR for LTX-2.3", "Licon MSR for LTX-2.5"),
+    ]
     assert host("weights.widgets") == [
-        ["placement", "auto", ["auto", "tass", "overlap", *PLACEMENTS[2:], *adapters]],
+        ["placement", "auto", ["auto", "tass", "overlap", *PLACEMENTS[2:], *others]],
         ["reference_timestep", "auto", ["auto", *TIMESTEPS]],
         ["source_id", 2.0, []],
         ["phase_scale", 1.0, []],
         ["temporal_offset", 0, []],
-        ["adapter", "auto", ["auto", "Best-Face-ID v1.0", "Best-Face-ID character sheet v1.0"]],
+        ["adapter", "auto", ["auto", *adapters]],
     ]
 
 

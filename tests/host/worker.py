@@ -42,6 +42,8 @@ def main() -> None:
     import comfy.options
 
     comfy.options.enable_args_parsing()
+    # As main.py does: `nodes` puts a folder first on the path whose `utils` is another module.
+    importlib.import_module("utils.install_util")
     import nodes
 
     for extra in CORE_NODES:

@@ -10,7 +10,8 @@ from helpers import mini_run
 from safetensors.torch import load_file, save_file
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
-from stdrc_core.ltx.lora import merge_lora, read_metadata
+from stdrc_core.ltx.lora import merge_lora
+from stdrc_core.ltx.lora_file import read_metadata
 from stdrc_core.ltx.trained_for import from_metadata
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.export import export

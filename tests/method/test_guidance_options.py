@@ -295,6 +295,7 @@ def test_the_window_is_in_parts_of_sampling_as_comfyui_counts_them():
         ("guided_share", math.nan),
         ("text_scale", math.nan),
         ("reference_scale", math.inf),
+        ("audio_scale", math.nan),
     ],
 )
 def test_a_number_out_of_its_range_is_refused_by_name_and_value(field: str, value: float):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stdrc_core.method.guidance import rescale
+from stdrc_core.method.guidance import GuidanceScales, rescale
 from stdrc_core.method.guidance_options import EXACT, GuidanceOptions
 from stdrc_core.method.guidance_schedule import steps_of
 from stdrc_core.method.guided_run import Forwards, GuidedRun, Predictions
@@ -26,6 +26,7 @@ options = st.builds(
     guidance_rescale=st.sampled_from((0.0, 0.6)),
     reference_every=st.integers(1, 4),
     guided_share=st.sampled_from((0.5, 1.0)),
+    audio_scale=st.sampled_from((None, 0.0, 1.0, 3.0)),
 )
 part_scales = st.lists(st.sampled_from((0.4, 1.0, 1.5)), min_size=1, max_size=3, unique=True).map(
     lambda each: tuple(sorted(each, reverse=True))
@@ -78,6 +79,66 @@ def test_velocities_and_clean_estimates_are_guided_alike(options, part_scales) -
         )
         torch.testing.assert_close(x - sigma * guided_v, guided_x, rtol=1e-6, atol=1e-6)
         assert asked[0] == asked[1]
+
+
+def with_audio_of(a: Tensor, b: Tensor) -> Tensor:
+    """The last sample of a batch stands for the audio that a host packs into one tensor."""
+    return torch.cat((a[:-1], b[-1:]))
+
+
+def guided_apart(cond: Tensor, uncond: Tensor | None, scales: GuidanceScales) -> Tensor:
+    audio = scales.text if scales.audio is None else scales.audio
+    if uncond is None:
+        assert scales.text == audio == 1
+        return cond
+    return with_audio_of(*(uncond + s * (cond - uncond) for s in (scales.text, audio)))
+
+
+@pytest.mark.parametrize("s_a", [None, 0.0, 1.0, 3.0, 5.0])
+@pytest.mark.parametrize("s_r", [0.0, 1.0, 3.0, 7.5])
+@pytest.mark.parametrize("s_y", [0.0, 1.0, 3.0])
+def test_audio_of_a_scale_of_its_own_is_the_sum_written_out(s_y, s_r, s_a) -> None:
+    """The video is Eq. 13, the audio v0 + s_a (vy - v0), and no stream runs in vain."""
+    v, sigmas, asked = velocities(0), sigma_schedule(4), []
+
+    def predict(forwards: Forwards) -> Predictions:
+        asked.append(forwards)
+        return predictions(v, forwards)
+
+    options = GuidanceOptions(text_scale=s_y, reference_scale=s_r, audio_scale=s_a)
+    run = GuidedRun(options, percent_to_sigma)
+    got = run.predict(1.0, sigmas, predict, cfg=guided_apart, join=with_audio_of)
+    s_a = s_y if s_a is None else s_a
+    v0, vy, vyr = v["empty"], v["text"], v["vyr 2"]
+    # Where text and reference are one condition, they are that in the audio too.
+    heard = vyr if s_y == s_r else vy
+    expected = with_audio_of(v0 + s_y * (vy - v0) + s_r * (vyr - vy), v0 + s_a * (heard - v0))
+    torch.testing.assert_close(got, expected)
+    assert asked == [
+        Forwards(
+            empty=s_y != 1 or s_a != 1,
+            text=s_y != s_r,
+            num_references=int(s_r != 0 or (s_y == 0 and s_a != 0)),
+        )
+    ]
+
+
+@pytest.mark.parametrize("s_a", [0.0, 3.0])
+@pytest.mark.parametrize(("s_y", "s_r"), [(5.0, 7.5), (3.0, 3.0), (2.0, 0.0), (0.0, 0.0)])
+def test_an_unguided_step_is_the_same_at_any_scale_of_the_audio(s_y, s_r, s_a) -> None:
+    v, sigmas = velocities(0), sigma_schedule(4)
+    got = []
+    for audio_scale in (None, s_a):
+        options = GuidanceOptions(
+            text_scale=s_y, reference_scale=s_r, audio_scale=audio_scale, guided_share=0.0
+        )
+        run = GuidedRun(options, percent_to_sigma)
+        got.append(
+            run.predict(
+                1.0, sigmas, lambda f: predictions(v, f), cfg=guided_apart, join=with_audio_of
+            )
+        )
+    assert torch.equal(*got)
 
 
 def test_references_with_scales_of_their_own_are_the_sum_written_out() -> None:

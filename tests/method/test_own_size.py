@@ -52,7 +52,12 @@ def test_no_two_tokens_have_one_position_at_any_size(
     """A position is the middle of a token's box: what the RoPE reads."""
     boxes = [to_pixel_bounds(latent_bounds(grid)).double()] + [
         reference_pixel_bounds(
-            grid, placement, slot=slot, size=(height, width), frame_rate=24
+            grid,
+            placement,
+            slot=slot,
+            num_slots=num_references,
+            size=(height, width),
+            frame_rate=24,
         ).double()
         for slot in range(num_references)
     ]

@@ -84,6 +84,33 @@ def test_the_source_phase_overlap_stands_where_the_overlap_does(grid: LatentGrid
 
 
 @settings(deadline=None, max_examples=50)
+@given(grid=sizes, slot=slots, num_more=st.integers(1, 4), num_frames=st.integers(1, 5))
+def test_before_clip_begins_as_many_frames_before_it_as_slots_are_left(
+    grid: LatentGrid, slot: int, num_more: int, num_frames: int
+):
+    """Each is a clip of its own that begins early: latent frame f > 0 holds 8 pixel frames."""
+    got = reference_pixel_bounds(
+        grid,
+        Placement.BEFORE_CLIP,
+        slot=slot,
+        num_slots=slot + num_more,
+        num_frames=num_frames,
+    )
+    times = [(0, 1), *((8 * f - 7, 8 * f + 1) for f in range(1, num_frames))]
+    expected = [boxes(grid, 0, 0, (a - num_more, b - num_more)) for a, b in times]
+    assert torch.equal(got.double(), torch.cat(expected, dim=1))
+    alone = reference_pixel_bounds(grid, Placement.BEFORE_CLIP, slot=slot)
+    assert alone[0].min() == -1
+
+
+@settings(deadline=None, max_examples=50)
+@given(grid=sizes)
+def test_an_overlapping_clip_of_the_videos_length_stands_on_the_video(grid: LatentGrid):
+    got = reference_pixel_bounds(grid, Placement.OVERLAP, num_frames=grid.num_frames)
+    assert torch.equal(got, to_pixel_bounds(latent_bounds(grid)))
+
+
+@settings(deadline=None, max_examples=50)
 @given(grid=sizes, slot=slots)
 def test_a_slot_of_tass_is_its_own_square_of_the_diagonal(grid: LatentGrid, slot: int):
     got = reference_pixel_bounds(grid, Placement.TASS, slot=slot)
@@ -120,7 +147,9 @@ def test_no_two_tokens_have_one_position(
 ):
     everything = positions(to_pixel_bounds(latent_bounds(grid)))
     for slot in range(num_references):
-        own = reference_pixel_bounds(grid, placement, slot=slot, frame_rate=frame_rate)
+        own = reference_pixel_bounds(
+            grid, placement, slot=slot, num_slots=num_references, frame_rate=frame_rate
+        )
         everything += positions(own)
     assert len(set(everything)) == len(everything)
 

@@ -16,6 +16,18 @@ def knows_ltx_2_5() -> bool:
     return "use_keyframes_abs_pos_embedding" in parameters
 
 
+def own_failure(path: str) -> str | None:
+    """What core's CFGGuider raises for the file's model, without anything of ours."""
+    model = comfy.sd.load_diffusion_model(path)
+    prompt = world.text_conditioning(model)
+    (guider,) = world.node("CFGGuider", model=model, positive=prompt, negative=prompt, cfg=1.0)
+    try:
+        world.run_guider(guider, world.empty_video(3, 4, 4), steps=1)
+    except AttributeError as error:
+        return str(error)
+    return None
+
+
 def inspect_references(path: str) -> str:
     """The self-check's report of a file's model, before the patch."""
     video = world.empty_video(3, 4, 4)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import comfy.sd
+import folder_paths
+import nodes
 import torch
 from comfy.taesd.taehv import TAEHV
 from scenarios import world
@@ -28,6 +32,13 @@ def photo(image: Tensor, height: int, width: int, **inputs: Any) -> dict[str, An
         "preview": preview,
         "preview_encoded": vae.encode(preview),
     }
+
+
+def loaded(path: str, use_mask: bool = True, **inputs: Any) -> dict[str, Any]:
+    """The node on what core's Load Image makes of a file."""
+    shutil.copy(path, folder_paths.get_input_directory())
+    image, mask = nodes.LoadImage().load_image(Path(path).name)[:2]
+    return photo(image, **inputs, **({"mask": mask} if use_mask else {})) | {"mask": mask}
 
 
 @functools.cache

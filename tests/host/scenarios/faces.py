@@ -236,6 +236,7 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "no pack": lambda: similarity(images=_clip(), reference=_grey(), face_pack="buffalo_l"),
     "another pack": lambda: photo(image=_grey(), face_pack="antelopev2"),
     "no cuda": lambda: similarity(images=_clip(), reference=_grey(), provider="cuda"),
+    "mask of another size": lambda: photo(image=world.character(3), mask=torch.ones(1, 64, 32)),
     "index": lambda: photo(image=world.character(3), choose="index", index=4),
     "fewer similarities": lambda: best([torch.rand(1), torch.rand(1)], [0.5]),
     "nan similarity": lambda: best([torch.rand(1)], [float("nan")]),

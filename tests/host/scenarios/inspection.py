@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from scenarios import world
 from scenarios.mistakes import not_ltx_model
 from scenarios.references import reference_list
@@ -39,6 +40,8 @@ def report(
     )
     if inputs.pop("without_prompt", False):
         positive = []
+    if inputs.pop("with_audio", False):
+        video = _with_audio(video)
     (text,) = world.node(
         "STDRCInspect",
         model=models[model](),
@@ -50,6 +53,11 @@ def report(
         **_curves(curves),
     )
     return text
+
+
+def _with_audio(video: dict[str, Any]) -> dict[str, Any]:
+    audio = {"samples": torch.zeros(1, 8, 12, 16)}
+    return world.node("LTXVConcatAVLatent", video_latent=video, audio_latent=audio)[0]
 
 
 def tokens_that_ran(entries: list[dict[str, Any]], **scales: float) -> list[int]:
@@ -67,6 +75,7 @@ def calls_of_a_run(
     entries: list[dict[str, Any]],
     sigmas: Tensor,
     curves: dict[str, dict[str, Any]] | None = None,
+    with_audio: bool = False,
     **inputs: Any,
 ) -> list[list[float]]:
     """Of each video that the transformer was given in a run: its sigma, and its tokens."""
@@ -74,13 +83,14 @@ def calls_of_a_run(
     guider = world.three_streams(
         recorder.record(world.patched()), reference_list(entries), **inputs, **_curves(curves)
     )
+    video = world.empty_video(T, H, W)
     world.node(
         "SamplerCustomAdvanced",
         noise=world.node("RandomNoise", noise_seed=3)[0],
         guider=guider,
         sampler=world.sampler(),
         sigmas=sigmas,
-        latent_image=world.empty_video(T, H, W),
+        latent_image=_with_audio(video) if with_audio else video,
     )
     return [
         [float(call["timestep"].max()), call["video"].shape[2] * H * W]

@@ -29,6 +29,18 @@ def _encode(**inputs: Any) -> None:
     )
 
 
+def _held(num_frames: int) -> torch.Tensor:
+    """A photo that is held for so many frames."""
+    reference, _ = world.node(
+        "STDRCEncodeReference",
+        image=torch.rand(1, 60, 40, 3),
+        vae=world.mini_vae(),
+        latent=world.empty_video(T, H, W),
+        held_frames=num_frames,
+    )
+    return reference["samples"]
+
+
 def _run(reference: torch.Tensor | None = None, video: Any = None, **inputs: Any) -> None:
     reference = world.latent([1, 128, 1, H, W]) if reference is None else reference
     guider = world.three_streams(inputs.pop("model", None) or world.patched(), reference, **inputs)
@@ -135,12 +147,45 @@ def _core(references: list[torch.Tensor]) -> None:
     world.run_guider(guider, world.empty_video(T, H, W), steps=1)
 
 
+def _handled(how: Callable[[Any], None]) -> None:
+    """What another pack's node does to a guider of ours, and a run after it."""
+    guider = world.three_streams(world.patched(), world.latent([1, 128, 1, H, W]))
+    how(guider)
+    world.run_guider(guider, world.empty_video(T, H, W), steps=1)
+
+
+def _sampler_with_audio_scale() -> None:
+    world.node(
+        "STDRCThreeStreamSampler",
+        model=world.patched(),
+        positive=world.conditioning("a man runs"),
+        negative=world.conditioning(""),
+        reference={"samples": world.latent([1, 128, 1, H, W])},
+        noise_seed=3,
+        sampler=world.sampler(),
+        sigmas=world.sigmas(1),
+        latent_image=world.empty_video(T, H, W),
+        audio_scale=7.0,
+    )
+
+
 MISTAKES: dict[str, Callable[[], None]] = {
     "no image": lambda: _encode(image=torch.rand(0, 60, 40, 3)),
     "nan image": lambda: _encode(image=_with_nan(torch.rand(1, 60, 40, 3))),
     "image latent": lambda: _encode(latent={"samples": torch.zeros(1, 4, 8, 8)}),
     "image vae": _image_vae,
     "unknown colour": lambda: _encode(pad_color="mauve-ish"),
+    "mask of another size": lambda: _encode(mask=torch.ones(1, 30, 40)),
+    "masks of another number": lambda: _encode(
+        image=torch.rand(2, 60, 40, 3), mask=torch.ones(3, 60, 40)
+    ),
+    "mask in grey levels": lambda: _encode(mask=torch.full((1, 60, 40), 255.0)),
+    "held for 32 frames": lambda: _encode(held_frames=32),
+    "held with tass": lambda: _run(_held(33)),
+    "held longer than the clip": lambda: _run(_held(33), model=world.patched(placement="overlap")),
+    "held differently": lambda: _core(
+        [world.latent([1, 128, 1, H, W]), world.latent([1, 128, 2, H, W])]
+    ),
     "not ltx": lambda: world.patched(not_ltx_model()),
     "unpatched": lambda: _run(model=world.mini_model()),
     "reference of several frames": lambda: _run(world.latent([1, 128, 2, H, W])),
@@ -155,6 +200,15 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "window": lambda: _run(start_percent=0.8, end_percent=0.2),
     "rescale": lambda: _run(guidance_rescale=1.5),
     "reference every": lambda: _run(reference_every=0),
+    "audio scale": lambda: _run(audio_scale=float("inf")),
+    "audio scale without audio": lambda: _run(audio_scale=5.0),
+    "sampler's audio scale without audio": _sampler_with_audio_scale,
+    "model put in that is not patched": lambda: _handled(
+        lambda guider: setattr(guider, "model_patcher", world.mini_model())
+    ),
+    "empty prompt put in": lambda: _handled(
+        lambda guider: guider.set_conds(world.conditioning("a man runs"), [])
+    ),
     "curve that does not fall": lambda: world.node(
         "STDRCGuidanceCurve", start_sigma=0.2, end_sigma=0.9
     ),
