@@ -287,7 +287,10 @@ def test_offload_takes_block_inputs_and_the_idle_vae_to_the_host(
     inputs = NUM_LAYERS * 2 * 27 * VIDEO_DIM * 4
     # The statistics of the latents stay.
     statistics = 2 * 128 * 4
-    assert offloaded.host_kept == pytest.approx(inputs + plain.peak.frozen - statistics, abs=64)
+    waiting = inputs + plain.peak.frozen - statistics
+    # The photos' pixels are cut into patches where the parked first layer is.
+    pixels = 2 * 3 * 96 * 96 * 4
+    assert waiting <= offloaded.host_kept < waiting + 8 * pixels
     assert offloaded.peak.total < plain.peak.total - plain.peak.frozen / 2
 
 
