@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +121,7 @@ def assemble(
     recognizer = None
     if config.objective.has_identity_losses:
         recognizer = Recognizer.from_pack(config.objective.face_pack).to(device)
-    _place(vae, config, device)
+    place_vae(vae, config, device, park)
     return put_together(config, device, cache, backbone, vae, recognizer)
 
 
@@ -212,17 +212,23 @@ def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
         )
 
 
-def _place(vae: VideoVAE, config: TrainConfig, device: torch.device) -> None:
+def place_vae(
+    vae: VideoVAE,
+    config: TrainConfig,
+    device: torch.device,
+    park: Callable[[nn.Module, torch.device], None],
+) -> None:
     """Puts the VAE on `device`, or with `model.offload` parks its halves in host memory.
 
-    The decoder is not parked where the identity losses differentiate it.
+    The decoder is not parked where the identity losses differentiate it. `park` is `offload.park`,
+    or what does as much with tensors that have no numbers.
     """
     if not config.model.offload:
-        vae.to(device)
+        move(vae, device)
         return
     park(vae.vae.encoder, device)
     if config.objective.has_identity_losses:
-        vae.vae.decoder.to(device)
+        move(vae.vae.decoder, device)
     else:
         park(vae.vae.decoder, device)
 

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from .optimizer import load_state, lr_factor, make_optimizer
 from .processes import Processes, in_any_process
 from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
-from .sharding import require_shardable
+from .sharding import policy_of_run, require_shardable
 from .stopping import Stopper
 from .trainable import (
     AverageOfWeights,
@@ -284,18 +284,15 @@ def _what_diverged(step: int, seen: list[tuple[list[int], Tensor]], norm: Tensor
 def set_up_sharding(config: TrainConfig, accelerator: Accelerator) -> None:
     """Sets what FSDP2 needs for this model and accelerate's configuration files have no key for.
 
-    Inputs are not cast: t would be rounded to bfloat16, and the model casts the rest by itself.
-    Gradients are summed over processes in float32 (our choice). The main process sends the weights,
-    which it alone may have read. Raises ValueError for what cannot be sharded.
+    The main process sends the weights, which it alone may have read. Raises ValueError for what
+    cannot be sharded.
     """
     require_shardable(config)
     plugin = accelerator.state.fsdp_plugin
     plugin.cpu_ram_efficient_loading = True
     policy = plugin.mixed_precision_policy
     if policy is not None:
-        plugin.mixed_precision_policy = replace(
-            policy, reduce_dtype=torch.float32, output_dtype=None, cast_forward_inputs=False
-        )
+        plugin.mixed_precision_policy = policy_of_run(policy)
 
 
 def _add(sums: Losses | None, losses: Losses, share: float) -> Losses:

@@ -1,10 +1,10 @@
 """`--rehearse`: a step of a run on tensors that have sizes and no numbers, and what it takes.
 
-Objective, backbone, checkpointing, autocast, optimizer and identity losses are the run's own code,
-at the size of the run's model. Weights, cache and GPU need not be there: a checkpoint that is not
-there may be a published one (ltx.published), a cache that is not there has the clip's size that is
-given, and a face pack that is not there is buffalo_l. Two micro-batches of the step are run, since
-the others are as the second, with the optimizer's state of a step before.
+It is `loop.training_step` on the micro-batches of `batches.Batches` and with the parts of
+`assemble`, at the size of the run's model. Weights, cache and GPU need not be there: a checkpoint
+that is not there may be a published one (ltx.published), a cache that is not there has the clip's
+size that is given, and a face pack that is not there is buffalo_l. Two micro-batches of the step
+are run, since the others are as the second, with the optimizer's state of a step before.
 
 Several GPUs share a LoRA's batch by DDP and shard a full fine-tune by FSDP2, as the launch files
 beside the recipes do. This process is then one of them, in a process group of torch's that sends
@@ -14,28 +14,37 @@ nothing.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor, nn
 
 from ..faces.published import NUM_FEATURES, sized_recognizer
 from ..faces.recognizer import Recognizer
-from ..ltx.published import file_bytes, open_sizes
+from ..ltx.published import file_bytes, open_sizes, sized_vae
 from ..rehearsal.memory_record import GPU, HOST, MemoryRecord, Peak, fake_gpu
-from .assemble import load_trainable_backbone, put_together
-from .batches import own_share
+from ..rehearsal.parking import park
+from .assemble import load_trainable_backbone, place_vae, put_together
+from .batches import Batches, own_share
 from .cache import Cache, Manifest, read_manifest
 from .config import TrainConfig
-from .loop import Parts
-from .objective import Draws, TrainingSample, draw
+from .loop import Parts, training_step
 from .optimizer import make_optimizer
-from .rehearsal_parts import ClipSize, EightBitMoments, place_vae, shard, write_sized_cache
+from .rehearsal_parts import (
+    ClipSize,
+    EightBitMoments,
+    RehearsedProcess,
+    set_up_autocast,
+    shard,
+    write_sized_cache,
+)
+from .sharding import require_shardable
+from .surroundings import DiskNeed, disk_need
 from .trainable import AverageOfWeights, trained_parameters
 
 _REHEARSED_MICRO_BATCHES = 2
@@ -59,38 +68,36 @@ class Rehearsal:
     host_kept: int
     """What one process keeps in host memory during a step: parked weights and block inputs."""
     host_loading: int
-    """What all processes of a machine hold in host memory while they load, beside the file."""
+    """What the processes hold in host memory while they load weights to shard them, beside the
+    file; it is the main process that does."""
     checkpoint_file: int
     """How long the base's tensors are on disk; RAM and swap have to be as large."""
     flops_per_step: float
     """Operations of one GPU in a step."""
     network_per_step: float
     """What one GPU sends in a step, and as much receives."""
-    checkpoint_on_disk: int
-    """How long one checkpoint of the run is."""
-    checkpoints_kept: int
-    """How many of them are there at most, the one that is being written counted."""
-
-    @property
-    def disk(self) -> int:
-        """What the run's checkpoints take on disk at most."""
-        return self.checkpoint_on_disk * self.checkpoints_kept
+    disk: DiskNeed
+    """What the run takes of its disk, as it says itself before it starts."""
 
 
 def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = None) -> Rehearsal:
     """Rehearses one step of a run; `clip` is the size of clips where the cache is not there.
 
-    Raises ValueError for a checkpoint whose size is not known, and where the batch cannot be shared
-    over the GPUs.
+    Raises ValueError for a checkpoint whose size is not known, and where the batch or the model
+    cannot be shared over the GPUs.
     """
-    places = own_share(config.run.batch_size, 0, num_gpus)
+    own_share(config.run.batch_size, 0, num_gpus)
     is_sharded = num_gpus > 1 and config.trainable.method == "full"
+    if is_sharded:
+        require_shardable(config)
     # FSDP2 takes no other CPU than the one without a number.
     device = HOST if is_sharded else GPU
     sizes = open_sizes(config.model.checkpoint)
     vae_sizes = sizes if config.model.vae is None else open_sizes(config.model.vae)
+    sized = _with_all_in_each_sample(config)
     changes = {"checkpoint": sizes, "compile": False}
-    sized = config.model_copy(update={"model": config.model.model_copy(update=changes)})
+    sized = sized.model_copy(update={"model": config.model.model_copy(update=changes)})
+    disk = disk_need(sized)
     with (
         tempfile.TemporaryDirectory() as folder,
         _fake_processes(num_gpus) if is_sharded else nullcontext() as mesh,
@@ -106,7 +113,9 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
         recognizer = _recognizer(config, device)
         num_features = NUM_FEATURES if recognizer is None else recognizer.network.output_shape[-1]
         cache = write_sized_cache(Path(folder), made, num_references, num_features)
-        vae = place_vae(vae_sizes, config, device)
+        vae_dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
+        vae = sized_vae(vae_sizes, vae_dtype, device)
+        place_vae(vae, config, device, park)
         parts = put_together(sized, device, cache, backbone, vae, recognizer)
         num_loaded = sum(_nbytes(p) for p in backbone.parameters())
         num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
@@ -115,13 +124,13 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
             num_parameters -= num_trained
         if is_sharded:
             shard(parts.model, mesh, config)
-        num_micro_batches = len(places) // config.run.micro_batch_size
         with MemoryRecord() as record:
             record.declare([parts.model])
             record.declare(_frozen(parts, vae), is_frozen=True)
-            num_rehearsed = min(_REHEARSED_MICRO_BATCHES, num_micro_batches)
-            state_bytes = _step(sized, parts, record, device, num_rehearsed, num_micro_batches)
-    scale = num_micro_batches / num_rehearsed
+            process = RehearsedProcess(
+                parts.model, device, record, num_gpus=num_gpus, is_sharded=is_sharded
+            )
+            scale = _step(sized, parts, process)
     peak = record.peak(device)
     trained_bytes = num_trained * torch.float32.itemsize
     share = (num_gpus - 1) / num_gpus
@@ -140,84 +149,63 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
         is_sharded=is_sharded,
         peak=peak,
         host_kept=0 if is_sharded else record.peak(HOST).total,
-        host_loading=num_loaded * num_gpus if is_sharded else 0,
+        host_loading=num_loaded if is_sharded else 0,
         checkpoint_file=file_bytes(sizes),
         flops_per_step=record.flops * scale,
         network_per_step=network,
-        checkpoint_on_disk=trained_bytes
-        + state_bytes * (num_gpus if is_sharded else 1)
-        + (trained_bytes if config.optimizer.ema_decay else 0),
-        checkpoints_kept=config.run.keep_checkpoints + 1 + (config.validation.every > 0),
+        disk=disk,
     )
 
 
-def _step(
-    config: TrainConfig,
-    parts: Parts,
-    record: MemoryRecord,
-    device: torch.device,
-    num_rehearsed: int,
-    num_micro_batches: int,
-) -> int:
-    """Runs a step of `num_rehearsed` micro-batches; returns the bytes of the optimizer's state."""
+def _with_all_in_each_sample(config: TrainConfig) -> TrainConfig:
+    """The run with all that makes a step large in each sample, where the run has it at all.
+
+    Batches are made in between, since a thread of their own would know nothing of fake tensors.
+    """
+    shown = {"text_p_drop": 0.0, "identity_share": 1.0, "identity_from": 0}
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"prefetch": 0}),
+            "objective": config.objective.model_copy(update=shown),
+            "reference": config.reference.model_copy(
+                update={"p_drop": float(config.reference.p_drop == 1)}
+            ),
+        }
+    )
+
+
+def _step(config: TrainConfig, parts: Parts, process: RehearsedProcess) -> float:
+    """Runs the first micro-batches of a step; returns how many times as many the step has."""
+    record, trained = process.record, process.trained
     optimizer = _optimizer(config, parts.model)
-    trained = [p for _, p in trained_parameters(parts.model)]
     # A step before this one has left its state.
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     record.declare_gradients(trained)
     optimizer.step()
     optimizer.zero_grad()
-    states = [
-        value for state in optimizer.state.values() for value in state.values()
-        if isinstance(value, Tensor)
-    ]  # fmt: skip
-    record.declare_state(states)
+    states = (value for state in optimizer.state.values() for value in state.values())
+    record.declare_state(value for value in states if isinstance(value, Tensor))
     average = None
     if config.optimizer.ema_decay:
         average = AverageOfWeights(parts.model, config.optimizer.ema_decay)
         record.declare_state(average.weights.values())
-    state_bytes = sum(_nbytes(value) for value in states if value.ndim)
-    del states
+    batches = Batches(
+        config,
+        parts.samples,
+        parts.objective,
+        rank=0,
+        num_processes=process.num_gpus,
+        pins=False,
+    )
+    set_up_autocast(config, parts.model, process.device)
     record.reset_peak()
-    velocity = _as_accelerate_runs(config, parts.model, device)
-    size = config.run.micro_batch_size
-    for number in range(num_rehearsed):
-        samples = [_on(parts.samples[0], device) for _ in range(size)]
-        draws = [_draws(config, each, number * size + i) for i, each in enumerate(samples)]
-        losses = parts.objective(velocity, samples, draws)
-        (losses.total / num_micro_batches).backward()
-        record.declare_gradients(trained)
-    torch.nn.utils.clip_grad_norm_(trained, config.optimizer.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad()
+    num_rehearsed = min(_REHEARSED_MICRO_BATCHES, len(batches.places))
+    first = islice(batches.ahead([0]), num_rehearsed)
+    training_step(config, parts.objective, process, parts.model, optimizer, 0, first)
     if average is not None:
         average.update(parts.model)
-    return state_bytes
-
-
-def _as_accelerate_runs(
-    config: TrainConfig, model: nn.Module, device: torch.device
-) -> Callable[..., list[Tensor]]:
-    """The model under autocast where the run has it, with its outputs in float32."""
-    if config.model.dtype != "bfloat16":
-        return model
-    return convert_outputs_to_fp32(torch.autocast(device.type, torch.bfloat16)(model.__call__))
-
-
-def _draws(config: TrainConfig, sample: TrainingSample, place: int) -> Draws:
-    """Draws for a sample that has all that makes a step large, where the run has it at all."""
-    return replace(
-        draw(sample, (config.run.seed, 0, place), config.objective, config.reference),
-        drops_text=False,
-        drops_reference=config.reference.p_drop == 1,
-        shows_face=True,
-    )
-
-
-def _on(sample: TrainingSample, device: torch.device) -> TrainingSample:
-    """The sample as the loop gives it to the objective."""
-    return replace(sample, latent=sample.latent.to(device), context=sample.context.to(device))
+    return len(batches.places) / num_rehearsed
 
 
 def _optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from accelerate.utils import convert_outputs_to_fp32
+from torch import Tensor, nn
 
 from ..faces.align import ARCFACE_SIZE_PX, arcface_template
-from ..ltx.checkpoint_files import Checkpoint
-from ..ltx.published import sized_vae
 from ..ltx.text import NUM_TOKENS
-from ..ltx.vae import VideoVAE
 from ..method.grid import latent_grid
-from ..rehearsal.parking import park
+from ..rehearsal.memory_record import MemoryRecord
 from ..video import check_num_frames
 from .cache import Cache, FurtherReference, Manifest, Sample
 from .cache_writer import CacheWriter
 from .config import TrainConfig
+from .sharding import policy_of_run
+from .trainable import trained_parameters
 
 # bitsandbytes keeps the moments of weights this large in 8 bits, with a float32 for each block.
 _EIGHT_BIT_FROM, _EIGHT_BIT_BLOCK = 4096, 256
@@ -99,15 +100,49 @@ def write_sized_cache(
     return Cache(folder)
 
 
-def place_vae(sizes: Checkpoint, config: TrainConfig, device: torch.device) -> VideoVAE:
-    """The VAE of that size where the run puts it: on `device`, or its idle halves on the host."""
-    dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
-    vae = sized_vae(sizes, dtype, device)
-    if config.model.offload:
-        park(vae.vae.encoder, device)
-        if not config.objective.has_identity_losses:
-            park(vae.vae.decoder, device)
-    return vae
+class RehearsedProcess:
+    """A process of a rehearsed run: what `loop.training_step` uses of accelerate's Accelerator."""
+
+    # A tensor without numbers is asked about by `reduce`, as among several processes.
+    num_processes = 2
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        record: MemoryRecord,
+        *,
+        num_gpus: int,
+        is_sharded: bool,
+    ) -> None:
+        """`model` is what is trained, and `record` watches it; there are `num_gpus` processes."""
+        self.trained = [p for _, p in trained_parameters(model)]
+        self.device, self.record = device, record
+        self.num_gpus, self.is_fsdp2 = num_gpus, is_sharded
+
+    def no_sync(self, _: nn.Module) -> AbstractContextManager[None]:
+        """DDP sends nothing here in any micro-batch."""
+        return nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """Differentiates the loss, and counts what is left as gradients."""
+        loss.backward()
+        self.record.declare_gradients(self.trained)
+
+    def clip_grad_norm_(self, parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+        """As accelerate has it."""
+        return nn.utils.clip_grad_norm_(parameters, max_norm)
+
+    def reduce(self, *_: object) -> Tensor:
+        """The answer of all processes: none of them has a loss that is not finite."""
+        return torch.zeros(())
+
+
+def set_up_autocast(config: TrainConfig, model: nn.Module, device: torch.device) -> None:
+    """Runs `model` under autocast where the run does, with outputs in float32, as accelerate."""
+    if config.model.dtype == "bfloat16":
+        autocast = torch.autocast(device.type, torch.bfloat16)
+        model.forward = convert_outputs_to_fp32(autocast(model.forward))
 
 
 def shard(model: nn.Module, mesh: Any, config: TrainConfig) -> None:
@@ -118,9 +153,7 @@ def shard(model: nn.Module, mesh: Any, config: TrainConfig) -> None:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     low = torch.bfloat16 if config.model.dtype == "bfloat16" else None
-    policy = MixedPrecisionPolicy(
-        param_dtype=low, reduce_dtype=torch.float32, cast_forward_inputs=False
-    )
+    policy = policy_of_run(MixedPrecisionPolicy(param_dtype=low))
     for block in model.backbone.transformer.transformer_blocks:
         fully_shard(block, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
     fully_shard(model, mesh=mesh, reshard_after_forward=True, mp_policy=policy)

@@ -22,11 +22,7 @@ def describe(config: TrainConfig, result: Rehearsal, vram_gib: float) -> str:
         ("host memory", _host(result)),
         ("a step on a GPU", f"{result.flops_per_step / 1e12:,.0f} TFLOP"),
         ("network in a step", gib(result.network_per_step) if result.num_gpus > 1 else "none"),
-        (
-            "checkpoints on disk",
-            f"{gib(result.checkpoint_on_disk)} each, {result.checkpoints_kept} at most: "
-            f"{gib(result.disk)}",
-        ),
+        ("disk", _disk(result)),
     ]
     return f"{as_table(rows)}\n{verdict(config, result, vram_gib).sentence}"
 
@@ -48,8 +44,15 @@ def _host(result: Rehearsal) -> str:
     """Host memory in words; what reading the base needs is not held, but must be there."""
     read = f"RAM and swap of {result.checkpoint_file / GIB:.0f} GiB to read the base"
     if result.is_sharded:
-        return f"{gib(result.host_loading)} while {result.num_gpus} processes load; {read}"
+        return f"{gib(result.host_loading)} while the main process loads; {read}"
     return f"{gib(result.host_kept)} kept beside the process itself; {read}"
+
+
+def _disk(result: Rehearsal) -> str:
+    """The disk in words."""
+    need = result.disk
+    checkpoints = f"{gib(need.checkpoint_bytes)} a checkpoint, {need.num_checkpoints} at most"
+    return f"{checkpoints}; {gib(need.weights_bytes)} of weights; {gib(need.total_bytes)} in all"
 
 
 def _remedies(config: TrainConfig, result: Rehearsal) -> list[str]:

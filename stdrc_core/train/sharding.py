@@ -6,6 +6,9 @@ shapes and dtypes that takes no memory, and accelerate sends each its shards, we
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -35,6 +38,15 @@ def require_shardable(config: TrainConfig) -> None:
             f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and reference.p_drop "
             f"{p_drop}; needs 1, since samples with and without a reference run separately."
         )
+
+
+def policy_of_run(policy: Any) -> Any:
+    """FSDP2's mixed precision policy of a run, made of the one that accelerate was configured with.
+
+    Inputs are not cast: t would be rounded to bfloat16, and the model casts the rest by itself.
+    Gradients are summed over processes in float32 (our choice).
+    """
+    return replace(policy, reduce_dtype=torch.float32, output_dtype=None, cast_forward_inputs=False)
 
 
 def weightless_backbone(section: ModelSection) -> VideoBackbone:

@@ -12,6 +12,8 @@ import torch
 from torch.distributed.launcher.api import LaunchConfig
 
 from ..ltx.backbone import empty_backbone
+from ..ltx.checkpoint_files import Checkpoint, open_checkpoint
+from ..ltx.published import file_bytes
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig
 from .trainable import make_trainable, trained_parameters
@@ -45,7 +47,7 @@ class DiskNeed:
 
 
 def disk_need(config: TrainConfig) -> DiskNeed:
-    """Reckons it from the header of the run's weights.
+    """Reckons it from the header of the run's weights, or from their sizes alone in a rehearsal.
 
     Raises ValueError for weights that cannot be read.
     """
@@ -61,7 +63,7 @@ def disk_need(config: TrainConfig) -> DiskNeed:
         num_due += run.num_steps // validation.every
     # A full fine-tune's file is completed by the rest of the base's.
     is_lora = config.trainable.method == "lora"
-    weights = num_trained * _LORA_BYTES if is_lora else _size_of(config.model.checkpoint)
+    weights = num_trained * _LORA_BYTES if is_lora else _base_bytes(config.model.checkpoint)
     return DiskNeed(
         checkpoint_bytes=round(num_trained * per_number),
         # A checkpoint is whole before an older one is removed.
@@ -132,6 +134,12 @@ def _keeps_best(config: TrainConfig) -> bool:
 def _existing(path: Path) -> Path:
     """The nearest folder of a path that exists."""
     return next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
+
+
+def _base_bytes(base: Path | Checkpoint) -> int:
+    """The bytes of the base's file or folder, or of its tensors where only its sizes are known."""
+    path = base.path if isinstance(base, Checkpoint) else base
+    return _size_of(path) or file_bytes(open_checkpoint(base))
 
 
 def _size_of(path: Path) -> int:
