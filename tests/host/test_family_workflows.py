@@ -70,6 +70,8 @@ def without_sound(workflow: dict[str, Any]) -> dict[str, Any]:
     sampler = workflow[first_sampler(workflow)]["inputs"]
     sampler["latent_image"] = [by_type["EmptyLTXVLatentVideo"], 0]
     del workflow[by_type["CreateVideo"]]["inputs"]["audio"]
+    for node in workflow.values():
+        node["inputs"].pop("audio_scale", None)
     return workflow
 
 

@@ -133,6 +133,9 @@ def test_the_transformer_gets_the_boxes_and_timesteps_of_the_specification(
         expected[0, 36:] = 17 / FRAME_RATE + 1.5
     elif placement == "sidecar":
         expected[0, 36:] = torch.tensor([0, 17 / FRAME_RATE])
+    elif placement == "before_clip":
+        # The only photo's still is one frame early.
+        expected[0, 36:] -= 1 / FRAME_RATE
     assert torch.allclose(got["video_coords"], expected.expand(2, -1, -1, -1), rtol=1e-6)
     assert torch.equal(got["sigma"], torch.tensor([300.0, 900.0]))
     per_token = got["timestep"].expand(2, 48)
