@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stdrc_core.ltx.checkpoint import write_checkpoint
+from stdrc_core.ltx.int8 import Int8
 from stdrc_core.ltx.text import NUM_TOKENS, load_gemma
 
 pytest.importorskip("transformers", reason="reads Gemma with transformers: pip install it")
@@ -115,6 +116,19 @@ def test_the_other_names_of_a_packed_file_are_read(files: dict[str, Path], tmp_p
         for path in (tmp_path / "old.safetensors", files["packed"])
     )
     assert torch.equal(old, new)
+
+
+def test_gemma_4_in_8_bits_is_near_gemma_4(files: dict[str, Path]):
+    pytest.importorskip("torchao", reason="rounds weights with torchao: pip install torchao")
+    int8, rest = Int8("text-quantization"), (files["transformer"], CPU, torch.float32)
+    plain, rounded = (load_gemma(files["packed"], *rest, int8=each) for each in (None, int8))
+    layers = [each for each in rounded.model.modules() if isinstance(each, torch.nn.Linear)]
+    assert layers
+    assert all(map(int8.holds, layers))
+    assert rounded.name != plain.name, "a cache of one is not gone on with by the other"
+    one, other = (each.encode("a red car turns left") for each in (plain, rounded))
+    assert torch.nn.functional.cosine_similarity(one, other).min() > 0.99
+    assert not torch.equal(one, other)
 
 
 def test_only_the_language_model_is_in_memory(files: dict[str, Path]):
