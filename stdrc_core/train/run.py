@@ -76,15 +76,15 @@ def main(args: argparse.Namespace) -> None:
         read_photos(config.validation)
     require_same_run(config)
     require_exportable(config)
-    require_fitting_files(config)
-    need = disk_need(config)
-    room = require_disk_space(config, need)
     accelerator = make_accelerator(config)
-    warn_of_costly_conv3d(accelerator.device)
-    # This raises, before anything large is loaded, where the batch cannot be shared.
+    # These raise, before any file is read, where batch or model cannot be shared.
     own_share(config.run.batch_size, 0, accelerator.num_processes)
     if accelerator.is_fsdp2:
         require_shardable(config)
+    require_fitting_files(config)
+    need = disk_need(config)
+    room = require_disk_space(config, need)
+    warn_of_costly_conv3d(accelerator.device)
     processes = Processes.of(accelerator)
     is_main = processes.is_main
     if is_main:

@@ -175,7 +175,8 @@ def test_weights_lie_where_they_are_to_wait(
     mini_cache: Path,
 ):
     model = {"checkpoint": mini_checkpoint, "dtype": "float32"} | options
-    config = mini_run.config(tmp_path, mini_checkpoint, mini_cache, model=model)
+    run = {"micro_batch_size": 1}
+    config = mini_run.config(tmp_path, mini_checkpoint, mini_cache, model=model, run=run)
     parts = assemble(config, far, will_shard=shards)
     vae = parts.objective.encode_references.vae.vae
     found = devices_of(parts.model, vae.encoder, vae.decoder)
