@@ -111,7 +111,7 @@ def prepare_arguments(here: Path, out: Path, changes: dict[str, str]) -> list[ob
         ),
         ({"clips": "{here}/clips"}, ["clips was", "clips is no VIP-200K", "leave it out"]),
         ({"checkpoint": "none.safetensors"}, ["checkpoint none.safetensors is not a file"]),
-        ({"checkpoint": "{here}/clips"}, ["clips has no config.json", "folder vae", ".safetensors"]),
+        ({"checkpoint": "{here}/clips"}, ["clips has no config.json", "folder vae", "give a"]),
         ({"checkpoint": "{here}/letter.txt"}, ["letter.txt could not be read", "safetensors"]),
         ({"checkpoint": "{here}/gemma.safetensors"}, ["gemma.safetensors has no VAE", "LTX-2"]),
         ({"faces": "nopack"}, ["face pack nopack is no folder", "InsightFace pack"]),
