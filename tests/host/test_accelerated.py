@@ -79,6 +79,7 @@ def test_a_cache_beside_kept_directions(host: Worker, node_id: str) -> None:
     assert torch.isfinite(fast["output"]).all()
 
 
+@pytest.mark.newest_host
 def test_a_compiled_model_samples_the_same(host: Worker) -> None:
     """Of audio and video together, the larger graph of the two; compiling takes a while."""
     got = host("accelerated.compiled", patch_first=True, has_audio=True, placement="tass")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.comfyui import ComfyUI, Worker
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.newest_host]
 
 GRID = [3, 2, 3]
 

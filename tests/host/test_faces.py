@@ -188,6 +188,7 @@ def test_packs_are_found_in_the_folder_and_in_extra_paths(host: Worker, tmp_path
     assert {"in_models", "in_root"} <= set(host("faces.options")["face_pack"])
 
 
+@pytest.mark.newest_host
 def test_two_hundred_hd_frames_hold_memory_level(host: Worker, case: Case) -> None:
     """Beyond the annotated frames that it returns, a run takes little, and nothing is left."""
     found = host("faces.memory", reference=case.photo, num_frames=200, height=720, width=1280)

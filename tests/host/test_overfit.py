@@ -20,7 +20,7 @@ from stdrc_core.method.guidance_options import GuidanceOptions
 from stdrc_core.method.sampling import sample
 from stdrc_core.mini.text import MiniatureText
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.newest_host]
 
 
 @pytest.fixture(scope="module")
