@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..stdrc_core.ltx.adapters import WHOLE_CLIP
-from ..stdrc_core.method.grid import LTX_LATENT_CHANNELS
+from ..stdrc_core.method.grid import LTX_LATENT_CHANNELS, num_latent_frames
 from ..stdrc_core.method.reference import Fit, fit_reference, with_transparency
 from ..stdrc_core.photo_file import read_color
 from .host.checks import check_finite
@@ -119,7 +119,7 @@ class STDRCEncodeReference(io.ComfyNode):
         step, rows_px, columns_px = vae.downscale_index_formula
         needed = (
             LTX_LATENT_CHANNELS,
-            (num_frames - 1) // step + 1,
+            num_latent_frames(num_frames, step),
             height // rows_px,
             width // columns_px,
         )

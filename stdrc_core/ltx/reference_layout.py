@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..method.grid import num_latent_frames
 from ..method.layout import Placement
 from ..method.reference import ReferenceTimestep
 from ..method.source_phase import DEFAULT_PHASE, SourcePhase
@@ -105,7 +106,7 @@ class Decision:
                 "latent frame for each photo: make it with Encode Reference Latent, held_frames 1."
             )
         held = self.adapter.held_frames if self.adapter is not None and self.follows else ()
-        needed = [num_video_frames if n == WHOLE_CLIP else (n - 1) // 8 + 1 for n in held]
+        needed = [num_video_frames if n == WHOLE_CLIP else num_latent_frames(n) for n in held]
         if needed and num_frames not in needed:
             numbers = " or ".join(map(str, held))
             span = "the whole clip" if held == (WHOLE_CLIP,) else f"{numbers} frames"

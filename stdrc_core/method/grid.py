@@ -61,10 +61,15 @@ def latent_grid(
 ) -> LatentGrid:
     """Returns the latent size of a clip of `num_frames` (8n + 1) of `height` x `width` pixels."""
     return LatentGrid(
-        num_frames=(num_frames - 1) // scale.time + 1,
+        num_frames=num_latent_frames(num_frames, scale.time),
         height=height // scale.height,
         width=width // scale.width,
     )
+
+
+def num_latent_frames(num_frames: int, stride: int = LTX_SCALE_FACTORS.time) -> int:
+    """Returns how many latent frames `num_frames` (8n + 1) become, at the VAE's stride in time."""
+    return (num_frames - 1) // stride + 1
 
 
 def latent_bounds(grid: LatentGrid, origin: tuple[int, int, int] = (0, 0, 0)) -> Tensor:

@@ -125,9 +125,8 @@ def over_color(photos: Tensor, color: Tensor) -> Tensor:
 
     C is as for `fit_reference`; all values are floating point in [0, 1].
     """
-    channels = photos.shape[-1]
-    rgb = photos[..., :1].expand(*photos.shape[:-1], 3) if channels < 3 else photos[..., :3]
-    if channels in (1, 3):
+    rgb = _as_rgb(photos)
+    if photos.shape[-1] in (1, 3):
         return rgb
     alpha = photos[..., -1:]
     return rgb * alpha + color * (1 - alpha)
@@ -147,11 +146,16 @@ def with_transparency(photos: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None or not mask.any() or photos.ndim != 4:
         return photos
     alpha = 1 - _checked_mask(mask, photos)[..., None].to(photos)
-    channels = photos.shape[-1]
-    if channels in (2, 4):
+    if photos.shape[-1] in (2, 4):
         alpha = torch.minimum(alpha, photos[..., -1:])
-    rgb = photos[..., :1].expand(*photos.shape[:-1], 3) if channels < 3 else photos[..., :3]
-    return torch.cat((rgb, alpha.expand(*photos.shape[:-1], 1)), dim=-1)
+    return torch.cat((_as_rgb(photos), alpha.expand(*photos.shape[:-1], 1)), dim=-1)
+
+
+def _as_rgb(photos: Tensor) -> Tensor:
+    """Returns photos `[..., C]` without their alpha, `[..., 3]`."""
+    if photos.shape[-1] < 3:
+        return photos[..., :1].expand(*photos.shape[:-1], 3)
+    return photos[..., :3]
 
 
 def _checked_mask(mask: Tensor, photos: Tensor) -> Tensor:

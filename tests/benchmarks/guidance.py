@@ -20,6 +20,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from helpers.comfyui import Missing, Worker, newest_comfyui  # noqa: E402
+from helpers.public_packs import BFS  # noqa: E402
 
 SCANS = {"num_references": [1, 2, 3, 4], "num_frames": [25, 49, 97, 145, 193, 241]}
 PRESETS = {
@@ -62,7 +63,7 @@ def main() -> None:
     comfyui = newest_comfyui()
     if isinstance(comfyui, Missing):
         sys.exit(comfyui.reason)
-    bfs = comfyui.find_bfs_nodes()
+    bfs = BFS.find(comfyui)
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(comfyui, comfyui.make_base(Path(folder) / "base"), cpu=not gpu)
         folder_of_bfs = None if isinstance(bfs, str) else str(bfs)

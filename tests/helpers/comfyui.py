@@ -59,16 +59,6 @@ class ComfyUI:
         (base / "custom_nodes" / PACK_NAME).symlink_to(PROJECT, target_is_directory=True)
         return base
 
-    def find_bfs_nodes(self) -> Path | str:
-        """The folder of BFS's public nodes, or the reason why there is none."""
-        path = Path(os.environ.get("BFS_NODES_PATH", self.path.parent / "ComfyUI-BFSNodes"))
-        if (path / "ltx_identity_overlap.py").is_file():
-            return path
-        return (
-            f"no BFS nodes at {path}: clone github.com/alisson-anjos/ComfyUI-BFSNodes next to "
-            "ComfyUI, or point BFS_NODES_PATH at it"
-        )
-
 
 @dataclass(frozen=True)
 class Missing:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.comfyui import ComfyUI, Worker
 from helpers.comfyui_server import Server
+from helpers.public_packs import GGUF, KJNODES
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,20 @@ def server(comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     server = Server(comfyui, base)
     yield server
     server.close()
+
+
+@pytest.fixture
+def gguf_folder(host: Worker, comfyui: ComfyUI) -> str:
+    """Of ComfyUI-GGUF; its loader needs a package of its own besides."""
+    folder = GGUF.require(comfyui)
+    if not host("gguf.has_package"):
+        pytest.skip("no gguf in ComfyUI's Python: pip install gguf there")
+    return str(folder)
+
+
+@pytest.fixture
+def kj(host: Worker, comfyui: ComfyUI) -> Worker:
+    """A host with KJNodes loaded from its public repository."""
+    if reason := host("kjnodes.load", folder=str(KJNODES.require(comfyui))):
+        pytest.skip(reason)
+    return host

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers.comfyui import ComfyUI, Worker
+from helpers.comfyui import Worker
 from torch import Tensor
 
 pytestmark = pytest.mark.host
@@ -119,17 +118,9 @@ def test_a_patcher_like_ggufs_keeps_its_class_and_its_weights(host: Worker) -> N
     assert difference(got["quantized"], got["exact"]) > 1e-4
 
 
-def test_ggufs_own_loader(host: Worker, comfyui: ComfyUI, tmp_path: Path) -> None:
+def test_ggufs_own_loader(host: Worker, gguf_folder: str, tmp_path: Path) -> None:
     """From its public repository; needs the package gguf in ComfyUI's Python."""
-    folder = Path(os.environ.get("GGUF_NODES_PATH", comfyui.path.parent / "ComfyUI-GGUF"))
-    if not (folder / "loader.py").is_file():
-        pytest.skip(
-            f"no GGUF nodes at {folder}: clone github.com/city96/ComfyUI-GGUF next to ComfyUI, or "
-            "point GGUF_NODES_PATH at it"
-        )
-    if not host("gguf.has_package"):
-        pytest.skip("no gguf in ComfyUI's Python: pip install gguf there")
-    got = host("gguf.sample", folder=str(folder), file_folder=str(tmp_path), placement="tass")
+    got = host("gguf.sample", folder=gguf_folder, file_folder=str(tmp_path), placement="tass")
     assert got["class"] == "GGUFModelPatcher"
     assert difference(got["gguf"], got["dequantized"]) < 1e-4
     assert difference(got["gguf"], got["exact"]) > 1e-4

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import public_packs
 from helpers.comfyui import ComfyUI, HostError, Worker
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -109,9 +110,7 @@ def test_the_ingredients_sheet_is_held_for_the_whole_clip(host: Worker) -> None:
 
 @pytest.fixture(scope="module")
 def bfs_folder(comfyui: ComfyUI) -> str:
-    path = comfyui.find_bfs_nodes()
-    if isinstance(path, str):
-        pytest.skip(path)
+    path = public_packs.BFS.require(comfyui)
     if not (path / "ltx_multiref_slots.py").is_file():
         pytest.skip(f"the BFS nodes at {path} are older than 1.23, which has slot tags first")
     return str(path)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from helpers.comfyui import ComfyUI, Worker
+from helpers.public_packs import BFS
 
 pytestmark = [pytest.mark.host, pytest.mark.newest_host]
 
@@ -14,7 +15,7 @@ GRID = [3, 2, 3]
 
 @pytest.fixture(scope="module")
 def measured(host: Worker, comfyui: ComfyUI) -> dict[str, Any]:
-    bfs = comfyui.find_bfs_nodes()
+    bfs = BFS.find(comfyui)
     return host(
         "benchmark.guided_steps",
         num_layers=1,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.comfyui import ComfyUI, HostError, Worker
+from helpers.public_packs import BFS
 
 pytestmark = pytest.mark.host
 
@@ -23,9 +24,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def folder(comfyui: ComfyUI) -> str:
-    path = comfyui.find_bfs_nodes()
-    if isinstance(path, str):
-        pytest.skip(path)
+    path = BFS.require(comfyui)
     return str(path)
 
 

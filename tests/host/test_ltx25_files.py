@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from helpers.comfyui import ComfyUI, HostError, Worker
+from helpers.comfyui import HostError, Worker
 from helpers.one_sentence import assert_one_clear_sentence
 
 pytestmark = pytest.mark.host
@@ -53,17 +52,9 @@ def test_the_self_check_says_it_too(host: Worker) -> None:
     assert "does not say" not in host("ltx25_files.report", name="2.0 with settings")
 
 
-def test_ggufs_own_loader(host: Worker, comfyui: ComfyUI, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("GGUF_NODES_PATH", comfyui.path.parent / "ComfyUI-GGUF"))
-    if not (folder / "loader.py").is_file():
-        pytest.skip(
-            f"no GGUF nodes at {folder}: clone github.com/city96/ComfyUI-GGUF next to ComfyUI, or "
-            "point GGUF_NODES_PATH at it"
-        )
-    if not host("gguf.has_package"):
-        pytest.skip("no gguf in ComfyUI's Python: pip install gguf there")
+def test_ggufs_own_loader(host: Worker, gguf_folder: str, tmp_path: Path) -> None:
     with pytest.raises(HostError) as raised:
-        host("ltx25_files.patch_ggufs_own", folder=str(folder), file_folder=str(tmp_path))
+        host("ltx25_files.patch_ggufs_own", folder=gguf_folder, file_folder=str(tmp_path))
     assert raised.value.kind == "ValueError"
     parts = WITHOUT_METADATA if host("backbone.knows_ltx_2_5") else NOT_KNOWN
     for part in ["model is an LTX-2.5", *parts]:

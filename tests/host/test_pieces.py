@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.comfyui import ComfyUI, HostError, Worker
+from helpers.comfyui import Worker
 
 pytestmark = pytest.mark.host
 
@@ -79,33 +79,17 @@ def test_a_wrapper_with_sigmas_of_its_own_has_the_steps_of_these(host: Worker, o
     assert got["pieces"]["calls"] == got["whole"]["calls"]
 
 
-@pytest.fixture(scope="module")
-def kj_nodes(comfyui: ComfyUI) -> str:
-    path = comfyui.path.parent / "ComfyUI-KJNodes"
-    if not (path / "nodes" / "ltxv_nodes.py").is_file():
-        pytest.skip(f"no KJNodes at {path}: clone github.com/kijai/ComfyUI-KJNodes there")
-    return str(path)
-
-
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("options", ["share", "every"])
-def test_kjnodes_audio_normalizing_sampling(
-    host: Worker, kj_nodes: str, options: str, order: str
-) -> None:
+def test_kjnodes_audio_normalizing_sampling(kj: Worker, options: str, order: str) -> None:
     """A factor of about 1 after the first step cuts the run there, and changes nothing else."""
-    try:
-        got = host(
-            "pieces.audio_normalizing",
-            folder=kj_nodes,
-            factors="1.0000001,1,1,1,1,1",
-            order=order,
-            steps=STEPS,
-            **OPTIONS[options],
-        )
-    except HostError as error:
-        if error.kind in ("ImportError", "ModuleNotFoundError"):
-            pytest.skip(f"KJNodes does not import here: {error.message}")
-        raise
+    got = kj(
+        "pieces.audio_normalizing",
+        factors="1.0000001,1,1,1,1,1",
+        order=order,
+        steps=STEPS,
+        **OPTIONS[options],
+    )
     assert_the_same(got)
     first, second = got["pieces"]["estimated"]
     assert first == second == got["whole"]["estimated"][0]

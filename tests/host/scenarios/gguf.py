@@ -12,6 +12,7 @@ import folder_paths
 import nodes
 import torch
 from comfy.ldm.lightricks.model import LTXVModel
+from comfy.model_patcher import ModelPatcher
 from scenarios import world
 from torch import Tensor
 
@@ -52,10 +53,7 @@ def _write(path: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             writer.add_tensor(name, array)
         dequantized[name] = torch.from_numpy(array.copy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return dequantized
 
 
@@ -63,17 +61,29 @@ def has_package() -> bool:
     return importlib.util.find_spec("gguf") is not None
 
 
-def sample(folder: str, file_folder: str, placement: str) -> dict[str, Any]:
-    """Our guider on the GGUF loader's model, and on float32 weights that gguf has read itself."""
+def finish(writer: Any) -> None:
+    """Writes what a GGUFWriter was given, and closes its file."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def load(folder: str, file_folder: str, name: str) -> ModelPatcher:
+    """Loads a file as the node of ComfyUI-GGUF does, which lies in `folder`."""
     if "UnetLoaderGGUF" not in nodes.NODE_CLASS_MAPPINGS:
         assert asyncio.run(nodes.load_custom_node(folder)), "ComfyUI did not load ComfyUI-GGUF"
-    weights = _weights()
-    dequantized = _write(f"{file_folder}/{NAME}", weights)
     for key in ("unet", "unet_gguf"):
         folder_paths.add_model_folder_path(key, file_folder)
-    (model,) = nodes.NODE_CLASS_MAPPINGS["UnetLoaderGGUF"]().load_unet(NAME)
+    return nodes.NODE_CLASS_MAPPINGS["UnetLoaderGGUF"]().load_unet(name)[0]
+
+
+def sample(folder: str, file_folder: str, placement: str) -> dict[str, Any]:
+    """Our guider on the GGUF loader's model, and on float32 weights that gguf has read itself."""
+    weights = _weights()
+    dequantized = _write(f"{file_folder}/{NAME}", weights)
     models = {
-        "gguf": model,
+        "gguf": load(folder, file_folder, NAME),
         "dequantized": comfy.sd.load_diffusion_model_state_dict(dequantized),
         "exact": comfy.sd.load_diffusion_model_state_dict(weights),
     }

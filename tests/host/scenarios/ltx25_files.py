@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
 import comfy.ops
 import comfy.sd
-import folder_paths
-import nodes
 import torch
 from comfy.ldm.lightricks.av_model import LTXAVModel
 from comfy.model_patcher import ModelPatcher
-from scenarios import world
+from scenarios import gguf, world
 from torch import Tensor
 
 MARKER = "keyframes_abs_pos_embedding"
@@ -113,18 +110,11 @@ def report(name: str) -> str:
 
 def patch_ggufs_own(folder: str, file_folder: str) -> None:
     """The same on a GGUF file of LTX-2.5, by ComfyUI-GGUF's own loader."""
-    import gguf
+    from gguf import GGUFWriter
 
-    if "UnetLoaderGGUF" not in nodes.NODE_CLASS_MAPPINGS:
-        assert asyncio.run(nodes.load_custom_node(folder)), "ComfyUI did not load ComfyUI-GGUF"
     name = "stdrc_tiny_2_5-F32.gguf"
-    writer = gguf.GGUFWriter(f"{file_folder}/{name}", arch="ltxv")
+    writer = GGUFWriter(f"{file_folder}/{name}", arch="ltxv")
     for key, weight in _weights(is_2_5=True).items():
         writer.add_tensor(key, weight.numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    for key in ("unet", "unet_gguf"):
-        folder_paths.add_model_folder_path(key, file_folder)
-    world.patched(nodes.NODE_CLASS_MAPPINGS["UnetLoaderGGUF"]().load_unet(name)[0])
+    gguf.finish(writer)
+    world.patched(gguf.load(folder, file_folder, name))

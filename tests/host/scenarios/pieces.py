@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 from unittest import mock
 
 import comfy.sampler_helpers
-import server
+import nodes
 import torch
 from comfy.model_patcher import ModelPatcher
 from scenarios import world
@@ -138,23 +135,13 @@ def another_schedule(order: str, steps: int, own_steps: int, **inputs: Any) -> d
     }
 
 
-def audio_normalizing(
-    folder: str, factors: str, order: str, steps: int, **inputs: Any
-) -> dict[str, Any]:
-    """KJNodes' own node, run from its public repository, and the same run without it.
+def audio_normalizing(factors: str, order: str, steps: int, **inputs: Any) -> dict[str, Any]:
+    """KJNodes' own node, which `kjnodes.load` has loaded, and the same run without it.
 
     It goes on from each piece's clean estimate with the run's own noise. After the first step alone
     that is where the run without it is, too.
     """
-    name = "kj_under_test"
-    if name not in sys.modules:
-        package = types.ModuleType(name)
-        package.__path__ = [folder]
-        sys.modules[name] = package
-    # Its module asks for the running server, which a worker has not.
-    with mock.patch.object(server.PromptServer, "instance", mock.MagicMock(), create=True):
-        module = importlib.import_module(f"{name}.nodes.ltxv_nodes")
-    node = module.LTX2AudioLatentNormalizingSampling
+    node = nodes.NODE_CLASS_MAPPINGS["LTX2AudioLatentNormalizingSampling"]
 
     def normalizing(model: ModelPatcher) -> ModelPatcher:
         return node.execute(model, factors).result[0]
