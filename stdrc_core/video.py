@@ -7,7 +7,7 @@ are stretched, so that faces stand upright and undistorted.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -112,6 +112,31 @@ def read_frames(path: str | Path, times_s: Sequence[float]) -> list[Tensor]:
     return [torch.from_numpy(np.array(image)) for image in _images_at(path, list(times_s))]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TimedFrame:
+    """A decoded frame and when it is shown, in seconds from the file's first frame."""
+
+    time_s: float
+    frame: av.VideoFrame
+    """As the file stores it: neither turned nor stretched."""
+    stream: av.VideoStream
+
+    def upright(self) -> Image.Image:
+        """The frame as RGB, upright and with square pixels."""
+        return _upright(self.frame, self.stream)
+
+
+def timed_frames(path: str | Path, start_s: float = 0.0) -> Iterator[TimedFrame]:
+    """Yields the frames of a clip in turn, from a frame at or before `start_s` on.
+
+    A frame is held until it is let go. Raises ValueError as `probe` does, and also in the middle of
+    a clip that is damaged there.
+    """
+    with _opened(path) as (container, stream):
+        for time_s, frame in _frames_from(container, stream, start_s):
+            yield TimedFrame(time_s=time_s, frame=frame, stream=stream)
+
+
 def count_frames(path: str | Path) -> int:
     """Returns how many frames a clip holds, counted without decoding them.
 
@@ -160,14 +185,28 @@ def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:
         raise ValueError(
             f"frames were {height} x {width} pixels; H.264 needs even sides: crop one."
         )
+    return write_frames(path, frames.cpu(), fps)
+
+
+def write_frames(path: str | Path, frames: Iterable[Tensor], fps: float | Fraction) -> Path:
+    """Writes frames `[H, W, 3]` uint8 one by one, as `write_clip` does with a whole clip.
+
+    The sides are even, and those of the first frame. Raises ValueError where there is none.
+    """
     with written_aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
         options = {"crf": _QUALITY_CRF, "x264-params": _X264_PARAMS}
         stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        for pixels in frames.cpu().numpy():
+        stream.pix_fmt, is_open = "yuv420p", False
+        for each in frames:
+            pixels = each.numpy()
+            if not is_open:
+                stream.height, stream.width = pixels.shape[:2]
+                is_open = True
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(stream.encode(frame))
+        if not is_open:
+            raise ValueError(f"clip {path} would have no frames; needs at least one.")
         container.mux(stream.encode())
     return Path(path)
 

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from .comparison import Comparison
-from .metric_registry import COLUMNS
-from .page_parts import (
+from ..pages.page_parts import (
     Cell,
     Curve,
     document,
@@ -22,6 +20,8 @@ from .page_parts import (
     table,
     text_cell,
 )
+from .comparison import Comparison
+from .metric_registry import COLUMNS
 from .results import Result, Store
 
 _PLOT_PX, _INTERVAL_PX = (330, 110), (240, 26)

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from .metric_registry import COLUMNS
-from .page_parts import (
+from ..pages.page_parts import (
     Cell,
     Curve,
     bars,
@@ -21,6 +20,7 @@ from .page_parts import (
     table,
     text_cell,
 )
+from .metric_registry import COLUMNS
 from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells
 from .results import Result, Store
 from .summary import Summary

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stdrc_core.evaluate.page_parts import Curve, plot
+from stdrc_core.pages.page_parts import Curve, plot
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

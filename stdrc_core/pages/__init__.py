@@ -1,0 +1,1 @@
+"""The HTML reports that the commands write: their parts and their style."""

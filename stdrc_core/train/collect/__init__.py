@@ -1,0 +1,1 @@
+"""`collect`: from raw footage to a data set that `prepare` takes as it is."""

@@ -1,0 +1,145 @@
+"""Cuts clips out of videos: packets are copied as they are where a keyframe allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+
+from ...files import written_aside
+from ...video import TimedFrame, timed_frames, write_frames
+from .scan import Scan
+from .windows import Window
+
+# The codecs that are copied, and the format of the clip's file; others are encoded anew.
+_FORMATS = {
+    "h264": ("mp4", ".mp4"),
+    "hevc": ("mp4", ".mp4"),
+    "av1": ("mp4", ".mp4"),
+    "libdav1d": ("mp4", ".mp4"),
+    "mpeg4": ("mp4", ".mp4"),
+    "vp9": ("matroska", ".mkv"),
+    "vp8": ("matroska", ".mkv"),
+    "libvpx-vp9": ("matroska", ".mkv"),
+}
+# A clip may begin by so much before its window, in its own shot, so that it begins at a keyframe.
+_MOST_LEAD_S = 2.0
+_SLACK_S = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a window is to be cut."""
+
+    suffix: str
+    copy_from_s: float | None
+    """The keyframe that the copy begins at; None where the clip is encoded anew."""
+
+    def start_s(self, window: Window) -> float:
+        """When the window begins in the clip, in seconds."""
+        return 0.0 if self.copy_from_s is None else window.start_s - self.copy_from_s
+
+
+def plan_cut(window: Window, scan: Scan) -> Cut:
+    """How to cut a window of a scanned video.
+
+    A picture with letterbox bars is encoded anew without them.
+    """
+    shot = scan.shots[window.shot]
+    begin = [
+        time_s
+        for time_s in scan.keyframes_s
+        if max(shot.start_s, window.start_s - _MOST_LEAD_S) - _SLACK_S
+        <= time_s
+        <= window.start_s + _SLACK_S
+    ]
+    if shot.crop is not None or not begin or scan.codec not in _FORMATS:
+        return Cut(suffix=".mp4", copy_from_s=None)
+    return Cut(suffix=_FORMATS[scan.codec][1], copy_from_s=begin[-1])
+
+
+def cut_clip(video: Path, clip: Path, window: Window, cut: Cut, scan: Scan) -> None:
+    """Writes the clip of a window. Raises ValueError where the video cannot be read."""
+    if cut.copy_from_s is None:
+        crop = scan.shots[window.shot].crop
+        _encode(video, clip, window.start_s, window.end_s, scan.fps, crop)
+    else:
+        _copy(video, clip, cut.copy_from_s, window.end_s, _FORMATS[scan.codec][0])
+
+
+def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> None:
+    """Copies the packets from the keyframe at `start_s` to the one frame at or after `end_s`."""
+    try:
+        with written_aside(clip) as partial, av.open(str(video)) as source:
+            stream = source.streams.video[0]
+            origin = stream.start_time or 0
+            start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
+            # Bitexact files hold no random ids.
+            options = {"fflags": "+bitexact"}
+            with av.open(str(partial), "w", format=form, options=options) as target:
+                copy = target.add_stream_from_template(stream)
+                copy.metadata.clear()
+                source.seek(start, stream=stream)
+                begun = False
+                for packet in source.demux(stream):
+                    if packet.pts is None or packet.dts is None:
+                        continue
+                    # A seek may land at an earlier keyframe.
+                    begun = begun or (packet.is_keyframe and packet.pts >= start - 1)
+                    # Pictures before the keyframe that lean on what is not in the clip are left.
+                    if not begun or packet.pts < start - 1:
+                        continue
+                    if packet.dts >= end:
+                        break
+                    packet.pts -= start
+                    packet.dts -= start
+                    packet.stream = copy
+                    target.mux(packet)
+    except av.FFmpegError as error:
+        raise ValueError(f"clip {video} could not be copied ({error.strerror})") from error
+
+
+def _encode(
+    video: Path,
+    clip: Path,
+    start_s: float,
+    end_s: float,
+    fps: float,
+    crop: Sequence[int] | None,
+) -> None:
+    """Encodes the frames from `start_s` on and before `end_s`, inside `crop`, at `fps`."""
+
+    def frames() -> Iterator[torch.Tensor]:
+        count, last = 0, None
+        wanted = round((end_s - start_s) * fps)
+        for each in timed_frames(video, start_s):
+            # The nearest frame for each tick of an even clock: footage may have an uneven one.
+            while count < wanted and last is not None:
+                tick_s = start_s + count / fps
+                if each.time_s < tick_s - 1e-6:
+                    break
+                nearest = each if each.time_s - tick_s < tick_s - last.time_s else last
+                yield _pixels(nearest, crop)
+                count += 1
+            if count >= wanted:
+                return
+            last = each
+        while count < wanted and last is not None:
+            yield _pixels(last, crop)
+            count += 1
+
+    write_frames(clip, frames(), fps)
+
+
+def _pixels(frame: TimedFrame, crop: Sequence[int] | None) -> torch.Tensor:
+    """The upright frame inside `crop`, with even sides: `[h, w, 3]` uint8."""
+    image = np.asarray(frame.upright().convert("RGB"))
+    if crop is not None:
+        left, top, right, bottom = crop
+        image = image[top:bottom, left:right]
+    height, width = image.shape[:2]
+    return torch.from_numpy(image[: height - height % 2, : width - width % 2].copy())
