@@ -119,11 +119,16 @@ class TimedFrame:
     time_s: float
     frame: av.VideoFrame
     """As the file stores it: neither turned nor stretched."""
-    stream: av.VideoStream
+    fps: float
+    """The number of frames a second of its file."""
+    codec: str
+    """FFmpeg's name of what decoded it."""
+    pixel_ratio: Fraction | None
+    """The width of a pixel over its height; None where the file does not say."""
 
     def upright(self) -> Image.Image:
         """The frame as RGB, upright and with square pixels."""
-        return _upright(self.frame, self.stream)
+        return _upright_by(self.frame, self.pixel_ratio)
 
 
 def timed_frames(path: str | Path, start_s: float = 0.0) -> Iterator[TimedFrame]:
@@ -133,8 +138,11 @@ def timed_frames(path: str | Path, start_s: float = 0.0) -> Iterator[TimedFrame]
     a clip that is damaged there.
     """
     with _opened(path) as (container, stream):
+        # Frames may outlive the container, whose stream may then no longer be asked.
+        facts = {"fps": _rate(stream), "codec": stream.codec_context.name}
         for time_s, frame in _frames_from(container, stream, start_s):
-            yield TimedFrame(time_s=time_s, frame=frame, stream=stream)
+            ratio = stream.sample_aspect_ratio
+            yield TimedFrame(time_s=time_s, frame=frame, pixel_ratio=ratio, **facts)
 
 
 def count_frames(path: str | Path) -> int:
@@ -339,8 +347,11 @@ def _timed(
 
 def _upright(frame: av.VideoFrame, stream: av.VideoStream) -> Image.Image:
     """Returns the frame as it is meant to be seen: upright, and with square pixels."""
+    return _upright_by(frame, stream.sample_aspect_ratio)
+
+
+def _upright_by(frame: av.VideoFrame, ratio: Fraction | None) -> Image.Image:
     image = frame.to_image()
-    ratio = stream.sample_aspect_ratio
     if ratio and ratio != 1:
         image = image.resize((max(1, round(image.width * ratio)), image.height))
     turned = frame.rotation

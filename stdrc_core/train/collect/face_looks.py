@@ -61,7 +61,7 @@ def measure(pixels: np.ndarray, face: Face) -> Looks:
         yaw_deg=yaw_deg,
         pitch=pitch,
         roll_deg=roll_deg,
-        sharpness=sharpness(crop.astype(np.float32).mean(axis=2)),
+        sharpness=sharpness(own.astype(np.float32).mean(axis=2)),
         burnt=float((own.min(axis=2) >= _BURNT_LEVEL).mean()),
         dark=float((own.max(axis=2) <= _DARK_LEVEL).mean()),
         light=_mean_color(own),
@@ -92,23 +92,26 @@ def pose(landmarks: Tensor) -> tuple[float, float, float]:
 
 
 def sharpness(grey: np.ndarray) -> float:
-    """How much of the difference of neighbours a strong blur takes away, 0 to 1, of `[h, w]`.
+    """The share of the energy of edges that a strong blur takes away, 0 to 1, of `[h, w]` levels.
 
-    It is one minus the blur metric of Crete et al. 2007, whatever the picture shows: the lower of
-    the two directions counts, so that a face that moved while it was taken is blurred.
+    It compares a picture with its own blur, as Crete et al. 2007 do, whatever the picture shows; by
+    energy, because there edges outweigh the steps that codecs make of smooth slopes. The lower of
+    the two directions counts, so that a face that moved while it was taken is blurred. A portrait
+    at 112 pixels has 0.6 to 0.8, and with a Gaussian blur of 2 pixels 0.36.
     """
-    return min(_sharpness_along(grey), _sharpness_along(grey.T))
+    # Means of 2 x 2 pixels hold less noise.
+    rows = (grey[:-1] + grey[1:]).astype(np.float64) / 2
+    smooth = (rows[:, :-1] + rows[:, 1:]) / 2
+    return min(_sharpness_along(smooth), _sharpness_along(smooth.T))
 
 
-def _sharpness_along(grey: np.ndarray) -> float:
-    kernel = np.ones(_BLUR_PX) / _BLUR_PX
-    padded = np.pad(grey, ((_BLUR_PX // 2, _BLUR_PX // 2), (0, 0)), mode="edge")
-    sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
-    blurred = (sums[_BLUR_PX:] - sums[:-_BLUR_PX]) * kernel[0]
-    before = np.abs(np.diff(grey.astype(np.float64), axis=0))
-    after = np.abs(np.diff(blurred, axis=0))
-    total = before.sum()
-    return float(np.maximum(0, before - after).sum() / total) if total > 0 else 0.0
+def _sharpness_along(levels: np.ndarray) -> float:
+    sums = np.cumsum(np.pad(levels, ((1, 0), (0, 0))), axis=0)
+    # Only where the blur has all of its pixels; at the edge it would take away a slope too.
+    blurred = (sums[_BLUR_PX:] - sums[:-_BLUR_PX]) / _BLUR_PX
+    inside = slice(_BLUR_PX // 2, len(levels) - _BLUR_PX // 2)
+    before, after = (np.square(np.diff(each, axis=0)).sum() for each in (levels[inside], blurred))
+    return float(max(0.0, 1 - after / before)) if before > 0 else 0.0
 
 
 def _below(pixels: np.ndarray, box: Tensor) -> np.ndarray:

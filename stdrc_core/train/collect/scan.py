@@ -105,7 +105,6 @@ def scan(
             if chunk is None:
                 break
             for frame in chunk:
-                # The stream is closed by the time that all frames are through.
                 facts = facts or _facts(frame)
                 if frame.frame.key_frame:
                     keyframes.append(frame.time_s)
@@ -127,12 +126,12 @@ def scan(
 
 
 def _facts(frame: TimedFrame) -> dict[str, Any]:
-    upright, stream = frame.upright(), frame.stream
+    upright = frame.upright()
     return {
-        "fps": float(stream.average_rate or stream.base_rate or 24),
+        "fps": frame.fps,
         "height": upright.height,
         "width": upright.width,
-        "codec": stream.codec_context.name,
+        "codec": frame.codec,
     }
 
 
