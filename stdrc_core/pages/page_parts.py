@@ -139,9 +139,16 @@ def plot(
     return _svg(width, height, label, drawn)
 
 
-def bars(groups: Mapping[str, Sequence[int]], size: tuple[int, int]) -> str:
-    """Histograms over [0, 1], each scaled to its own highest bin; in each bin their bars stand side
-    by side. `groups` are title -> counts, `size` is width and height in pixels."""
+def bars(
+    groups: Mapping[str, Sequence[int]],
+    size: tuple[int, int],
+    ticks: Sequence[str] = ("0.0", "0.5", "1.0"),
+) -> str:
+    """Histograms, each scaled to its own highest bin; in each bin their bars stand side by side.
+
+    `groups` are title -> counts, `size` is width and height in pixels; `ticks` stand at the left
+    end, the middle and the right end of what the bins are over.
+    """
     width, height = size
     bottom = height - 18
     drawn = [_line(0, bottom, width, bottom, "zero")]
@@ -154,10 +161,10 @@ def bars(groups: Mapping[str, Sequence[int]], size: tuple[int, int]) -> str:
                 f'<rect class="{shade} fill" x="{i * step + place * share:.1f}" '
                 f'y="{bottom - tall:.1f}" width="{share * 0.9:.1f}" height="{tall:.1f}"/>'
             )
-    for level, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+    for place, (tick, anchor) in enumerate(zip(ticks, ("start", "middle", "end"), strict=True)):
         drawn.append(
-            f'<text x="{level * width:.0f}" y="{height - 4}" text-anchor="{anchor}">{level:.1f}'
-            "</text>"
+            f'<text x="{place / 2 * width:.0f}" y="{height - 4}" text-anchor="{anchor}">'
+            f"{escape(tick)}</text>"
         )
     return _svg(width, height, " and ".join(groups), drawn)
 

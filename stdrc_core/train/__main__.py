@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.train COMMAND`: prepares a cache, trains on it, exports weights."""
+"""`python -m stdrc_core.train COMMAND`: collects clips, prepares a cache, trains, exports weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..commands import FAILURES, run_command
 
 # Command -> (its module, what it does); the module has `add_arguments` and `main`.
 COMMANDS = {
+    "collect": (".collect.command", "makes a data set of raw footage"),
     "prepare": (".prepare_command", "turns a dataset into the cache that training reads"),
     "run": (".run", "trains on a cache; `python -m stdrc_core.train CONFIG.yaml` is the same"),
     "export": (".export_command", "writes a checkpoint of a run as weights that ComfyUI loads"),

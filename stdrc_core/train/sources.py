@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .dataset_entry import VIDEO_SUFFIXES, Entry, find_videos
+from .dataset_exclusions import read_exclusions
 from .vip import read_vip
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -98,10 +99,31 @@ def read_folder(folder: Path) -> list[Entry]:
 
 
 def read_manifest_lines(path: Path) -> list[Entry]:
-    """An entry for each line; a line that cannot be used becomes an entry with a problem."""
+    """An entry for each line; a line that cannot be used becomes an entry with a problem.
+
+    Clips and persons that `exclude.txt` beside the manifest names are passed over.
+    """
+    excluded = read_exclusions(path.parent)
     lines = path.read_bytes().split(b"\n")
     numbered = ((number, text) for number, text in enumerate(lines, 1) if text.strip())
-    return [_manifest_entry(path, number, text) for number, text in numbered]
+    return [
+        _manifest_entry(path, number, text)
+        for number, text in numbered
+        if not (excluded and _names_of(text) & excluded)
+    ]
+
+
+def _names_of(text: bytes) -> set[str]:
+    """What a manifest's line may be excluded by: its video and its persons."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return set()
+    if not isinstance(line, dict):
+        return set()
+    persons = line.get("persons")
+    persons = persons if isinstance(persons, list) else []
+    return {str(each) for each in (line.get("video"), line.get("identity"), *persons)}
 
 
 def _captioned(entry: Entry) -> Entry:

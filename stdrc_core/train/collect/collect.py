@@ -1,0 +1,241 @@
+"""`python -m stdrc_core.train collect`: the stages from raw footage to a data set, in their order.
+
+Scan (shots and faces of each video), plan (persons, windows and references, over all videos), cut
+(clips and references on disk), caption, and finish (manifest, report and page). What is done lies
+in the data set's folder, so that the same command goes on where it was stopped. Of several
+processes each takes its share of the videos and clips; the first one finishes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+
+from tqdm import tqdm
+
+from ...faces.finder import FaceFinder
+from ...files import write_json
+from ...video import probe
+from ..stopping import Stopper
+from .by_hand import read_decisions
+from .captioners import Captioner
+from .captioning import Captions
+from .clips import ClipMaker
+from .finish import Summary, finish
+from .footage import Footage, find_footage
+from .options import CollectConfig
+from .persons import PersonIds
+from .photos import read_photos
+from .plan import Plan, PlannedClip, make_plan
+from .record_store import RecordStore
+from .scan import StoppedError, scan
+from .scan_store import ScanStore
+from .side_by_side import side_by_side
+
+log = logging.getLogger(__name__)
+
+WORK, SETTINGS = "work", "settings.json"
+_POLL_S, _TELL_S = 0.5, 60.0
+
+
+@dataclass(kw_only=True)
+class Collection:
+    """One run of `collect`."""
+
+    footage: Path
+    out: Path
+    config: CollectConfig
+    finder: FaceFinder
+    captioner: Captioner | None = None
+    beside_videos: bool = False
+    """Whether texts beside the videos are captions."""
+    retry: bool = False
+    """Whether what failed before is tried again."""
+    stopper: Stopper = field(default_factory=Stopper)
+
+    def run(self) -> Summary | None:
+        """Makes the data set; None where it was stopped, or where another process finishes it.
+
+        Raises ValueError for input that cannot be used and where nothing could be, and OSError
+        where files cannot be written.
+        """
+        self._settle()
+        videos, photos, unusable = find_footage(self.footage, self.out)
+        decisions = read_decisions(self.out)
+        scans = ScanStore(self.out / WORK / "scans", self._scan_settings())
+        self._scan(videos, scans)
+        if not self._all(videos, lambda each: scans.is_done(each.key), "videos"):
+            return None
+        bar = tqdm(total=len(photos), unit="photo", desc="photos", disable=not photos)
+        with bar:
+            own_photos = read_photos(photos, self.finder, bar.update)
+        ids = PersonIds(self.out / WORK)
+        plan = make_plan(videos, scans, own_photos, ids, decisions, self.config)
+        if self._is_first:
+            ids.save()
+        log.info(
+            "%d clips of %d persons to cut; two faces are one person from cosine %.2f on.",
+            len(plan.clips),
+            len({person for clip in plan.clips for person in clip.persons}),
+            plan.same_person,
+        )
+        maker, captions = self._makers(videos, plan)
+        self._each_clip(plan, maker, "cut", lambda clip: maker.made(clip) is not None, maker.make)
+        self._each_clip(plan, maker, "caption", captions.is_done, captions.make)
+        if not self._is_first or self.stopper.requested:
+            return None
+        is_done = lambda clip: maker.made(clip) is not None and captions.is_done(clip)  # noqa: E731
+        if not self._all(plan.clips, is_done, "clips"):
+            return None
+        names = {each.key: each.name for each in videos}
+        return finish(self.out, plan, maker, captions, names, unusable, self.config)
+
+    @property
+    def _is_first(self) -> bool:
+        return self.config.rank == 0
+
+    def _settle(self) -> None:
+        """Makes the folder; raises ValueError where it is in other use."""
+        path = self.out / SETTINGS
+        if self.out.exists() and not path.is_file() and self._is_first:
+            others = [each.name for each in self.out.iterdir() if each.name != WORK]
+            if others:
+                raise ValueError(
+                    f"out {self.out} holds {others[0]} and is no data set of collect; needs a new "
+                    "or empty folder: take another --out."
+                )
+        if self._is_first:
+            resolved = self.config.resolved() | {"face_pack": self.finder.name}
+            write_json(path, resolved)
+
+    def _scan_settings(self) -> dict[str, object]:
+        return self.config.scan_settings | {"face_pack": self.finder.name}
+
+    def _share(self, items: Sequence) -> Sequence:
+        return items[self.config.rank :: self.config.world_size]
+
+    def _scan(self, videos: Sequence[Footage], scans: ScanStore) -> None:
+        share = self._share(videos)
+        if self.retry:
+            for each in share:
+                scans.forget_problem(each.key)
+        lengths = {each.key: _length_s(each.path) for each in share}
+        waiting = [each for each in share if not scans.is_done(each.key)]
+        left_s = sum(lengths[each.key] for each in waiting)
+        log.info(
+            "%s: %d videos of %s; %d of them, %s, still to scan.",
+            self.footage,
+            len(share),
+            _clock(sum(lengths.values())),
+            len(waiting),
+            _clock(left_s),
+        )
+        lock = Lock()
+        with tqdm(
+            total=round(left_s), unit="s", desc=f"scan {self.config.rank}", disable=not waiting
+        ) as bar:
+
+            def work(each: Footage) -> None:
+                reached = 0.0
+
+                def moved_to(second: float) -> None:
+                    nonlocal reached
+                    if self.stopper.requested:
+                        raise StoppedError
+                    with lock:
+                        bar.update(round(second) - round(reached))
+                    reached = second
+
+                try:
+                    found = scan(
+                        each.path,
+                        self.finder,
+                        shot_threshold=self.config.shot_threshold,
+                        sample_fps=self.config.sample_fps,
+                        moved_to=moved_to,
+                    )
+                except StoppedError:
+                    return
+                except ValueError as error:
+                    scans.write_problem(each.key, str(error))
+                except Exception as error:
+                    error.add_note(f"while scanning {each.path}")
+                    raise
+                else:
+                    scans.write(each.key, found)
+
+            for _ in side_by_side(work, waiting, self.config.jobs, self.stopper):
+                pass
+
+    def _makers(self, videos: Sequence[Footage], plan: Plan) -> tuple[ClipMaker, Captions]:
+        paths = {each.key: each.path for each in videos}
+        maker = ClipMaker(
+            out=self.out,
+            records=RecordStore(self.out / WORK / "clips"),
+            videos=paths,
+            scans=plan.facts,
+            finder=self.finder,
+        )
+        captions = Captions(
+            out=self.out,
+            records=RecordStore(self.out / WORK / "captions"),
+            videos=paths,
+            captioner=self.captioner,
+            beside_videos=self.beside_videos,
+        )
+        if self.retry:
+            for clip in self._share(plan.clips):
+                for records in (maker.records, captions.records):
+                    if "problem" in (records.read_any(clip.window.key) or {}):
+                        records.forget(clip.window.key)
+        return maker, captions
+
+    def _each_clip(
+        self,
+        plan: Plan,
+        maker: ClipMaker,
+        name: str,
+        is_done: Callable[[PlannedClip], bool],
+        make: Callable[[PlannedClip], None],
+    ) -> None:
+        """Makes what is not done of this process's share of the clips."""
+        waiting = [clip for clip in self._share(plan.clips) if not is_done(clip)]
+        done = side_by_side(make, waiting, self.config.jobs, self.stopper)
+        bar = f"{name} {self.config.rank}"
+        for _ in tqdm(done, total=len(waiting), unit="clip", desc=bar, disable=not waiting):
+            pass
+
+    def _all(self, items: Iterable, is_done: Callable, what: str) -> bool:
+        """Waits until all processes have done their share; False where it was stopped."""
+        told_at = time.monotonic()
+        waiting = list(items)
+        while not self.stopper.requested:
+            waiting = [item for item in waiting if not is_done(item)]
+            if not waiting:
+                return True
+            if self.config.world_size == 1:
+                # Nobody else will do them.
+                raise AssertionError(f"{len(waiting)} {what} were not done")
+            if time.monotonic() - told_at > _TELL_S:
+                told_at = time.monotonic()
+                log.info("waiting for other processes: %d %s.", len(waiting), what)
+            time.sleep(_POLL_S)
+        log.info("stopped; the same command goes on from here.")
+        return False
+
+
+def _length_s(path: Path) -> float:
+    """The length of a video in seconds; 0 where it cannot be read, which its scan will report."""
+    try:
+        return probe(path).duration_s
+    except ValueError:
+        return 0.0
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

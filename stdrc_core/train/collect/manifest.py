@@ -1,0 +1,35 @@
+"""Writes the manifest that `prepare` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...files import written_aside
+from .plan import PlannedClip
+
+MANIFEST = "manifest.jsonl"
+
+
+def manifest_line(clip: PlannedClip, made: Mapping[str, Any], caption: str) -> dict[str, Any]:
+    """The line of a clip; `made` is what `ClipMaker` made of it."""
+    photos = [photo for own in made["references"] for photo in own]
+    line: dict[str, Any] = {"video": made["video"], "caption": caption}
+    line |= {"reference": photos[0]} if len(photos) == 1 else {"references": photos}
+    if len(clip.persons) == 1:
+        line["identity"] = clip.persons[0]
+    else:
+        line["persons"] = list(clip.persons)
+    if made["start_s"]:
+        line["start_s"] = made["start_s"]
+    return line
+
+
+def write_manifest(out: Path, lines: Iterable[Mapping[str, Any]]) -> Path:
+    """Writes the lines in their order; returns the manifest's path."""
+    with written_aside(out / MANIFEST) as partial:
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        partial.write_text(text, encoding="utf-8")
+    return out / MANIFEST
