@@ -1,4 +1,4 @@
-"""`python -m stdrc_core.train COMMAND`: collects clips, prepares a cache, trains, exports weights."""
+"""`python -m stdrc_core.train COMMAND`: collects clips, prepares a cache, trains, exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw footage drawn by the miniature world, of which all is known: cuts, persons, and what is bad."""
+"""Raw footage drawn by the miniature world, of which the truth is known: cuts, persons, flaws."""
 
 from __future__ import annotations
 

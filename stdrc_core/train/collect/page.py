@@ -60,8 +60,8 @@ def render_page(
     order = sorted(by_person, key=lambda person: (-len(by_person[person]), person))
     length_s = sum(each.clip.window.end_s - each.clip.window.start_s for each in own)
     lead = (
-        f"{len(own)} clips of {len(by_person)} persons, {length_s / 60:.1f} minutes. Untick what is "
-        "wrong, save, and give the same command again. Two faces count as one person from cosine "
+        f"{len(own)} clips of {len(by_person)} persons, {length_s / 60:.1f} minutes. Untick what "
+        "is wrong, save, and give the same command again. Two faces are one person from cosine "
         f"{plan.same_person:.2f} on. This page and its pictures are on this machine alone."
     )
     style = f"<style>\n{(_ASSETS / 'collect.css').read_text(encoding='utf-8')}</style>"

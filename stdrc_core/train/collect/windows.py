@@ -23,7 +23,7 @@ from .tracks import Track
 _ALWAYS, _MOSTLY = 0.95, 0.8
 # By how much of its length a window moves on where it was of no use, and how far it may move to
 # begin at a keyframe, so that it can be cut without encoding.
-_STEP_SHARE, _SNAP_SHARE = 0.25, 0.25
+_STEP_SHARE, _SNAP_SHARE = 0.25, 0.5
 # Windows of one shot are near-duplicates where the head is turned, tilted, placed and as large as
 # in another: within 15 degrees, a quarter of the way from eyes to mouth, half a face's width, and a
 # fifth.
