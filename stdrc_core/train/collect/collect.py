@@ -19,7 +19,7 @@ from threading import Lock
 from tqdm import tqdm
 
 from ...faces.finder import FaceFinder
-from ...files import write_json
+from ...files import failures_told, write_json
 from ...video import probe
 from ..stopping import Stopper
 from .by_hand import read_decisions
@@ -64,6 +64,10 @@ class Collection:
         Raises ValueError for input that cannot be used and where nothing could be, and OSError
         where files cannot be written.
         """
+        with failures_told(f"data set {self.out}", "make room and give the same command again"):
+            return self._run()
+
+    def _run(self) -> Summary | None:
         self._settle()
         videos, photos, unusable = find_footage(self.footage, self.out)
         decisions = read_decisions(self.out)
