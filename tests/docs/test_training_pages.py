@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -20,6 +21,8 @@ from stdrc_core.train import __main__ as command_line
 from stdrc_core.train import prepare_command, references, resume
 from stdrc_core.train.cache import SHARDS, Manifest, Sample
 from stdrc_core.train.cache_writer import CacheWriter
+from stdrc_core.train.collect import command as collect_command
+from stdrc_core.train.collect.left_out import Reason as LeftOutReason
 from stdrc_core.train.config import ValidationSection
 from stdrc_core.train.dataset_entry import VIDEO_SUFFIXES
 from stdrc_core.train.prepare import Reason
@@ -72,7 +75,8 @@ def test_commands_are_parsed_by_their_own_parsers(line: str, monkeypatch: pytest
         return
     assert command == "train"
     seen: list[argparse.Namespace] = []
-    for module in ("prepare_command", "run", "export_command", "configuration_page"):
+    modules = ("collect.command", "prepare_command", "run", "export_command", "configuration_page")
+    for module in modules:
         monkeypatch.setattr(f"stdrc_core.train.{module}.main", seen.append)
     command_line.main(words)
     assert len(seen) == 1
@@ -94,17 +98,30 @@ def test_every_reason_has_its_row():
     assert [codes(row[0])[0] for row in rows("dataset", "What is set aside")] == list(Reason)
 
 
-def test_every_option_of_prepare_has_its_row_and_default():
+def test_every_reason_of_collect_has_its_row():
+    told = [codes(row[0])[0] for row in rows("collect", "What is left out")]
+    assert told == list(LeftOutReason)
+
+
+@pytest.mark.parametrize(
+    ("module", "page", "heading", "measured"),
+    [
+        (prepare_command, "dataset", "Options of prepare", ("--device",)),
+        (collect_command, "collect", "Options of collect", ()),
+    ],
+    ids=["prepare", "collect"],
+)
+def test_every_option_has_its_row_and_default(
+    module: ModuleType, page: str, heading: str, measured: tuple[str, ...]
+):
     parser = argparse.ArgumentParser()
-    prepare_command.add_arguments(parser)
-    told = {
-        option: row[1] for row in rows("dataset", "Options of prepare") for option in codes(row[0])
-    }
+    module.add_arguments(parser)
+    told = {option: row[1] for row in rows(page, heading) for option in codes(row[0])}
     actions = {each.option_strings[0]: each for each in parser._actions[1:]}
-    assert told.keys() == actions.keys()
+    assert list(told) == list(actions)
     for option, action in actions.items():
         assert (told[option] == "required") == action.required, option
-        if action.default is not None and option not in ("--device", "--rank", "--world-size"):
+        if action.default is not None and option not in (*measured, "--rank", "--world-size"):
             assert told[option] == (f"`{action.default}`" if action.default else "off"), option
 
 
