@@ -249,7 +249,7 @@ def files_limited() -> Iterator[None]:
 
 
 def test_a_full_disk_is_one_sentence(footage: Path, tmp_path: Path, files_limited: None):
-    with pytest.raises(OSError, match="could not be written .*free space") as raised:
+    with pytest.raises(OSError, match=r"could not be written .*free space") as raised:
         run_collect(footage, tmp_path / "set")
     assert "\n" not in str(raised.value)
     assert str(raised.value).endswith(".")

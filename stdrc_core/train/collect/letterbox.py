@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-# A bar's pixels are at most this bright; codecs leave some noise in black.
-_BLACK_LEVEL = 28
+# A bar's rows are at most this bright in the mean, and no pixel of them is brighter than this:
+# codecs leave noise in black, above all where a bar ends in the middle of a block.
+_BLACK_MEAN, _BLACK_MOST = 20, 90
 # Every so many pixels of a row or column are looked at.
 _STEP_PX = 4
 # The share of a side that is the least and the most of one bar, and how far two bars may differ.
@@ -20,8 +21,8 @@ Bars = tuple[int, int, int, int]
 
 def bars_of(pixels: np.ndarray) -> Bars:
     """How many pixels at the left, top, right and bottom of a frame `[h, w, 3]` are black."""
-    rows = pixels[:, ::_STEP_PX].max(axis=(1, 2)) > _BLACK_LEVEL
-    columns = pixels[::_STEP_PX].max(axis=(0, 2)) > _BLACK_LEVEL
+    rows = ~_are_black(pixels[:, ::_STEP_PX].max(axis=2))
+    columns = ~_are_black(pixels[::_STEP_PX].max(axis=2).T)
     if not rows.any() or not columns.any():
         height, width = pixels.shape[:2]
         return width, height, width, height
@@ -46,6 +47,11 @@ def crop_of(frames: Iterable[Bars], size: tuple[int, int]) -> tuple[int, int, in
     if not any((left, top, right, bottom)):
         return None
     return left, top, width - right, height - bottom
+
+
+def _are_black(levels: np.ndarray) -> np.ndarray:
+    """Which rows of `[n, m]` levels are a bar's, `[n]` bool."""
+    return (levels.mean(axis=1) <= _BLACK_MEAN) & (levels.max(axis=1) <= _BLACK_MOST)
 
 
 def _pair(first: int, second: int, side: int) -> tuple[int, int]:
