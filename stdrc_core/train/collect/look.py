@@ -52,6 +52,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
+        if self.path == "/favicon.ico":
+            # Browsers ask for it by themselves.
+            self._answer(HTTPStatus.NO_CONTENT, "")
+            return
         name = unquote(urlsplit(self.path).path).lstrip("/") or PAGE
         path = (self.out / name).resolve()
         folders = [(self.out / folder).resolve() for folder in (CLIPS, STRIPS)]

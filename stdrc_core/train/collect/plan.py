@@ -143,6 +143,14 @@ def _find(footage: Sequence[Footage], scans: ScanStore, config: CollectConfig) -
                 LeftOut(reason=Reason.UNREADABLE, file=each.name, detail=scan or "not scanned")
             )
             continue
+        if scan.damage:
+            found.left_out.append(
+                LeftOut(
+                    reason=Reason.UNREADABLE,
+                    file=each.name,
+                    detail=f"from {scan.duration_s:.2f} s on: {scan.damage}",
+                )
+            )
         tracks = find_tracks(each.key, scan)
         if not tracks:
             nobody = "no face was followed through any shot"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
@@ -22,6 +23,8 @@ from .shots import Shot, ShotFinder
 
 # Decoded frames wait in chunks of about so many pixels, which take 1.5 bytes each.
 _CHUNK_PX = 60_000_000
+# Frames whose times are no farther apart are one; the first counts.
+_TWIN_S = 0.5
 _LOOKS = [field.name for field in fields(Looks) if field.type == "float"]
 _COLORS = ("light", "clothes")
 
@@ -56,6 +59,8 @@ class Scan:
     """`[N, D]` float16 of length 1."""
     looks: Tensor
     """`[N, 12]` float32: the numbers of each face's `Looks`, in their order."""
+    damage: str = ""
+    """Why the video could not be read any farther than `duration_s`; empty where it ends there."""
 
     def without_faces(self) -> Scan:
         """The scan's facts alone, which take little memory."""
@@ -80,22 +85,36 @@ def scan(
 ) -> Scan:
     """Scans a video; `moved_to` is told the second that is reached, and may raise `StoppedError`.
 
-    Raises ValueError where the file cannot be read to its end, or has no video.
+    A video that is damaged in the middle is scanned up to there. Raises ValueError where not even
+    its beginning can be read, or where it has no video.
     """
     shots, search = ShotFinder(shot_threshold), FaceSearch(finder, sample_fps)
     seen: list[Seen] = []
     keyframes: list[float] = []
     facts: dict[str, Any] = {}
-    last_s = 0.0
+    last_s, damage = 0.0, ""
 
     def chunks() -> Iterator[list[TimedFrame]]:
+        nonlocal damage
         chunk: list[TimedFrame] = []
-        for frame in timed_frames(path):
-            shots.add(frame.time_s, frame.frame)
-            chunk.append(frame)
-            if len(chunk) * frame.frame.width * frame.frame.height >= _CHUNK_PX:
-                yield chunk
-                chunk = []
+        before_s = -math.inf
+        try:
+            for frame in timed_frames(path):
+                if frame.time_s <= before_s:
+                    damage = _check_time(path, frame.time_s, before_s)
+                    if damage:
+                        break
+                    continue
+                before_s = frame.time_s
+                shots.add(frame.time_s, frame.frame)
+                chunk.append(frame)
+                if len(chunk) * frame.frame.width * frame.frame.height >= _CHUNK_PX:
+                    yield chunk
+                    chunk = []
+        except ValueError as error:
+            if before_s <= 0:
+                raise
+            damage = str(error)
         yield chunk
 
     frames = chunks()
@@ -121,7 +140,18 @@ def scan(
         duration_s=last_s + frame_s,
         shots=tuple(found),
         keyframes_s=tuple(keyframes),
+        damage=damage,
         **_tensors(seen),
+    )
+
+
+def _check_time(path: Path, time_s: float, before_s: float) -> str:
+    """What is wrong with a frame that is not later than the one before; empty for a mere twin."""
+    if time_s > before_s - _TWIN_S:
+        return ""
+    return (
+        f"clip {path} goes back from {before_s:.2f} s to {time_s:.2f} s; needs times that rise: "
+        "save it anew, as MP4 or MKV."
     )
 
 

@@ -33,6 +33,7 @@ class ScanStore:
             "width": scan.width,
             "duration_s": scan.duration_s,
             "codec": scan.codec,
+            "damage": scan.damage,
             "shots": [asdict(shot) for shot in scan.shots],
             "keyframes_s": scan.keyframes_s,
         }

@@ -17,8 +17,8 @@ from .overlap import iou
 
 # Two samples whose faces overlap by less, or whose cosine is lower, are looked between.
 _SAME_PLACE, _SAME_FACE = 0.5, 0.5
-# How many samples are searched at once.
-_BATCH_SIZE = 8
+# How many samples are searched at once, and how many pixels of decoded frames wait for it at most.
+_BATCH_SIZE, _MOST_WAITING_PX = 8, 120_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,17 +45,20 @@ class FaceSearch:
         self._waiting: list[_Sample] = []
         self._last: tuple[_Sample, Seen] | None = None
         self._next_s = -math.inf
+        self._waiting_px = 0
 
     def add(self, frame: TimedFrame) -> Iterator[Seen]:
         """Takes the next frame; yields what was found in earlier ones, in their order."""
+        self._waiting_px += frame.frame.width * frame.frame.height
         if frame.time_s < self._next_s - 1e-6:
             last = self._waiting[-1] if self._waiting else self._last[0]
             last.between.append(frame)
             return
         # On a grid of the file's own seconds, whatever the rate of its frames.
         self._next_s = (math.floor(frame.time_s * self._sample_fps + 1e-6) + 1) / self._sample_fps
-        if len(self._waiting) == _BATCH_SIZE:
+        if len(self._waiting) == _BATCH_SIZE or self._waiting_px > _MOST_WAITING_PX:
             yield from self._search()
+            self._waiting_px = 0
         self._waiting.append(_Sample(frame))
 
     def finish(self) -> Iterator[Seen]:
