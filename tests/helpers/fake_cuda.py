@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers.stray_tensors import NoStrays
+
 CUDA = torch.device("cuda")
 # What code is told that asks for a number. The float is a sigma in the middle of a run.
 _ANSWERS = {torch.bool: True, torch.float32: 0.7}
@@ -74,6 +76,7 @@ def fake_cuda() -> Iterator[None]:
         torch.inference_mode(mode=False),
         torch.no_grad(),
         _MODE,
+        NoStrays(),
         _Answers(),
     ):
         yield
