@@ -31,6 +31,7 @@ _aten = torch.ops.aten
 # by other names.
 _PRODUCTS = (_aten.mm, _aten.addmm, _aten.bmm, _aten.baddbmm, _aten.convolution)
 _PRODUCTS += (_aten.linear, _aten.matmul, _aten.conv2d, _aten.conv3d)
+_PRODUCTS += (_aten.native_layer_norm, _aten.native_group_norm, _aten.scaled_dot_product_attention)
 _OF_ONE_DTYPE = {each.default for each in _PRODUCTS}
 
 
@@ -40,7 +41,7 @@ class _Answers(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        if func is _aten._local_scalar_dense.default:
+        if func is _aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             if args[0].constant is not None:
                 with unset_fake_temporarily():
                     return args[0].constant.item()

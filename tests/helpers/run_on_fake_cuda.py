@@ -241,7 +241,7 @@ def clips_2_5(folder: Path) -> None:
 @case
 def clips_2_5_by_diffusion(folder: Path) -> None:
     """A small clip, since the decoder has thousands of tiles in a large one."""
-    encodes_and_decodes(folder, published_files.diffusion_vae(), (9, 128, 160))
+    encodes_and_decodes(folder, published_files.diffusion_vae(), (9, 64, 96))
 
 
 @case
@@ -265,7 +265,8 @@ def identity_losses(folder: Path) -> None:
         with unset_fake_temporarily():
             real = view(losses, torch.zeros(clean.shape), sample, draws)
         window = clean[tuple(map(slice, real.window.shape))]
-        landmarks, frames = torch.zeros(real.landmarks.shape), torch.zeros_like(real.frames)
+        landmarks = torch.zeros(real.landmarks.shape)
+        frames = torch.zeros(real.frames.shape, dtype=torch.int64)
         return replace(real, window=window, landmarks=landmarks, frames=frames)
 
     generators = [torch.Generator()]

@@ -8,7 +8,8 @@ gives the right numbers, and waits for the CPU in every step. So, beside what to
 * while a network on the GPU runs, nothing lies on the CPU, but for the few numbers listed here;
 * no other operation than a copy has tensors on both.
 
-A tensor without dimensions is a number, which may be anywhere.
+A tensor without dimensions is a number, which may be anywhere, and so may a list of numbers in the
+code, of which torch makes a tensor.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ FEW_NUMBERS = (
     ("stdrc_core/method/layout.py", ""),
     ("stdrc_core/ltx/backbone.py", "bounds = torch.cat((bounds, *own), dim=1)"),
     ("stdrc_core/ltx/backbone.py", "boxes = to_seconds(bounds, frame_rate).to(video.device"),
+    # The noise of the diffusion decoder has a seed, and is the same on every device.
+    ("diffusers/utils/torch_utils.py", "torch.randn(shape, generator=generator"),
+    # Checkpointing keeps the state of the random numbers.
+    ("diffusers/models/modeling_utils.py", "torch.utils.checkpoint.checkpoint("),
 )
+_IN_CODE = ("", "tensor(")
 
 
 class StrayTensorError(RuntimeError):
@@ -60,8 +66,8 @@ class NoStrays(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         given, made = _tensors((args, kwargs)), _tensors(result)
-        on_cpu = [each for each in (*given, *made) if not each.is_cuda and each.ndim]
-        if on_cpu and func.namespace == "aten":
+        on_cpu = [each for each in (*given, *made) if each.device.type == "cpu" and each.ndim]
+        if on_cpu and func.namespace == "aten" and func is not _aten.lift_fresh.default:
             is_mixed = any(each.is_cuda and each.ndim for each in (*given, *made))
             self._judge(func, on_cpu[0], is_mixed, _is_to_cpu(func, args, made))
         return result
@@ -75,7 +81,7 @@ class NoStrays(TorchDispatchMode):
                 return
         elif is_mixed:
             self.found(f"{func} on the GPU of {list(stray.shape)} on the CPU {place}")
-        if place.is_in_network and not place.is_in(FEW_NUMBERS):
+        if place.is_in_network and not place.is_in((*FEW_NUMBERS, _IN_CODE)):
             self.found(f"{func} of {list(stray.shape)} on the CPU in a network {place}")
 
     def found(self, what: str) -> None:
