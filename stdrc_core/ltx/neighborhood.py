@@ -75,9 +75,7 @@ def neighborhood_attention(
     return output
 
 
-def _mask(
-    offsets: Sequence[Sequence[int]], lengths: Sequence[int], device: torch.device
-) -> Tensor:
+def _mask(offsets: Sequence[Sequence[int]], lengths: Sequence[int], device: torch.device) -> Tensor:
     """Returns which positions of its box each query of a tile sees, `[t h w, t' h' w']`.
 
     `offsets` are where the windows of the tile's queries begin in the box, along each axis, and
