@@ -250,7 +250,7 @@ def test_generate_tells_of_a_lora_of_another_version(
 
 
 def test_a_transformer_without_a_vae_names_the_file_to_take(files: Files):
-    with pytest.raises(ValueError, match="ltx-2.5-video-vae-conv-bf16") as raised:
+    with pytest.raises(ValueError, match=r"ltx-2\.5-video-vae-conv-bf16") as raised:
         load_vae(files.transformer)
     assert_one_sentence(raised.value)
 
