@@ -393,6 +393,18 @@ def a_dtype_that_is_wrong(folder: Path) -> None:
     strayed(folder, Tensor.float)
 
 
+@case
+def a_way_over_the_cpu(folder: Path) -> None:
+    """The tokens' boxes, which the transformer moves itself: a GPU says nothing."""
+
+    def moved(_: object, args: tuple, kwargs: dict[str, Any]) -> tuple:
+        return args, kwargs | {"video_coords": kwargs["video_coords"].cpu()}
+
+    with pipeline(folder) as made:
+        made.backbone.transformer.register_forward_pre_hook(moved, with_kwargs=True)
+        sampled(made)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     folder, *names = sys.argv[1:]
