@@ -19,7 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_f
 
 from stdrc_core.ltx.base_version import base_version
 from stdrc_core.ltx.published import file_bytes, open_sizes
+from stdrc_core.mini import config as mini_sizes
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
+from stdrc_core.mini_build.random_weights import write_miniature
 from stdrc_core.rehearsal.memory_record import GPU, HOST, MemoryRecord, fake_gpu
 from stdrc_core.train import loop
 from stdrc_core.train.__main__ import main
@@ -347,3 +349,42 @@ def test_a_lora_on_two_gpus_has_ddps_buckets_and_sends_its_gradients_once(
     assert two.peak.total == one.peak.total + 4 * one.num_trained
     # In a ring of two, half of the gradients goes there, and half of the sums.
     assert (one.network_per_step, two.network_per_step) == (0, 4 * one.num_trained)
+
+
+@pytest.fixture(scope="session")
+def deep_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature with ten blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mini_sizes, "NUM_LAYERS", 10)
+        patch.setitem(mini_sizes.TRANSFORMER_CONFIG, "num_layers", 10)
+        return write_miniature(tmp_path_factory.mktemp("deep") / "deep.safetensors")
+
+
+DEEP = {
+    "lora": {},
+    "lora, offloaded, in 8 bits": {
+        "model": {"dtype": "bfloat16", "quantization": "int8", "offload": True},
+        "run": {"micro_batch_size": 1},
+    },
+    "full, sharded": {
+        "model": {"dtype": "bfloat16"},
+        "trainable": {"method": "full"},
+        "run": {"batch_size": 4, "micro_batch_size": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("sections", DEEP.values(), ids=DEEP)
+def test_three_blocks_and_their_stand_ins_take_what_all_blocks_take(
+    sections: dict[str, Any],
+    tmp_path: Path,
+    deep_checkpoint: Path,
+    mini_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """To the byte and to the operation, of ten blocks: memory by kind, host, network."""
+    config = make_config(tmp_path, deep_checkpoint, mini_cache, **sections)
+    num_gpus = 2 if config.trainable.method == "full" else 1
+    few = rehearse(config, num_gpus=num_gpus)
+    monkeypatch.setattr("stdrc_core.train.rehearsal.run_few", lambda *_: None)
+    assert few == rehearse(config, num_gpus=num_gpus)
