@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import torch
 
-from ..ltx.published import open_sizes, sized_vae, text_encoder_bytes
-from ..rehearsal.memory_record import GPU, MemoryRecord, fake_gpu
+from ..ltx.published import Sizes, open_sizes, sized_vae, text_encoder_bytes
+from ..rehearsal.memory_record import GPU, MemoryRecord, Peak, fake_gpu
 from ..rehearsal.report import as_table, gib, judge, memory_rows
 from .prepare_config import PrepareConfig
 
@@ -28,32 +28,37 @@ def rehearse(args: argparse.Namespace, config: PrepareConfig) -> str:
     """
     sizes = open_sizes(args.checkpoint)
     vae_sizes = sizes if args.vae is None else open_sizes(args.vae)
-    dtype = getattr(torch, args.vae_dtype or "bfloat16")
-    shape = (1, 3, config.num_frames, config.height, config.width)
-    with fake_gpu(), torch.no_grad():
-        vae = sized_vae(vae_sizes, dtype, GPU)
-        with MemoryRecord() as record:
-            record.declare([vae], is_frozen=True)
-            vae.encode(torch.zeros(shape, device=GPU))
+    peak, flops = encode_clip(vae_sizes, getattr(torch, args.vae_dtype or "bfloat16"), config)
     is_int8 = args.text_quantization == "int8"
     text_bytes = text_encoder_bytes(sizes, is_int8=is_int8)
     is_beside = _is_beside_the_vae(args)
-    peak = record.peak()
     if is_beside:
         peak = replace(peak, weights=text_bytes)
-    host_bytes = _CLIPS_IN_MEMORY * shape[1] * config.num_frames * config.height * config.width
+    host_bytes = _CLIPS_IN_MEMORY * 3 * config.num_frames * config.height * config.width
     host_bytes += 0 if is_beside else text_bytes
     kept = f"decoded clips{'' if is_beside else ' and text encoder'}"
     rows = [
         ("clip", f"{config.num_frames} frames of {config.width} x {config.height}"),
         *memory_rows(peak, weights="text encoder", frozen="VAE"),
         ("host memory", f"{gib(host_bytes)} of {kept} beside the process itself"),
-        ("encoding a clip", f"{record.flops / 1e12:,.1f} TFLOP"),
+        ("encoding a clip", f"{flops / 1e12:,.1f} TFLOP"),
     ]
     remedies = ["--text-device cpu"] if is_beside else []
     remedies += ["--text-quantization int8"] if is_beside and not is_int8 else []
     remedies += ["fewer --num-frames", "a smaller --height and --width"]
     return f"{as_table(rows)}\n{judge(peak.total, args.vram, remedies).sentence}"
+
+
+def encode_clip(sizes: Sizes, dtype: torch.dtype, config: PrepareConfig) -> tuple[Peak, int]:
+    """Returns what a GPU holds at most, VAE and clip, and the operations."""
+    with fake_gpu(), torch.no_grad():
+        vae = sized_vae(sizes, dtype, GPU)
+        with MemoryRecord() as record:
+            record.declare([vae], is_frozen=True)
+            vae.encode(
+                torch.zeros(1, 3, config.num_frames, config.height, config.width, device=GPU)
+            )
+    return record.peak(), record.flops
 
 
 def _is_beside_the_vae(args: argparse.Namespace) -> bool:
