@@ -16,9 +16,10 @@ from diffusers import (
 from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 from torch import Tensor
 
-from helpers import published_vae, tiny_diffusion_vae, tiny_ltx, tiny_text_encoders
+from helpers import tiny_diffusion_vae, tiny_ltx, tiny_text_encoders
 from stdrc_core.ltx import gemma4
 from stdrc_core.ltx.checkpoint import TEXT_PREFIX, vae_key
+from stdrc_core.ltx.published import PUBLISHED
 from stdrc_core.ltx.transformer_config import arguments_of
 from stdrc_core.ltx.vae import diffusers_config
 
@@ -96,19 +97,19 @@ def ltx(version: str, num_layers: int = NUM_LAYERS) -> PublishedFile:
         return PublishedFile(tensors | own, {"transformer": settings})
     vae = {f"vae.{name}": value for name, value in _vae().items()}
     return PublishedFile(
-        tensors | _connectors() | vae, {"transformer": settings, "vae": published_vae.LTX_2_3}
+        tensors | _connectors() | vae, {"transformer": settings, "vae": PUBLISHED["2.3"].vae}
     )
 
 
 def conv_vae() -> PublishedFile:
     """LTX-2.5's VAE with the convolutional decoder, whose sizes are those of LTX-2.3's."""
-    return PublishedFile(_vae(), {"vae": published_vae.LTX_2_3})
+    return PublishedFile(_vae(), {"vae": PUBLISHED["2.3"].vae})
 
 
 def diffusion_vae() -> PublishedFile:
     """LTX-2.5's VAE with the diffusion decoder; what its metadata leave out is as published."""
     with torch.device("meta"):
-        vae = AutoencoderKLLTX2Video(**diffusers_config(published_vae.LTX_2_3))
+        vae = AutoencoderKLLTX2Video(**diffusers_config(PUBLISHED["2.3"].vae))
         decoder = LTX2VideoDiffusionDecoderModel()
         tensors = tiny_diffusion_vae.file_tensors(vae, decoder)
     return PublishedFile(tensors, {"vae": {"_class_name": "CausalDiffusionVAE"}})
@@ -148,7 +149,7 @@ def _connectors() -> dict[str, Tensor]:
 def _vae() -> dict[str, Tensor]:
     """Under the names of a file of the VAE alone."""
     with torch.device("meta"):
-        vae = AutoencoderKLLTX2Video(**diffusers_config(published_vae.LTX_2_3))
+        vae = AutoencoderKLLTX2Video(**diffusers_config(PUBLISHED["2.3"].vae))
     num_blocks = len(vae.encoder.down_blocks)
     state = vae.state_dict()
     return {vae_key(key, num_blocks).removeprefix("vae."): state[key] for key in state}

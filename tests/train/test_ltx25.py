@@ -14,7 +14,8 @@ from helpers.cached_samples import EMPTY, MANIFEST, make_sample
 from helpers.drawn_faces import RED, SIDE, write_pack, write_photo
 from helpers.one_sentence import assert_one_sentence
 from helpers.tiny_ltx25 import CAPTION, NUM_FRAMES, Files
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from stdrc_core.generate.__main__ import run as generate
 from stdrc_core.generate.arguments import make_parser
@@ -197,6 +198,56 @@ def test_generate_refuses_a_vae_of_another_version(
     line = ["--checkpoint", paths["transformer"], "--vae", paths["vae"]]
     with pytest.raises(ValueError, match="needs a VAE of LTX-2") as raised:
         decide_layout(make_parser().parse_args([str(word) for word in line]))
+    assert_one_sentence(raised.value)
+
+
+@pytest.mark.parametrize("describes", [False, True])
+@pytest.mark.parametrize("command", ["run", "prepare", "generate"])
+def test_a_transformer_without_a_vae_is_refused_before_anything_is_loaded(
+    command: str,
+    describes: bool,
+    files: Files,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Also where its metadata describe one, as those of a whole file that was split may."""
+    transformer = files.transformer
+    if describes:
+        with safe_open(files.vae, "pt") as whole, safe_open(transformer, "pt") as split:
+            config = json.loads(split.metadata()["config"])
+            config |= {"vae": json.loads(whole.metadata()["config"])["vae"]}
+            metadata = split.metadata() | {"config": json.dumps(config)}
+        transformer = tmp_path / "described.safetensors"
+        save_file(load_file(files.transformer), transformer, metadata)
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("it was loaded")
+
+    pack = write_pack(tmp_path / "pack")
+    if command == "run":
+        monkeypatch.setattr("stdrc_core.train.assemble.load_trainable_backbone", load)
+        recipe = tiny_ltx25.recipe(tmp_path, files, tmp_path / "cache", pack, num_steps=1)
+        parser = argparse.ArgumentParser()
+        run.add_arguments(parser)
+        changes = (f"model.checkpoint={transformer}", "model.vae=null")
+        line = [str(recipe), *(word for each in changes for word in ("--set", each))]
+        main, args = run.main, parser.parse_args(line)
+    elif command == "prepare":
+        monkeypatch.setattr(prepare_command, "open_text_encoder", load)
+        parser = argparse.ArgumentParser()
+        prepare_command.add_arguments(parser)
+        (tmp_path / "clips").mkdir()
+        clips = tiny_ltx25.write_clips(tmp_path / "clips")
+        line = ["--data", clips, "--out", tmp_path / "cache", "--checkpoint", transformer]
+        line += ["--faces", pack, "--text-encoder", files.text_encoder]
+        main, args = prepare_command.main, parser.parse_args([str(word) for word in line])
+    else:
+        monkeypatch.setattr("stdrc_core.generate.__main__.open_text_encoder", load)
+        line = ["--checkpoint", transformer, "--text-encoder", files.text_encoder]
+        line += ["--reference", write_photo(tmp_path / "photo.png", RED), "--prompt", CAPTION]
+        main, args = generate, make_parser().parse_args([str(word) for word in line])
+    with pytest.raises(ValueError, match=r"VAE.*ltx-2\.5-video-vae-conv-bf16") as raised:
+        main(args)
     assert_one_sentence(raised.value)
 
 
