@@ -1,0 +1,228 @@
+"""What of a sentence stands still: the words that a first frame keeps, in phrases.
+
+The sentence's words are gone through in order. Verbs of action are left out with their adverbs, and
+of what follows one only things and places are kept; all that tells how somebody or something looks
+is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .clauses import Says, VerbGroup, verb_groups
+from .grammar import Tag, Token, is_person, read_sentence
+from .lexicon import Kind, present_participle
+from .words import Noun, names, words
+
+# A preposition of motion -> the one in its place in a still picture: "through a park" becomes "in a
+# park".
+_STILL_PREPOSITIONS = {
+    "through": "in",
+    "across": "in",
+    "into": "in",
+    "around": "in",
+    "along": "on",
+    "down": "on",
+    "up": "on",
+    "onto": "on",
+    "past": "near",
+    "to": "near",
+    "toward": "near",
+    "towards": "near",
+    "from": "near",
+    "off": "on",
+}
+_NOUN_PHRASE = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN})
+_OPEN = frozenset(
+    {Tag.AND, Tag.PREPOSITION, Tag.TO, Tag.CONJUNCTION, Tag.RELATIVE, Tag.DETERMINER}
+)
+
+
+def noun_phrase_end(tokens: list[Token], start: int) -> int:
+    """Returns the index after the noun phrase at `start`, or `start` if there is none.
+
+    A phrase with "of" belongs to the one before it.
+    """
+    i = start
+    has_noun = False
+    while i < len(tokens):
+        tag = tokens[i].tag
+        if tag is Tag.DETERMINER and has_noun and not tokens[i - 1].word.endswith("s'"):
+            break
+        if tag is Tag.ADVERB and i + 1 < len(tokens) and not has_noun and i > start:
+            i += 1
+            continue
+        if tag not in _NOUN_PHRASE or (tag is Tag.ADJECTIVE and has_noun and not _goes_on(tokens, i)):
+            break
+        has_noun = has_noun or tag is Tag.NOUN
+        i += 1
+    if not has_noun:
+        return start
+    if i < len(tokens) and tokens[i].word == "of":
+        return max(i, noun_phrase_end(tokens, i + 1))
+    return i
+
+
+def _goes_on(tokens: list[Token], i: int) -> bool:
+    """Returns whether an adjective after a noun is before another one: "a hotel front desk"."""
+    return i + 1 < len(tokens) and tokens[i + 1].tag is Tag.NOUN
+
+
+@dataclass
+class _Still:
+    """Goes through one sentence; `kept` holds for each word what is kept of it."""
+
+    text: str
+    seen: set[str]
+    tokens: list[Token] = field(init=False)
+    kept: list[str | None] = field(init=False)
+    acting: bool = False
+
+    def __post_init__(self) -> None:
+        self.tokens = read_sentence(self.text)
+        self.kept = [None] * len(self.tokens)
+
+    def phrases(self) -> list[str]:
+        groups = {each.start: each for each in verb_groups(self.tokens)}
+        i = 0
+        while i < len(self.tokens):
+            if i in groups:
+                self._verb(groups[i])
+                i = groups[i].end
+            else:
+                i = self._other(i)
+        return self._strung()
+
+    def _keep(self, start: int, end: int) -> int:
+        for i in range(start, end):
+            token = self.tokens[i]
+            self.kept[i] = self.text[token.start : token.end]
+        return end
+
+    def _verb(self, group: VerbGroup) -> None:
+        last = group.end - 1
+        self._without_lead(group)
+        self.acting = False
+        if group.says is Says.BE:
+            return
+        if group.says is Says.HAVE:
+            self.kept[last] = "with"
+        elif group.says is Says.STATE and self.tokens[last].tag is not Tag.INFINITIVE:
+            is_participle = group.passive or (
+                self.tokens[last].tag is Tag.ED and not group.finite
+            )
+            if is_participle:
+                self._keep(last, group.end)
+            else:
+                self.kept[last] = present_participle(group.base)
+        elif self.tokens[last].tag is Tag.ED and not group.finite:
+            self._keep(group.start, group.end)
+        else:
+            self.acting = group.base not in words("verbs", "shown") or not group.passive
+
+    def _without_lead(self, group: VerbGroup) -> None:
+        """Leaves out what only led to a verb: "before" of "before leaving", "to" of "to sit"."""
+        i = group.start - 1
+        if i >= 0 and self.tokens[i].tag in (Tag.PREPOSITION, Tag.TO, Tag.ADVERB):
+            self.kept[i] = None
+
+    def _other(self, i: int) -> int:
+        token = self.tokens[i]
+        if token.tag is Tag.MARK:
+            self.acting = False
+            return i + 1
+        if token.tag in (Tag.SUBJECT_PRONOUN, Tag.CONJUNCTION):
+            self.acting = False
+            return i + 1
+        if token.tag in (Tag.RELATIVE, Tag.QUOTE, Tag.OBJECT_PRONOUN):
+            return i + 1
+        if token.tag is Tag.AND:
+            return self._keep(i, i + 1)
+        if token.tag in (Tag.PREPOSITION, Tag.TO):
+            return self._with_preposition(i)
+        end = noun_phrase_end(self.tokens, i)
+        if end > i:
+            if self._is_kept(i, end, is_object=self.acting):
+                self._keep(i, end)
+            return end
+        return i + 1 if self.acting else self._keep(i, i + 1)
+
+    def _with_preposition(self, i: int) -> int:
+        start = i + 1
+        while start < len(self.tokens) and self.tokens[start].tag is Tag.PREPOSITION:
+            start += 1
+        end = noun_phrase_end(self.tokens, start)
+        if end == start:
+            is_last = start >= len(self.tokens) or self.tokens[start].tag in (Tag.MARK, Tag.TO)
+            return start if self.acting or is_last else self._keep(i, start)
+        if not self._is_kept(start, end, is_object=False):
+            return end
+        self._keep(i, end)
+        word = self.tokens[i].word
+        if self.acting and word == "by" and is_person(self.tokens[end - 1]):
+            self.kept[i:end] = [None] * (end - i)
+        elif self.acting and start == i + 1:
+            self.kept[i] = _STILL_PREPOSITIONS.get(word, self.kept[i])
+        return end
+
+    def _is_kept(self, start: int, end: int, *, is_object: bool) -> bool:
+        """Returns whether a noun phrase is kept: not the camera, and after an action only things.
+
+        A phrase such as "the woman" is not kept where "a woman" is already.
+        """
+        nouns = [each for each in self.tokens[start:end] if each.tag is Tag.NOUN]
+        phrase = " ".join(each.word for each in self.tokens[start:end])
+        if any(each.word in words("nouns", "camera") for each in nouns):
+            return False
+        head = nouns[-1].word
+        if is_person(nouns[-1]):
+            is_again = self.tokens[start].word == "the" and head in self.seen
+            self.seen.add(head)
+            return not is_again
+        if not self.acting:
+            return True
+        if any(names(phrase, noun) for noun in (Noun.FACE, Noun.CLOTHES, Noun.PLACE)):
+            return True
+        if head in words("nouns", "body"):
+            return False
+        return any(each.reading is not None and each.reading.kind is Kind.THING for each in nouns)
+
+    def _strung(self) -> list[str]:
+        """Returns the kept words in phrases; a phrase ends where a word was left out."""
+        phrases: list[str] = []
+        run: list[int] = []
+        for i, kept in enumerate((*self.kept, None)):
+            if kept is not None:
+                run.append(i)
+                continue
+            phrases += self._phrase(run)
+            run = []
+        return phrases
+
+    def _phrase(self, run: list[int]) -> list[str]:
+        while run and self.tokens[run[-1]].tag in _OPEN and self.kept[run[-1]] != "with":
+            run = run[:-1]
+        while run and self.tokens[run[0]].tag is Tag.AND:
+            run = run[1:]
+        if all(self.tokens[i].tag is Tag.ADVERB for i in run):
+            return []
+        out = ""
+        for i in run:
+            gap = self.text[self.tokens[i - 1].end : self.tokens[i].start] if i else ""
+            out += (gap if out else "") + (self.kept[i] or "")
+        return [_balanced(out)]
+
+
+def _balanced(phrase: str) -> str:
+    """Returns the phrase without brackets and weights if one of a pair was left out."""
+    if phrase.count("(") == phrase.count(")"):
+        return phrase
+    return "".join(each for each in phrase if each not in "()")
+
+
+def still_phrases(sentence: str, seen: set[str]) -> list[str]:
+    """Returns the phrases of a sentence that a first frame keeps.
+
+    `seen` has the persons that earlier sentences named; those of this one are added to it.
+    """
+    return _Still(sentence, seen).phrases()

@@ -1,0 +1,153 @@
+"""Finds a sentence's main subject and the verb of what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .clauses import Says, VerbGroup, verb_groups
+from .grammar import Tag, Token, is_person, read_sentence
+from .still import noun_phrase_end
+from .words import words
+
+_MAX_GAP_WORDS = 8
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A subject and its verb, as indices of the sentence's tokens."""
+
+    tokens: list[Token]
+    """The sentence."""
+    subject_start: int
+    """The subject's first word."""
+    subject_end: int
+    """The index after its last word."""
+    verb: VerbGroup
+    """The group of its verb."""
+    is_close: bool
+    """Whether the verb follows within eight words, without a comma or a participle between."""
+
+
+def find_acting(text: str) -> Acting | None:
+    """Returns the first person or animal of a sentence that does something, and its verb.
+
+    The verb of a main clause goes before all others; None where nobody does anything.
+    """
+    tokens = read_sentence(text)
+    groups = verb_groups(tokens)
+    subjects = _subjects(tokens, groups)
+    acts = [each for each in groups if _is_act(each)]
+    main = _main_clause(tokens)
+    for wants_main in (True, False):
+        for start, end in subjects:
+            if wants_main and start not in main:
+                continue
+            verb = _verb_of(tokens, end, acts, wants_finite=wants_main)
+            if verb is not None:
+                return Acting(tokens, start, end, verb, _is_close(tokens, end, verb, groups))
+    return None
+
+
+def _is_act(group: VerbGroup) -> bool:
+    if group.says in (Says.BE, Says.HAVE):
+        return False
+    if group.base in words("verbs", "state") or group.base in words("verbs", "wear"):
+        return group.finite and not group.passive and group.base != "wear"
+    return not (group.passive and group.base in words("verbs", "shown"))
+
+
+def _subjects(tokens: list[Token], groups: list[VerbGroup]) -> list[tuple[int, int]]:
+    """Returns the noun phrases and pronouns of persons, those that may be subjects first."""
+    found, others = [], []
+    i = 0
+    in_verbs = {i for each in groups for i in range(each.start, each.end)}
+    while i < len(tokens):
+        end = i + 1 if tokens[i].tag is Tag.SUBJECT_PRONOUN else noun_phrase_end(tokens, i)
+        if end == i or i in in_verbs:
+            i += 1
+            continue
+        head = _head(tokens, i, end)
+        before = tokens[i - 1] if i else None
+        if is_person(head) or _is_name(tokens, i, end):
+            free = before is None or before.tag not in (Tag.PREPOSITION, Tag.TO) and (
+                i - 1 not in in_verbs
+            )
+            (found if free else others).append((i, _with_partner(tokens, end)))
+        i = end
+    return found + others
+
+
+def _head(tokens: list[Token], start: int, end: int) -> Token:
+    """Returns the noun that a noun phrase is about, before its "of"."""
+    stop = next((i for i in range(start, end) if tokens[i].word == "of"), end)
+    nouns = [each for each in tokens[start:stop] if each.tag in (Tag.NOUN, Tag.SUBJECT_PRONOUN)]
+    return nouns[-1] if nouns else tokens[end - 1]
+
+
+def _is_name(tokens: list[Token], start: int, end: int) -> bool:
+    """Returns whether a noun phrase is a name: a noun alone that nobody can count as a mass."""
+    token = tokens[start]
+    return (
+        end == start + 1
+        and token.tag is Tag.NOUN
+        and token.is_capital
+        and not (token.reading is not None and token.reading.is_plural)
+        and (start > 0 or token.word not in words("nouns", "mass"))
+    )
+
+
+def _with_partner(tokens: list[Token], end: int) -> int:
+    """Returns the end of a subject with the one that "and" joins to it."""
+    if end < len(tokens) and tokens[end].tag is Tag.AND:
+        partner = noun_phrase_end(tokens, end + 1)
+        if partner > end + 1 and is_person(_head(tokens, end + 1, partner)):
+            return _with_partner(tokens, partner)
+    return end
+
+
+def _main_clause(tokens: list[Token]) -> set[int]:
+    """Returns the indices of the words that are in no clause of "while", "as" or "who"."""
+    found, is_main = set(), True
+    for i, token in enumerate(tokens):
+        if token.tag is Tag.CONJUNCTION:
+            is_main = False
+        elif token.tag is Tag.MARK:
+            is_main = True
+        if is_main:
+            found.add(i)
+    return found
+
+
+def _verb_of(
+    tokens: list[Token], end: int, acts: list[VerbGroup], *, wants_finite: bool
+) -> VerbGroup | None:
+    """Returns the verb of the subject that ends at `end`."""
+    is_relative = False
+    relative: VerbGroup | None = None
+    for i in range(end, len(tokens)):
+        if tokens[i].tag in (Tag.CONJUNCTION, Tag.SUBJECT_PRONOUN) or tokens[i].word == ";":
+            break
+        is_relative = is_relative or tokens[i].tag is Tag.RELATIVE
+        group = next((each for each in acts if each.start == i), None)
+        if group is None or (wants_finite and not group.finite):
+            continue
+        if not wants_finite and not group.finite and tokens[group.end - 1].tag is not Tag.ING:
+            continue
+        if not is_relative:
+            return group
+        relative, is_relative = relative or group, False
+    return relative
+
+
+def _is_close(
+    tokens: list[Token], end: int, verb: VerbGroup, groups: list[VerbGroup]
+) -> bool:
+    gap = tokens[end : verb.start]
+    has_participle = any(
+        end <= each.start < verb.start and not each.finite and verb.finite for each in groups
+    )
+    return (
+        len(gap) <= _MAX_GAP_WORDS
+        and not has_participle
+        and not any(each.tag is Tag.MARK for each in gap)
+    )
