@@ -22,9 +22,9 @@ from .lexicon import FILE, Kind
 _PARTS = {"1": "n", "2": "v", "3": "j", "4": "r", "5": "j"}
 # WordNet's files of nouns whose senses can be seen in a picture, by their number.
 _KINDS = {18: Kind.PERSON, 5: Kind.ANIMAL, 15: Kind.THING} | dict.fromkeys(
-    (6, 8, 13, 17, 19, 20, 27), Kind.THING
+    (6, 8, 13, 14, 17, 19, 20, 27), Kind.THING
 )
-_SENSE = re.compile(r"([a-z]+(?:-[a-z]+)*)%(\d):(\d\d):\S* \d+ (\d+) (\d+)")
+_SENSE = re.compile(r"([a-z]+(?:-[a-z]+)*|[a-z]+ing_[a-z]+)%(\d):(\d\d):\S* \d+ (\d+) (\d+)")
 # A noun counts as of a kind if at least this share of its uses are.
 _MIN_SHARE = 0.15
 
@@ -38,11 +38,11 @@ def read_senses(folder: Path) -> tuple[dict[str, Counter[str]], dict[str, Counte
     kinds: dict[str, Counter[Kind]] = defaultdict(Counter)
     for line in (folder / "index.sense").read_text(encoding="utf-8").splitlines():
         if sense := _SENSE.match(line):
-            word, part, file = sense[1], _PARTS[sense[2]], int(sense[3])
+            word, part, file = sense[1].replace("_", " "), _PARTS[sense[2]], int(sense[3])
             count = 10 * int(sense[5])
             uses[word][part] += count + (1 if part in uses[word] else 2)
             if part == "n":
-                weight = count + 4 / int(sense[4])
+                weight = int(sense[5]) + 4 / int(sense[4])
                 kinds[word][_KINDS.get(file, Kind.IDEA)] += weight
     return uses, kinds
 
@@ -73,6 +73,10 @@ def lexicon_lines(
     """Returns the lines of the lexicon, sorted. `lexicon` says how a line is made."""
     lines = []
     for word in sorted({*uses, *verbs}):
+        if " " in word:
+            # Of two words only that they are a noun: "running shoe".
+            lines += [f"{word}\tn{uses[word]['n']}{Kind.THING}"] if "n" in uses[word] else []
+            continue
         if not re.fullmatch(r"[a-z]{2,}(?:-[a-z]+)*", word):
             continue
         fields = []
@@ -99,7 +103,7 @@ def _as_unknown(word: str, fields: list[str]) -> bool:
     """Returns whether a word that the lexicon has not is read just so (grammar.py)."""
     only = fields[0] if len(fields) == 1 else ""
     return (
-        (only.startswith("n") and only.endswith(Kind.IDEA))
+        (only.startswith("n") and only.endswith(Kind.IDEA) and len(only) < 4)
         or (only.startswith("r") and word.endswith("ly"))
         or (only.startswith("j") and not word.endswith("ly"))
     )

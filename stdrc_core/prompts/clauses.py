@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .grammar import VERBS, Tag, Token
-from .lexicon import Form
+from .lexicon import Form, readings
 from .words import words
 
 
@@ -117,8 +117,6 @@ def _group(
 
 
 def _forms(token: Token) -> set[Form]:
-    from .lexicon import readings
-
     return {each.form for each in readings(token.word) if each.part == "v" and each.form}
 
 
@@ -132,18 +130,23 @@ def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:
         return True
     if last is not None and last.tag not in (Tag.NOUN, Tag.MARK, Tag.AND, Tag.QUOTE):
         return False
+    first, end = _clause(tokens, i)
+    done = [each for each in before if each.finite and each.start >= first]
+    if tokens[first].tag is Tag.CONJUNCTION and not done:
+        # "as fireworks burst"
+        comma = next((j for j in range(i, end) if tokens[j].word == ","), end)
+        return not any(_is_surely_finite(tokens, j) for j in range(i + 1, comma))
     if any(each.tag is Tag.PRESENT for each in tokens):
         # A sentence in the present tense has its past forms as participles.
         return False
-    first, end = _clause(tokens, i)
-    done = [each for each in before if each.finite and each.start >= first]
     if done:
         if last is not None and last.tag is Tag.NOUN:
             return False
         return _score(tokens, i) >= 0
-    if any(_is_surely_finite(tokens, j) for j in range(i + 1, end)):
+    later = [j for j in range(i + 1, end) if not _is_joined(tokens, j)]
+    if any(_is_surely_finite(tokens, j) for j in later):
         return False
-    rivals = [j for j in range(i, end) if _is_open(tokens, j)]
+    rivals = [i, *(j for j in later if _is_open(tokens, j))]
     best = max(rivals, key=lambda j: (_score(tokens, j), -j))
     return best == i and _score(tokens, i) > -2
 
@@ -175,6 +178,12 @@ def _is_open(tokens: list[Token], j: int) -> bool:
     )
 
 
+def _is_joined(tokens: list[Token], j: int) -> bool:
+    """Returns whether "and" joins the verb to one before it."""
+    last = previous(tokens, j)
+    return last is not None and last.tag is Tag.AND
+
+
 def _is_surely_finite(tokens: list[Token], j: int) -> bool:
     token = tokens[j]
     if token.tag is Tag.AUXILIARY:
@@ -187,12 +196,15 @@ def _is_surely_finite(tokens: list[Token], j: int) -> bool:
 def _score(tokens: list[Token], j: int) -> int:
     """Returns how likely a form is the past tense, by its verb and what follows it."""
     after = tokens[j + 1] if j + 1 < len(tokens) else None
-    score = -2 if is_state(base_of(tokens[j])) else 0
+    base = base_of(tokens[j])
+    lasts = base in words("verbs", "state") or base in words("verbs", "wear")
+    score = -2 if lasts else 0
     if after is None:
         return score
     if after.word == "by":
         return score - 3
     if score < 0 and after.tag in (Tag.PREPOSITION, Tag.TO):
         return score - 1
-    has_object = after.tag in (Tag.DETERMINER, Tag.OBJECT_PRONOUN, Tag.NOUN, Tag.ADVERB)
+    objects = (Tag.DETERMINER, Tag.OBJECT_PRONOUN, Tag.NOUN, Tag.ADVERB, Tag.QUOTE)
+    has_object = after.tag in objects
     return score + has_object

@@ -13,8 +13,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 
-from .lexicon import Form, Kind, Reading, readings
+from .lexicon import Form, Kind, Reading, forms_of, is_compound, readings
 from .text import QUOTE
 from .words import words
 
@@ -77,10 +78,16 @@ _CAN_BE_SHORTENED = ("he", "she", "it", "they", "we", "i", "you", "who", "there"
 
 # Logarithms for a tag after another one; what is not here counts _RARE.
 _RARE = -7.0
+# The least logarithm for a reading of a word, however rare it is.
+_LEAST = -3.5
+# For a sentence without a verb.
+_NO_VERB = -3.0
+_AFTER_SUBJECT = (Tag.PREPOSITION, Tag.TO, Tag.ED, Tag.ING, Tag.MARK)
+_OPENS = (Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN)
 _AFTER_VERB = "D0 P-.2 R-.2 N-1 J-1.5 U-.7 K-.7 C-1 S-.7 T-.7 G-2 V-4 Q-1 W-2 .-.3"
 _AFTER = {
     "^": "D0 N-.7 J-1 O-.3 P-.7 G-1.5 S-1 R-1.2 V-1.7 F-4 A-4 Q-3 T-2 K-3 C-3 U-6",
-    "D": "J0 N0 D-1.5 R-2 Q-3",
+    "D": "J0 N0 D-1.5 R-3 Q-3",
     "J": "N0 J-.7 C-1.3 P-1.3 K-.7 S-2 T-1.5 .-1 R-3 A-4 F-5 V-5 G-4 W-3 D-4",
     "N": "N-1.6 P-.3 F-.8 V-1 G-1.2 A-.5 C-.7 K-.3 W-.8 S-.8 R-1 T-1.3 .0 J-3 D-2.5 O-3.5 Q-3",
     "O": "F0 A-.2 V-.2 R-.7 K-4 G-4 D-4 .-3 C-3",
@@ -103,28 +110,42 @@ _ADDED_TAGS = {
     Form.BASE: ((Tag.INFINITIVE, 0.0), (Tag.PRESENT, -0.7)),
     Form.THIRD: ((Tag.PRESENT, 0.0),),
     Form.PRESENT_PARTICIPLE: ((Tag.ING, 0.0), (Tag.ADJECTIVE, -2.0)),
-    Form.PAST: ((Tag.ED, 0.0),),
+    Form.PAST: ((Tag.ED, 0.0), (Tag.ADJECTIVE, -2.0)),
     Form.PAST_PARTICIPLE: ((Tag.ED, 0.0), (Tag.ADJECTIVE, -1.5)),
 }
 _OPEN_TAGS = {"n": Tag.NOUN, "j": Tag.ADJECTIVE, "r": Tag.ADVERB}
 
 
+_Tags = dict[Tag, tuple[float, Reading | None]]
+
+
+@dataclass
+class _Candidates:
+    """A word or mark with all tags that it may have: how likely each is, and its reading."""
+
+    start: int
+    end: int
+    word: str
+    tags: _Tags
+
+
 def read_sentence(text: str) -> list[Token]:
     """Returns the words and marks of one sentence, each with its part of speech."""
-    found: list[tuple[int, int, str, dict[Tag, tuple[float, Reading | None]]]] = []
+    found: list[_Candidates] = []
     for match in _TOKEN.finditer(text):
         if match["quote"]:
-            found.append((*match.span(), match[0], {Tag.QUOTE: (0.0, None)}))
+            found.append(_Candidates(*match.span(), match[0], {Tag.QUOTE: (0.0, None)}))
         elif match["mark"]:
-            found.append((*match.span(), match[0], {Tag.MARK: (0.0, None)}))
+            found.append(_Candidates(*match.span(), match[0], {Tag.MARK: (0.0, None)}))
         else:
             found += _words(match)
+    for this, following in pairwise(found):
+        if this.word.endswith("ing") and is_compound(this.word, following.word):
+            this.tags = {Tag.ADJECTIVE: (0.0, None)}
     return _best_sequence(text, found)
 
 
-def _words(
-    match: re.Match[str],
-) -> list[tuple[int, int, str, dict[Tag, tuple[float, Reading | None]]]]:
+def _words(match: re.Match[str]) -> list[_Candidates]:
     plain = match[0].lower().replace("\u2019", "'")
     core = _CORE.search(plain)
     assert core is not None, "the pattern of a token has it"
@@ -135,16 +156,16 @@ def _words(
         middle = match.start() + short.start()
         pronoun = plain[: short.start()]
         return [
-            (match.start(), middle, pronoun, _candidates(pronoun, is_name=False)),
-            (middle, match.end(), short[0], {Tag.AUXILIARY: (0.0, None)}),
+            _Candidates(match.start(), middle, pronoun, _candidates(pronoun, is_name=False)),
+            _Candidates(middle, match.end(), short[0], {Tag.AUXILIARY: (0.0, None)}),
         ]
-    return [(*match.span(), word, _candidates(word, is_name=is_name))]
+    return [_Candidates(*match.span(), word, _candidates(word, is_name=is_name))]
 
 
-def _candidates(word: str, *, is_name: bool) -> dict[Tag, tuple[float, Reading | None]]:
+def _candidates(word: str, *, is_name: bool) -> _Tags:
     small = _small_tags().get(word)
     if small is not None:
-        tags: dict[Tag, tuple[float, Reading | None]] = {tag: (0.0, None) for tag in small}
+        tags: _Tags = {tag: (0.0, None) for tag in small}
         if is_name and Tag.AUXILIARY in small:
             tags[Tag.NOUN] = (-1.0, None)
         return tags
@@ -156,8 +177,10 @@ def _candidates(word: str, *, is_name: bool) -> dict[Tag, tuple[float, Reading |
     total = sum({(each.part, each.base): each.count + 1 for each in found}.values())
     tags = {}
     for each in found:
-        log = math.log((each.count + 1) / total)
+        log = max(math.log((each.count + 1) / total), _LEAST)
         choices = _ADDED_TAGS[each.form] if each.form else ((_OPEN_TAGS[each.part], 0.0),)
+        if each.form is Form.PAST and not word.endswith("ed"):
+            choices = choices[:1]
         for tag, less in choices:
             if tag not in tags or log + less > tags[tag][0]:
                 tags[tag] = (log + less, each)
@@ -170,24 +193,119 @@ def _candidates(word: str, *, is_name: bool) -> dict[Tag, tuple[float, Reading |
     return tags
 
 
-def _best_sequence(
-    text: str,
-    found: list[tuple[int, int, str, dict[Tag, tuple[float, Reading | None]]]],
-) -> list[Token]:
-    best: dict[str, tuple[float, tuple[Tag, ...]]] = {"^": (0.0, ())}
-    for *_, candidates in found:
-        best = {
-            tag: max(
-                (score + own + _transition(before, tag), (*path, tag))
-                for before, (score, path) in best.items()
-            )
-            for tag, (own, _) in candidates.items()
-        }
-    path = max((score + _transition(tag, "."), path) for tag, (score, path) in best.items())[1]
+@dataclass(frozen=True)
+class _State:
+    """What the words so far leave to the next one."""
+
+    tag: str = "^"
+    has_verb: bool = False
+    """Whether the sentence has a verb."""
+    owes: str = ""
+    """The tag of what began a clause, such as "while", that has no verb yet."""
+    clause_has_verb: bool = False
+    """Whether no mark or conjunction came since the last finite verb."""
+    number: str = ""
+    """Whether the subject is "one" or "many"; empty before it is known."""
+    is_past_subject: bool = False
+    """Whether the words are beyond the subject's own noun phrase, so that it stays as it is."""
+    has_and: bool = False
+    """Whether "and" came before, so that a verb may be in the plural."""
+    is_bare: bool = False
+    """Whether the last noun is in the singular and follows a comma without an article."""
+
+
+def _best_sequence(text: str, found: list[_Candidates]) -> list[Token]:
+    best: dict[_State, tuple[float, tuple[Tag, ...]]] = {_State(): (0.0, ())}
+    for each in found:
+        reached: dict[_State, tuple[float, tuple[Tag, ...]]] = {}
+        for state, (score, path) in best.items():
+            for tag, (own, reading) in each.tags.items():
+                total = score + own + _transition(state.tag, tag) + _fit(state, tag, reading)
+                then = _next(state, tag, each.word, reading)
+                if then not in reached or total > reached[then][0]:
+                    reached[then] = (total, (*path, tag))
+        best = reached
+    path = max(
+        (score + _transition(state.tag, ".") + _end(state), path)
+        for state, (score, path) in best.items()
+    )[1]
     return [
-        Token(start, end, word, tag, candidates[tag][1], text[start:end].lstrip("([{")[:1].isupper())
-        for (start, end, word, candidates), tag in zip(found, path, strict=True)
+        Token(each.start, each.end, each.word, tag, each.tags[tag][1], _is_capital(text, each))
+        for each, tag in zip(found, path, strict=True)
     ]
+
+
+def _is_capital(text: str, each: _Candidates) -> bool:
+    return text[each.start : each.end].lstrip("([{")[:1].isupper()
+
+
+def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State:
+    is_finite = tag in (Tag.PRESENT, Tag.AUXILIARY) or (
+        tag is Tag.ED and state.tag != Tag.AUXILIARY and not _is_of_state(reading)
+    )
+    opens = tag in _OPENS
+    owes = state.owes
+    if opens:
+        owes = tag
+    elif is_finite or tag in (Tag.ING, Tag.ED, Tag.MARK):
+        owes = ""
+    has_verb = is_finite and not (state.owes and tag is not Tag.MARK)
+    number, is_past = state.number, state.is_past_subject
+    if opens:
+        number, is_past = "", False
+    elif tag is Tag.NOUN and not is_past:
+        is_plural = reading is not None and reading.is_plural
+        number = "many" if is_plural or state.has_and else "one"
+    is_past = is_past or (number != "" and tag in _AFTER_SUBJECT)
+    starts_bare = state.tag in ("^", Tag.MARK) or (state.is_bare and state.tag == Tag.ADJECTIVE)
+    return _State(
+        tag=tag,
+        has_verb=state.has_verb or has_verb,
+        owes=owes,
+        clause_has_verb=(is_finite and state.owes != Tag.RELATIVE)
+        or (state.clause_has_verb and not opens and tag not in (Tag.MARK, Tag.AND)),
+        number=number,
+        is_past_subject=is_past,
+        has_and=word == "and" or (state.has_and and not opens and tag is not Tag.PRESENT),
+        is_bare=starts_bare
+        and (tag is Tag.ADJECTIVE or (tag is Tag.NOUN and not (reading and reading.is_plural))),
+    )
+
+
+def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
+    """Returns what speaks for a tag or against it: number, tense, verbs that are owed or many."""
+    less = 0.0
+    if state.owes and tag in (Tag.MARK, Tag.CONJUNCTION):
+        less -= 3.0
+    elif state.owes and tag in (Tag.PRESENT, Tag.AUXILIARY, Tag.ED):
+        less += 1.0
+    follows_noun = state.tag in (Tag.NOUN, Tag.ADVERB)
+    if tag is Tag.PRESENT and follows_noun:
+        is_base = reading is not None and reading.form is Form.BASE
+        if is_base and state.number != "many":
+            less -= 1.5 if state.has_and else 5.0
+        elif not is_base and state.number == "many":
+            less -= 5.0
+        less -= 4.0 if state.is_bare and state.is_past_subject else 0.0
+    if tag in (Tag.PRESENT, Tag.AUXILIARY) and state.clause_has_verb and follows_noun:
+        less -= 2.5
+    is_past = reading is not None and reading.form is Form.PAST
+    if tag is Tag.ED and state.tag == "^" and is_past:
+        # "Rose" at the beginning is a name.
+        less -= 0.0 if reading and _is_participle_too(reading.base) else 5.0
+    return less
+
+
+def _end(state: _State) -> float:
+    return (0.0 if state.has_verb else _NO_VERB) - (3.0 if state.owes else 0.0)
+
+
+def _is_of_state(reading: Reading | None) -> bool:
+    return reading is not None and reading.base in words("verbs", "state")
+
+
+def _is_participle_too(base: str) -> bool:
+    return not set(forms_of(base)[Form.PAST]).isdisjoint(forms_of(base)[Form.PAST_PARTICIPLE])
 
 
 @cache

@@ -73,7 +73,13 @@ class Reading:
 @cache
 def present_participle(base: str) -> str:
     """Returns the present participle of a verb: "running" for "run"."""
-    return _forms(base)[Form.PRESENT_PARTICIPLE][0]
+    return forms_of(base)[Form.PRESENT_PARTICIPLE][0]
+
+
+def is_compound(first: str, second: str) -> bool:
+    """Returns whether two words are one noun, as "running shoes" are."""
+    bases = {each.base for each in readings(second) if each.part == "n"}
+    return any(f"{first} {base}" in _entries() for base in bases)
 
 
 @cache
@@ -114,11 +120,12 @@ def _stems(word: str) -> Iterator[str]:
 def _readings_of(word: str, base: str, field: str) -> Iterator[Reading]:
     part, facts, given = field[0], *field[1:].split(":"), *([] if ":" in field else [""])
     if part == "v":
-        for form, spellings in _forms(base).items():
+        for form, spellings in forms_of(base).items():
             if word in spellings:
                 yield Reading("v", base, int(facts), form=form)
     elif part == "n":
-        is_plural = word in (given or regular_plural(base)).split("/")
+        # A noun such as "snow", which is its own plural, counts as singular.
+        is_plural = word != base and word in (given or regular_plural(base)).split("/")
         if is_plural or word == base:
             yield Reading(
                 "n", base, int(facts[:-1]), kind=Kind(facts[-1]), is_plural=is_plural
@@ -128,7 +135,8 @@ def _readings_of(word: str, base: str, field: str) -> Iterator[Reading]:
 
 
 @cache
-def _forms(base: str) -> dict[Form, list[str]]:
+def forms_of(base: str) -> dict[Form, list[str]]:
+    """Returns all forms of a verb, each with its spellings."""
     given = next((f.partition(":")[2] for f in _entries().get(base, ()) if f[0] == "v"), "")
     forms = (base, *(given.split(",") if given else regular_verb_forms(base)))
     return {form: spellings.split("/") for form, spellings in zip(Form, forms, strict=True)}

@@ -7,8 +7,6 @@ action in front (temporal.py).
 
 from __future__ import annotations
 
-import re
-
 from .gender import Gender
 from .spatial import repaired_spatial
 from .still import still_phrases
@@ -33,9 +31,6 @@ def split_prompt(prompt: str, gender: Gender | None) -> tuple[str, str]:
 def _what_stands_still(prompt: str, subject: str) -> list[str]:
     phrases: list[str] = []
     seen: set[str] = set()
-    for i, sentence in enumerate(split_sentences(prompt)):
-        told = without_framing(sentence).rstrip(".!?")
-        if i == 0:
-            told = re.sub(r"^\s*(?:he|she|they)\b", subject, told, flags=re.IGNORECASE)
-        phrases += still_phrases(told, seen)
+    for sentence in split_sentences(prompt):
+        phrases += still_phrases(without_framing(sentence).rstrip(".!?"), subject, seen)
     return phrases

@@ -73,6 +73,7 @@ class _Still:
     """Goes through one sentence; `kept` holds for each word what is kept of it."""
 
     text: str
+    subject: str
     seen: set[str]
     tokens: list[Token] = field(init=False)
     kept: list[str | None] = field(init=False)
@@ -133,6 +134,9 @@ class _Still:
             return i + 1
         if token.tag in (Tag.SUBJECT_PRONOUN, Tag.CONJUNCTION):
             self.acting = False
+            if token.word in ("he", "she", "they") and not self.seen:
+                self.kept[i] = self.subject
+                self.seen.add(self.subject)
             return i + 1
         if token.tag in (Tag.RELATIVE, Tag.QUOTE, Tag.OBJECT_PRONOUN):
             return i + 1
@@ -185,7 +189,8 @@ class _Still:
             return True
         if head in words("nouns", "body"):
             return False
-        return any(each.reading is not None and each.reading.kind is Kind.THING for each in nouns)
+        # What the lexicon has not is likelier a thing ("sandcastle") than an idea.
+        return any(each.reading is None or each.reading.kind is Kind.THING for each in nouns)
 
     def _strung(self) -> list[str]:
         """Returns the kept words in phrases; a phrase ends where a word was left out."""
@@ -220,9 +225,9 @@ def _balanced(phrase: str) -> str:
     return "".join(each for each in phrase if each not in "()")
 
 
-def still_phrases(sentence: str, seen: set[str]) -> list[str]:
+def still_phrases(sentence: str, subject: str, seen: set[str]) -> list[str]:
     """Returns the phrases of a sentence that a first frame keeps.
 
-    `seen` has the persons that earlier sentences named; those of this one are added to it.
+    `subject` is said for a pronoun that begins the prompt; `seen` has the persons that earlier sentences named; those of this one are added to it.
     """
-    return _Still(sentence, seen).phrases()
+    return _Still(sentence, subject, seen).phrases()

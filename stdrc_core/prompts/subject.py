@@ -129,7 +129,7 @@ def _verb_of(
             break
         is_relative = is_relative or tokens[i].tag is Tag.RELATIVE
         group = next((each for each in acts if each.start == i), None)
-        if group is None or (wants_finite and not group.finite):
+        if group is None or (wants_finite and not group.finite) or _is_of_other(tokens, end, group):
             continue
         if not wants_finite and not group.finite and tokens[group.end - 1].tag is not Tag.ING:
             continue
@@ -137,6 +137,16 @@ def _verb_of(
             return group
         relative, is_relative = relative or group, False
     return relative
+
+
+def _is_of_other(tokens: list[Token], end: int, group: VerbGroup) -> bool:
+    """Returns whether a noun phrase after a comma is the subject: ", the camera follows"."""
+    marks = [i for i in range(end, group.start) if tokens[i].tag is Tag.MARK]
+    if not marks:
+        return False
+    start = marks[-1] + 1
+    after = noun_phrase_end(tokens, start)
+    return after > start and all(each.tag is Tag.ADVERB for each in tokens[after : group.start])
 
 
 def _is_close(
