@@ -24,7 +24,12 @@ _PARTS = {"1": "n", "2": "v", "3": "j", "4": "r", "5": "j"}
 _KINDS = {18: Kind.PERSON, 5: Kind.ANIMAL, 15: Kind.THING} | dict.fromkeys(
     (6, 8, 13, 14, 17, 19, 20, 27), Kind.THING
 )
-_SENSE = re.compile(r"([a-z]+(?:-[a-z]+)*|[a-z]+ing_[a-z]+)%(\d):(\d\d):\S* \d+ (\d+) (\d+)")
+_SENSE = re.compile(r"([a-z]+(?:-[a-z]+)*|[a-z]+_[a-z]+)%(\d):(\d\d):\S* \d+ (\d+) (\d+)")
+# Which nouns and verbs of two words are kept.
+_PAIRS = {
+    "n": re.compile(r"\w+ing \w+"),
+    "v": re.compile(r"\w+ (?:up|down|off|out)"),
+}
 # A noun counts as of a kind if at least this share of its uses are.
 _MIN_SHARE = 0.15
 
@@ -74,8 +79,7 @@ def lexicon_lines(
     lines = []
     for word in sorted({*uses, *verbs}):
         if " " in word:
-            # Of two words only that they are a noun: "running shoe".
-            lines += [f"{word}\tn{uses[word]['n']}{Kind.THING}"] if "n" in uses[word] else []
+            lines += [f"{word}\t{part}" for part in _PAIRS if _is_pair(word, part, uses[word])]
             continue
         if not re.fullmatch(r"[a-z]{2,}(?:-[a-z]+)*", word):
             continue
@@ -97,6 +101,11 @@ def lexicon_lines(
         if not _as_unknown(word, fields):
             lines.append("\t".join((word, *fields)))
     return lines
+
+
+def _is_pair(words: str, part: str, uses: Counter[str]) -> bool:
+    """Returns whether two words are kept as one noun ("running shoe") or verb ("pick up")."""
+    return part in uses and _PAIRS[part].fullmatch(words) is not None
 
 
 def _as_unknown(word: str, fields: list[str]) -> bool:

@@ -3,7 +3,8 @@
 A line is a word and its parts of speech, with tabs between: `v` for a verb, `n` a noun, `j` an
 adjective, `r` an adverb, each with a count of uses. A noun's count is followed by its `Kind`. Forms
 that are not regular stand after a colon, of a verb the third person, participle, past and past
-participle. build_lexicon.py makes the file; lexicon_licences.txt has its sources.
+participle. Of two words, such as "running shoe" and "pick up", only the part of speech is there.
+build_lexicon.py makes the file; lexicon_licences.txt has its sources.
 """
 
 from __future__ import annotations
@@ -79,7 +80,12 @@ def present_participle(base: str) -> str:
 def is_compound(first: str, second: str) -> bool:
     """Returns whether two words are one noun, as "running shoes" are."""
     bases = {each.base for each in readings(second) if each.part == "n"}
-    return any(f"{first} {base}" in _entries() for base in bases)
+    return any(_entries().get(f"{first} {base}") == ["n"] for base in bases)
+
+
+def is_phrasal(verb: str, particle: str) -> bool:
+    """Returns whether a verb and the word after it are one verb, as "pick up" is."""
+    return _entries().get(f"{verb} {particle}") == ["v"]
 
 
 @cache

@@ -8,6 +8,7 @@ action in front (temporal.py).
 from __future__ import annotations
 
 from .gender import Gender
+from .grammar import Tag, is_person, read_sentence
 from .spatial import repaired_spatial
 from .still import still_phrases
 from .temporal import repaired_temporal
@@ -22,8 +23,8 @@ def split_prompt(prompt: str, gender: Gender | None) -> tuple[str, str]:
     """
     subject = (gender or Gender.PERSON).noun_phrase
     still = repaired_spatial(", ".join(_what_stands_still(prompt, subject)), gender)
-    if not names(still, Noun.SUBJECT):
-        # The rules removed the subject, or the prompt calls it by a word that is on no list.
+    if not names(still, Noun.SUBJECT) and not _has_person(still):
+        # The rules removed the subject, or the prompt calls it by a name.
         still = repaired_spatial(f"{subject}, {still}.", gender)
     return still, repaired_temporal(prompt, gender)
 
@@ -34,3 +35,7 @@ def _what_stands_still(prompt: str, subject: str) -> list[str]:
     for sentence in split_sentences(prompt):
         phrases += still_phrases(without_framing(sentence).rstrip(".!?"), subject, seen)
     return phrases
+
+
+def _has_person(text: str) -> bool:
+    return any(each.tag is Tag.NOUN and is_person(each) for each in read_sentence(text))

@@ -9,33 +9,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .clauses import Says, VerbGroup, verb_groups
-from .grammar import Tag, Token, is_person, read_sentence
-from .lexicon import Kind, present_participle
+from .clauses import Says, VerbGroup, base_of, verb_groups
+from .grammar import VERBS, Tag, Token, is_person, read_sentence
+from .lexicon import Kind, is_phrasal, present_participle
 from .words import Noun, names, words
 
-# A preposition of motion -> the one in its place in a still picture: "through a park" becomes "in a
-# park".
+# A preposition of motion -> the one in its place in a still picture, for a place that one is in and
+# for one that one is on: "through a park" becomes "in a park".
 _STILL_PREPOSITIONS = {
-    "through": "in",
-    "across": "in",
-    "into": "in",
-    "around": "in",
-    "along": "on",
-    "down": "on",
-    "up": "on",
-    "onto": "on",
-    "past": "near",
-    "to": "near",
-    "toward": "near",
-    "towards": "near",
-    "from": "near",
-    "off": "on",
+    "through": ("in", "on"),
+    "across": ("in", "on"),
+    "into": ("in", "on"),
+    "around": ("in", "on"),
+    "along": ("by", "on"),
+    "down": ("in", "on"),
+    "up": ("on", "on"),
+    "onto": ("on", "on"),
+    "off": ("on", "on"),
+    "from": ("at", "on"),
+    "past": ("near", "near"),
+    "to": ("near", "near"),
+    "toward": ("near", "near"),
+    "towards": ("near", "near"),
 }
+# These stay as they are with what is no place: "around a neck".
+_OF_PLACES = ("across", "around")
+# These are left out before a person: "waves to a boy".
+_TOWARD_PERSONS = ("on", "at", "to", "toward", "towards", "for", "around")
 _NOUN_PHRASE = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN})
 _OPEN = frozenset(
     {Tag.AND, Tag.PREPOSITION, Tag.TO, Tag.CONJUNCTION, Tag.RELATIVE, Tag.DETERMINER}
 )
+
+
+# What stands before the subject of a clause.
+_CLAUSE_MARKS = (Tag.MARK, Tag.CONJUNCTION, Tag.RELATIVE, Tag.AND)
 
 
 def noun_phrase_end(tokens: list[Token], start: int) -> int:
@@ -106,20 +114,39 @@ class _Still:
         self.acting = False
         if group.says is Says.BE:
             return
+        if self._has_lost_object(group):
+            self.acting = True
+            return
         if group.says is Says.HAVE:
             self.kept[last] = "with"
         elif group.says is Says.STATE and self.tokens[last].tag is not Tag.INFINITIVE:
-            is_participle = group.passive or (
-                self.tokens[last].tag is Tag.ED and not group.finite
-            )
-            if is_participle:
+            if group.passive or not group.finite:
                 self._keep(last, group.end)
             else:
                 self.kept[last] = present_participle(group.base)
-        elif self.tokens[last].tag is Tag.ED and not group.finite:
-            self._keep(group.start, group.end)
+        elif self._is_description(group):
+            self._keep(group.start if not group.passive else last, group.end)
         else:
             self.acting = group.base not in words("verbs", "shown") or not group.passive
+
+    def _is_description(self, group: VerbGroup) -> bool:
+        """Returns whether a participle tells how something is: "strapped", "her hair is tied"."""
+        if not group.passive:
+            return self.tokens[group.end - 1].tag is Tag.ED and not group.finite
+        start = group.start
+        while start and self.tokens[start - 1].tag not in _CLAUSE_MARKS:
+            start -= 1
+        end = noun_phrase_end(self.tokens, start)
+        return end > start and not is_person(self.tokens[end - 1])
+
+    def _has_lost_object(self, group: VerbGroup) -> bool:
+        """Returns whether the verb is of a pronoun that is left out: "carries it"."""
+        after = self.tokens[group.end] if group.end < len(self.tokens) else None
+        return (
+            after is not None
+            and after.tag is Tag.OBJECT_PRONOUN
+            and group.base in words("verbs", "wear")
+        )
 
     def _without_lead(self, group: VerbGroup) -> None:
         """Leaves out what only led to a verb: "before" of "before leaving", "to" of "to sit"."""
@@ -165,9 +192,25 @@ class _Still:
         word = self.tokens[i].word
         if self.acting and word == "by" and is_person(self.tokens[end - 1]):
             self.kept[i:end] = [None] * (end - i)
-        elif self.acting and start == i + 1:
-            self.kept[i] = _STILL_PREPOSITIONS.get(word, self.kept[i])
+        elif self.acting:
+            self.kept[i:start] = [None] * (start - i)
+            self.kept[start - 1] = self._still_preposition(start - 1, end)
         return end
+
+    def _still_preposition(self, i: int, end: int) -> str | None:
+        """Returns what stands for the preposition at `i` of a phrase, None for nothing."""
+        word = self.tokens[i].word
+        if i and self.tokens[i - 1].tag in VERBS and is_phrasal(base_of(self.tokens[i - 1]), word):
+            return None
+        phrase = " ".join(each.word for each in self.tokens[i + 1 : end])
+        if word in _TOWARD_PERSONS and is_person(self.tokens[end - 1]):
+            return None
+        if word not in _STILL_PREPOSITIONS or (
+            word in _OF_PLACES and not names(phrase, Noun.PLACE)
+        ):
+            return self.text[self.tokens[i].start : self.tokens[i].end]
+        is_surface = any(each.word in words("nouns", "surface") for each in self.tokens[i:end])
+        return _STILL_PREPOSITIONS[word][is_surface]
 
     def _is_kept(self, start: int, end: int, *, is_object: bool) -> bool:
         """Returns whether a noun phrase is kept: not the camera, and after an action only things.
@@ -187,7 +230,7 @@ class _Still:
             return True
         if any(names(phrase, noun) for noun in (Noun.FACE, Noun.CLOTHES, Noun.PLACE)):
             return True
-        if head in words("nouns", "body"):
+        if head in words("nouns", "unseen"):
             return False
         # What the lexicon has not is likelier a thing ("sandcastle") than an idea.
         return any(each.reading is None or each.reading.kind is Kind.THING for each in nouns)
@@ -202,7 +245,7 @@ class _Still:
                 continue
             phrases += self._phrase(run)
             run = []
-        return phrases
+        return [*dict.fromkeys(phrases)]
 
     def _phrase(self, run: list[int]) -> list[str]:
         while run and self.tokens[run[-1]].tag in _OPEN and self.kept[run[-1]] != "with":

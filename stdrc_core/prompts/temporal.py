@@ -94,7 +94,7 @@ def with_facial_cue(text: str, gender: Gender | None) -> str:
     cut = cut_words(text, MAX_TEMPORAL_WORDS - count_words(cue))
     if not cut:
         return cue
-    end = "" if cut.endswith(_ENDS) else "."
+    end = "" if cut.rstrip("\"'\u201d\u2019").endswith(_ENDS) else "."
     return f"{cut}{end} {cue}"
 
 
@@ -144,7 +144,9 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
     described = _told(body, tokens, after, verb)
     rest = _told(body, tokens, stop, len(tokens))
     parts = (action, described, uncapitalized(before), rest)
-    turned = capitalized(", ".join(part for part in parts if part)) + (end or ".")
+    turned = capitalized(", ".join(part for part in parts if part))
+    if end or not turned.rstrip("\"'\u201d\u2019").endswith(_ENDS):
+        turned += end or "."
     return turned if _acts_first(turned) else None
 
 
