@@ -44,7 +44,7 @@ _BE = frozenset("is are was were am be been being 's 're isn't aren't wasn't wer
 _HAVE = frozenset("has have had having 've hasn't haven't hadn't".split())
 _DO = frozenset("do does did".split())
 _OPENS_CLAUSE = frozenset({Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN})
-_STATE_KINDS = ("posture", "facial", "wear", "state")
+_LOOKS = ("posture", "facial", "wear")
 
 
 def verb_groups(tokens: list[Token]) -> list[VerbGroup]:
@@ -59,11 +59,6 @@ def verb_groups(tokens: list[Token]) -> list[VerbGroup]:
         else:
             i += 1
     return found
-
-
-def is_state(base: str) -> bool:
-    """Returns whether a verb says how somebody is or looks, and not what somebody does."""
-    return any(base in words("verbs", kind) for kind in _STATE_KINDS)
 
 
 def base_of(token: Token) -> str:
@@ -111,13 +106,26 @@ def _group(
     says = Says.ACTION
     if base in ("be", "have"):
         says = Says(base)
-    elif is_state(base) and "being" not in auxiliaries:
+    elif "being" not in auxiliaries and _says_state(tokens, end, base, finite and not passive):
         says = Says.STATE
     return VerbGroup(start, end, base, finite, passive, says)
 
 
 def _forms(token: Token) -> set[Form]:
     return {each.form for each in readings(token.word) if each.part == "v" and each.form}
+
+
+def _says_state(tokens: list[Token], end: int, base: str, is_done: bool) -> bool:
+    """Returns whether a verb says how somebody is or looks, and not what somebody does.
+
+    `is_done` says that the subject does it: who hides acts, and who is hidden does not.
+    """
+    after = tokens[end].word if end < len(tokens) else ""
+    if base in words("verbs", "posture") and after in ("up", "down"):
+        return False
+    if any(base in words("verbs", kind) for kind in _LOOKS):
+        return True
+    return not is_done and tokens[end - 1].tag is Tag.ED and base in words("verbs", "state")
 
 
 def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:

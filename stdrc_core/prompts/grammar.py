@@ -83,6 +83,7 @@ _LEAST = -3.5
 # For a sentence without a verb.
 _NO_VERB = -3.0
 _AFTER_SUBJECT = (Tag.PREPOSITION, Tag.TO, Tag.ED, Tag.ING, Tag.MARK)
+_IN_LIST = (Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN, Tag.AND)
 _OPENS = (Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN)
 _AFTER_VERB = "D0 P-.2 R-.2 N-1 J-1.5 U-.7 K-.7 C-1 S-.7 T-.7 G-2 V-4 Q-1 W-2 .-.3"
 _AFTER = {
@@ -139,6 +140,7 @@ def read_sentence(text: str) -> list[Token]:
             found.append(_Candidates(*match.span(), match[0], {Tag.MARK: (0.0, None)}))
         else:
             found += _words(match)
+    _part_contractions(found)
     for this, following in pairwise(found):
         if this.word.endswith("ing") and is_compound(this.word, following.word):
             this.tags = {Tag.ADJECTIVE: (0.0, None)}
@@ -160,6 +162,25 @@ def _words(match: re.Match[str]) -> list[_Candidates]:
             _Candidates(middle, match.end(), short[0], {Tag.AUXILIARY: (0.0, None)}),
         ]
     return [_Candidates(*match.span(), word, _candidates(word, is_name=is_name))]
+
+
+def _part_contractions(found: list[_Candidates]) -> None:
+    """Parts "man's" before "walking down" into a noun and "is"; before "walking stick" it stays."""
+    for i in range(len(found) - 2, -1, -1):
+        this, verb = found[i], found[i + 1]
+        after = found[i + 2].tags if i + 2 < len(found) else {Tag.MARK: (0.0, None)}
+        if (
+            len(this.word) > 2
+            and this.word.endswith("'s")
+            and Tag.ING in verb.tags
+            and not {Tag.NOUN, Tag.ADJECTIVE} & {*after}
+        ):
+            middle = this.end - 2
+            noun = this.word.removesuffix("'s")
+            found[i : i + 1] = [
+                _Candidates(this.start, middle, noun, _candidates(noun, is_name=False)),
+                _Candidates(middle, this.end, "'s", {Tag.AUXILIARY: (0.0, None)}),
+            ]
 
 
 def _candidates(word: str, *, is_name: bool) -> _Tags:
@@ -212,6 +233,8 @@ class _State:
     """Whether "and" came before, so that a verb may be in the plural."""
     is_bare: bool = False
     """Whether the last noun is in the singular and follows a comma without an article."""
+    is_listing: bool = False
+    """Whether nouns alone came since the last comma, so that "and" joins one more."""
 
 
 def _best_sequence(text: str, found: list[_Candidates]) -> list[Token]:
@@ -256,6 +279,8 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
     elif tag is Tag.NOUN and not is_past:
         is_plural = reading is not None and reading.is_plural
         number = "many" if is_plural or state.has_and else "one"
+        if word in words("nouns", "collective"):
+            number = "any"
     is_past = is_past or (number != "" and tag in _AFTER_SUBJECT)
     starts_bare = state.tag in ("^", Tag.MARK) or (state.is_bare and state.tag == Tag.ADJECTIVE)
     return _State(
@@ -267,6 +292,7 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
         number=number,
         is_past_subject=is_past,
         has_and=word == "and" or (state.has_and and not opens and tag is not Tag.PRESENT),
+        is_listing=tag is Tag.MARK or (state.is_listing and tag in _IN_LIST),
         is_bare=starts_bare
         and (tag is Tag.ADJECTIVE or (tag is Tag.NOUN and not (reading and reading.is_plural))),
     )
@@ -282,11 +308,13 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
     follows_noun = state.tag in (Tag.NOUN, Tag.ADVERB)
     if tag is Tag.PRESENT and follows_noun:
         is_base = reading is not None and reading.form is Form.BASE
-        if is_base and state.number != "many":
+        if is_base and state.number not in ("many", "any"):
             less -= 1.5 if state.has_and else 5.0
         elif not is_base and state.number == "many":
             less -= 5.0
         less -= 4.0 if state.is_bare and state.is_past_subject else 0.0
+    if tag is Tag.PRESENT and state.tag == Tag.AND and state.is_listing:
+        less -= 4.0
     if tag in (Tag.PRESENT, Tag.AUXILIARY) and state.clause_has_verb and follows_noun:
         less -= 2.5
     is_past = reading is not None and reading.form is Form.PAST
@@ -334,5 +362,7 @@ def is_person(token: Token) -> bool:
         return token.word in ("he", "she", "they", "i", "we", "you")
     kind = token.reading.kind if token.reading else None
     return token.tag is Tag.NOUN and (
-        kind in (Kind.PERSON, Kind.ANIMAL) or token.word in words("nouns", "subject")
+        kind in (Kind.PERSON, Kind.ANIMAL)
+        or token.word in words("nouns", "subject")
+        or token.word in words("nouns", "collective")
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .clauses import Says, VerbGroup, base_of, verb_groups
 from .grammar import VERBS, Tag, Token, is_person, read_sentence
-from .lexicon import Kind, is_phrasal, present_participle
+from .lexicon import Kind, is_phrasal, present_participle, readings
 from .words import Noun, names, words
 
 # A preposition of motion -> the one in its place in a still picture, for a place that one is in and
@@ -32,8 +32,8 @@ _STILL_PREPOSITIONS = {
     "toward": ("near", "near"),
     "towards": ("near", "near"),
 }
-# These stay as they are with what is no place: "around a neck".
-_OF_PLACES = ("across", "around")
+# These stay as they are after an object: "ties a ribbon around a neck".
+_AFTER_OBJECT = ("across", "around")
 # These are left out before a person: "waves to a boy".
 _TOWARD_PERSONS = ("on", "at", "to", "toward", "towards", "for", "around")
 _NOUN_PHRASE = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN})
@@ -86,6 +86,9 @@ class _Still:
     tokens: list[Token] = field(init=False)
     kept: list[str | None] = field(init=False)
     acting: bool = False
+    """Whether what follows belongs to an action."""
+    is_light: bool = False
+    """Whether that action's verb says nothing without its object."""
 
     def __post_init__(self) -> None:
         self.tokens = read_sentence(self.text)
@@ -127,6 +130,7 @@ class _Still:
         elif self._is_description(group):
             self._keep(group.start if not group.passive else last, group.end)
         else:
+            self.is_light = group.base in words("verbs", "light")
             self.acting = group.base not in words("verbs", "shown") or not group.passive
 
     def _is_description(self, group: VerbGroup) -> bool:
@@ -173,7 +177,7 @@ class _Still:
             return self._with_preposition(i)
         end = noun_phrase_end(self.tokens, i)
         if end > i:
-            if self._is_kept(i, end, is_object=self.acting):
+            if self._is_kept(i, end):
                 self._keep(i, end)
             return end
         return i + 1 if self.acting else self._keep(i, i + 1)
@@ -186,7 +190,7 @@ class _Still:
         if end == start:
             is_last = start >= len(self.tokens) or self.tokens[start].tag in (Tag.MARK, Tag.TO)
             return start if self.acting or is_last else self._keep(i, start)
-        if not self._is_kept(start, end, is_object=False):
+        if not self._is_kept(start, end):
             return end
         self._keep(i, end)
         word = self.tokens[i].word
@@ -202,22 +206,21 @@ class _Still:
         word = self.tokens[i].word
         if i and self.tokens[i - 1].tag in VERBS and is_phrasal(base_of(self.tokens[i - 1]), word):
             return None
-        phrase = " ".join(each.word for each in self.tokens[i + 1 : end])
         if word in _TOWARD_PERSONS and is_person(self.tokens[end - 1]):
             return None
-        if word not in _STILL_PREPOSITIONS or (
-            word in _OF_PLACES and not names(phrase, Noun.PLACE)
-        ):
+        follows_object = i > 0 and self.tokens[i - 1].tag is Tag.NOUN
+        if word not in _STILL_PREPOSITIONS or (word in _AFTER_OBJECT and follows_object):
             return self.text[self.tokens[i].start : self.tokens[i].end]
         is_surface = any(each.word in words("nouns", "surface") for each in self.tokens[i:end])
         return _STILL_PREPOSITIONS[word][is_surface]
 
-    def _is_kept(self, start: int, end: int, *, is_object: bool) -> bool:
+    def _is_kept(self, start: int, end: int) -> bool:
         """Returns whether a noun phrase is kept: not the camera, and after an action only things.
 
         A phrase such as "the woman" is not kept where "a woman" is already.
         """
         nouns = [each for each in self.tokens[start:end] if each.tag is Tag.NOUN]
+        self.seen |= {each.word[:-2] for each in self.tokens[start:end] if _is_persons(each)}
         phrase = " ".join(each.word for each in self.tokens[start:end])
         if any(each.word in words("nouns", "camera") for each in nouns):
             return False
@@ -233,7 +236,10 @@ class _Still:
         if head in words("nouns", "unseen"):
             return False
         # What the lexicon has not is likelier a thing ("sandcastle") than an idea.
-        return any(each.reading is None or each.reading.kind is Kind.THING for each in nouns)
+        return any(
+            each.reading.kind is Kind.THING if each.reading else not self.is_light
+            for each in nouns
+        )
 
     def _strung(self) -> list[str]:
         """Returns the kept words in phrases; a phrase ends where a word was left out."""
@@ -259,6 +265,13 @@ class _Still:
             gap = self.text[self.tokens[i - 1].end : self.tokens[i].start] if i else ""
             out += (gap if out else "") + (self.kept[i] or "")
         return [_balanced(out)]
+
+
+def _is_persons(token: Token) -> bool:
+    """Returns whether a word is the possessive of a person: "man's"."""
+    if not token.word.endswith("'s"):
+        return False
+    return any(each.kind is Kind.PERSON for each in readings(token.word[:-2]))
 
 
 def _balanced(phrase: str) -> str:

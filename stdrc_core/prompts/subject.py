@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .clauses import Says, VerbGroup, verb_groups
 from .grammar import Tag, Token, is_person, read_sentence
 from .still import noun_phrase_end
-from .words import words
+from .words import Noun, names, words
 
 _MAX_GAP_WORDS = 8
 
@@ -51,8 +51,10 @@ def find_acting(text: str) -> Acting | None:
 def _is_act(group: VerbGroup) -> bool:
     if group.says in (Says.BE, Says.HAVE):
         return False
-    if group.base in words("verbs", "state") or group.base in words("verbs", "wear"):
-        return group.finite and not group.passive and group.base != "wear"
+    if group.base == "wear" or (group.says is Says.STATE and group.base in words("verbs", "state")):
+        return False
+    if group.base in words("verbs", "wear"):
+        return group.finite and not group.passive
     return not (group.passive and group.base in words("verbs", "shown"))
 
 
@@ -68,7 +70,7 @@ def _subjects(tokens: list[Token], groups: list[VerbGroup]) -> list[tuple[int, i
             continue
         head = _head(tokens, i, end)
         before = tokens[i - 1] if i else None
-        if is_person(head) or _is_name(tokens, i, end):
+        if is_person(head) or _is_name(tokens, i, end) or _is_of_person(tokens, i, end, head):
             free = before is None or before.tag not in (Tag.PREPOSITION, Tag.TO) and (
                 i - 1 not in in_verbs
             )
@@ -93,6 +95,14 @@ def _is_name(tokens: list[Token], start: int, end: int) -> bool:
         and token.is_capital
         and not (token.reading is not None and token.reading.is_plural)
         and (start > 0 or token.word not in words("nouns", "mass"))
+    )
+
+
+def _is_of_person(tokens: list[Token], start: int, end: int, head: Token) -> bool:
+    """Returns whether a noun phrase is a part of somebody: "her eyes", "the man's hands"."""
+    owners = [each.word for each in tokens[start:end] if each.tag is Tag.DETERMINER]
+    return (head.word in words("nouns", "unseen") or names(head.word, Noun.FACE)) and any(
+        each in ("his", "her", "their") or each.endswith("'s") for each in owners
     )
 
 

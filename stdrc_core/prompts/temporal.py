@@ -137,7 +137,7 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
     tokens, (first, after) = acting.tokens, (acting.subject_start, acting.subject_end)
     verb = after if acting.is_close else _with_adverbs(acting)
     stop = _phrase_end(tokens, acting.verb.end)
-    before = _ENDS_OPEN.sub("", _told(body, tokens, 0, first))
+    before = _ENDS_OPEN.sub("", _told(body, tokens, 0, first)).rstrip(" ,;:-")
     if _WANTS_OBJECT.search(before):
         before = f"{before} {gender.objective}"
     action = f"{_told(body, tokens, first, after)} {_told(body, tokens, verb, stop)}"

@@ -12,14 +12,16 @@ _WORD = re.compile(rf"{_IDEOGRAPH}|(?:(?!{_IDEOGRAPH})\S)+")
 _MIN_LATIN_SHARE = 0.95
 
 # Words about the picture itself at the beginning of a prompt: "The video shows", "A close-up shot
-# of".
+# of", "Medium shot:", "There is".
 _FRAMING = re.compile(
-    r"(?:(?:the|this|a|an|in this|in the|in)\s+)?(?:[\w-]+\s+){0,3}?"
+    r"there (?:is|are|was|were)\s+|"
+    r"(?:(?:the|this|a|an|in this|in the|in)\s+)?(?P<before>(?:[\w-]+\s+){0,3}?)"
     r"(?:video|clip|scene|footage|film|shot|image|picture|photo|photograph|portrait|view|close-?up|"
-    r"headshot|selfie|frame|angle|painting|illustration|drawing|render(?:ing)?)(?:\s+shot)?,?\s+"
+    r"headshot|selfie|frame|angle|painting|illustration|drawing|render(?:ing)?)(?:\s+shot)?"
+    r"(?:\s*:\s+|,?\s+"
     r"(?:of|shows|showing|depicts|depicting|features|featuring|captures|capturing|presents|"
     r"portrays|portraying|reveals|revealing|follows|following|opens (?:with|on)|"
-    r"begins with|starts with|focuses on|focused on|centers on)\s+",
+    r"begins with|starts with|focuses on|focused on|centers on)\s+)",
     re.IGNORECASE,
 )
 # What somebody says, in quotes.
@@ -61,7 +63,10 @@ def split_sentences(text: str) -> list[str]:
 def without_framing(sentence: str) -> str:
     """Returns the sentence without "The video shows" and the like at its beginning."""
     framing = _FRAMING.match(sentence)
-    return capitalized(sentence[framing.end() :]) if framing else sentence
+    if framing is None or re.search(r"\w+s\b", framing["before"] or ""):
+        # "An artist paints a portrait of": the words before have a verb.
+        return sentence
+    return capitalized(sentence[framing.end() :])
 
 
 def capitalized(text: str) -> str:
