@@ -31,7 +31,7 @@ _PAIRS = {
     "v": re.compile(r"\w+ (?:up|down|off|out)"),
 }
 # A noun counts as of a kind if at least this share of its uses are.
-_MIN_SHARE = 0.15
+_MIN_SHARE = {Kind.PERSON: 0.3, Kind.ANIMAL: 0.3, Kind.THING: 0.15, Kind.IDEA: 0.0}
 
 
 def read_senses(folder: Path) -> tuple[dict[str, Counter[str]], dict[str, Counter[Kind]]]:
@@ -91,9 +91,7 @@ def lexicon_lines(
             fields.append(f"v{uses[word]['v'] if word in uses else 1}{given}")
         if "n" in uses[word]:
             total = sum(kinds[word].values())
-            kind = next(
-                (each for each in Kind if kinds[word][each] >= _MIN_SHARE * total), Kind.IDEA
-            )
+            kind = next(each for each in Kind if kinds[word][each] >= _MIN_SHARE[each] * total)
             plural = plurals.get(word, "")
             given = f":{plural}" if plural and plural != regular_plural(word) else ""
             fields.append(f"n{uses[word]['n']}{kind}{given}")

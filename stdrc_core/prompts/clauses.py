@@ -86,9 +86,7 @@ def _group_end(tokens: list[Token], start: int) -> int:
     return end
 
 
-def _group(
-    tokens: list[Token], start: int, end: int, before: list[VerbGroup]
-) -> VerbGroup:
+def _group(tokens: list[Token], start: int, end: int, before: list[VerbGroup]) -> VerbGroup:
     last = tokens[end - 1]
     auxiliaries = [each.word for each in tokens[start:end] if each.tag is Tag.AUXILIARY]
     passive = False
@@ -104,7 +102,7 @@ def _group(
                 last.tag is Tag.ED and _is_past(tokens, end - 1, before)
             )
     says = Says.ACTION
-    if base in ("be", "have"):
+    if base in ("be", "have") and "having" not in auxiliaries[1:]:
         says = Says(base)
     elif "being" not in auxiliaries and _says_state(tokens, end, base, finite and not passive):
         says = Says.STATE

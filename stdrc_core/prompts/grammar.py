@@ -142,7 +142,8 @@ def read_sentence(text: str) -> list[Token]:
             found += _words(match)
     _part_contractions(found)
     for this, following in pairwise(found):
-        if this.word.endswith("ing") and is_compound(this.word, following.word):
+        is_small = following.word in _small_tags()
+        if this.word.endswith("ing") and not is_small and is_compound(this.word, following.word):
             this.tags = {Tag.ADJECTIVE: (0.0, None)}
     return _best_sequence(text, found)
 

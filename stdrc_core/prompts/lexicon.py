@@ -133,9 +133,7 @@ def _readings_of(word: str, base: str, field: str) -> Iterator[Reading]:
         # A noun such as "snow", which is its own plural, counts as singular.
         is_plural = word != base and word in (given or regular_plural(base)).split("/")
         if is_plural or word == base:
-            yield Reading(
-                "n", base, int(facts[:-1]), kind=Kind(facts[-1]), is_plural=is_plural
-            )
+            yield Reading("n", base, int(facts[:-1]), kind=Kind(facts[-1]), is_plural=is_plural)
     elif word == base:
         yield Reading(part, base, int(facts))
 

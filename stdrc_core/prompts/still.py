@@ -26,7 +26,7 @@ _STILL_PREPOSITIONS = {
     "up": ("on", "on"),
     "onto": ("on", "on"),
     "off": ("on", "on"),
-    "from": ("at", "on"),
+    "from": ("with", "on"),
     "past": ("near", "near"),
     "to": ("near", "near"),
     "toward": ("near", "near"),
@@ -37,9 +37,7 @@ _AFTER_OBJECT = ("across", "around")
 # These are left out before a person: "waves to a boy".
 _TOWARD_PERSONS = ("on", "at", "to", "toward", "towards", "for", "around")
 _NOUN_PHRASE = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN})
-_OPEN = frozenset(
-    {Tag.AND, Tag.PREPOSITION, Tag.TO, Tag.CONJUNCTION, Tag.RELATIVE, Tag.DETERMINER}
-)
+_OPEN = frozenset({Tag.AND, Tag.PREPOSITION, Tag.TO, Tag.CONJUNCTION, Tag.RELATIVE, Tag.DETERMINER})
 
 
 # What stands before the subject of a clause.
@@ -60,7 +58,9 @@ def noun_phrase_end(tokens: list[Token], start: int) -> int:
         if tag is Tag.ADVERB and i + 1 < len(tokens) and not has_noun and i > start:
             i += 1
             continue
-        if tag not in _NOUN_PHRASE or (tag is Tag.ADJECTIVE and has_noun and not _goes_on(tokens, i)):
+        if tag not in _NOUN_PHRASE or (
+            tag is Tag.ADJECTIVE and has_noun and not _goes_on(tokens, i)
+        ):
             break
         has_noun = has_noun or tag is Tag.NOUN
         i += 1
@@ -211,7 +211,10 @@ class _Still:
         follows_object = i > 0 and self.tokens[i - 1].tag is Tag.NOUN
         if word not in _STILL_PREPOSITIONS or (word in _AFTER_OBJECT and follows_object):
             return self.text[self.tokens[i].start : self.tokens[i].end]
+        phrase = " ".join(each.word for each in self.tokens[i + 1 : end])
         is_surface = any(each.word in words("nouns", "surface") for each in self.tokens[i:end])
+        if word == "from" and names(phrase, Noun.PLACE):
+            return "at"
         return _STILL_PREPOSITIONS[word][is_surface]
 
     def _is_kept(self, start: int, end: int) -> bool:
@@ -237,8 +240,7 @@ class _Still:
             return False
         # What the lexicon has not is likelier a thing ("sandcastle") than an idea.
         return any(
-            each.reading.kind is Kind.THING if each.reading else not self.is_light
-            for each in nouns
+            each.reading.kind is Kind.THING if each.reading else not self.is_light for each in nouns
         )
 
     def _strung(self) -> list[str]:

@@ -44,6 +44,7 @@ def find_acting(text: str) -> Acting | None:
                 continue
             verb = _verb_of(tokens, end, acts, wants_finite=wants_main)
             if verb is not None:
+                end = _with_partners(tokens, end, verb.start)
                 return Acting(tokens, start, end, verb, _is_close(tokens, end, verb, groups))
     return None
 
@@ -53,7 +54,7 @@ def _is_act(group: VerbGroup) -> bool:
         return False
     if group.base == "wear" or (group.says is Says.STATE and group.base in words("verbs", "state")):
         return False
-    if group.base in words("verbs", "wear"):
+    if group.says is Says.STATE and group.base in words("verbs", "wear"):
         return group.finite and not group.passive
     return not (group.passive and group.base in words("verbs", "shown"))
 
@@ -71,10 +72,12 @@ def _subjects(tokens: list[Token], groups: list[VerbGroup]) -> list[tuple[int, i
         head = _head(tokens, i, end)
         before = tokens[i - 1] if i else None
         if is_person(head) or _is_name(tokens, i, end) or _is_of_person(tokens, i, end, head):
-            free = before is None or before.tag not in (Tag.PREPOSITION, Tag.TO) and (
-                i - 1 not in in_verbs
+            free = (
+                before is None
+                or before.tag not in (Tag.PREPOSITION, Tag.TO)
+                and (i - 1 not in in_verbs)
             )
-            (found if free else others).append((i, _with_partner(tokens, end)))
+            (found if free else others).append((i, end))
         i = end
     return found + others
 
@@ -101,18 +104,29 @@ def _is_name(tokens: list[Token], start: int, end: int) -> bool:
 def _is_of_person(tokens: list[Token], start: int, end: int, head: Token) -> bool:
     """Returns whether a noun phrase is a part of somebody: "her eyes", "the man's hands"."""
     owners = [each.word for each in tokens[start:end] if each.tag is Tag.DETERMINER]
-    return (head.word in words("nouns", "unseen") or names(head.word, Noun.FACE)) and any(
+    is_part = head.word in words("nouns", "unseen") or any(
+        names(head.word, each) for each in (Noun.FACE, Noun.CLOTHES)
+    )
+    return is_part and any(
         each in ("his", "her", "their") or each.endswith("'s") for each in owners
     )
 
 
-def _with_partner(tokens: list[Token], end: int) -> int:
-    """Returns the end of a subject with the one that "and" joins to it."""
-    if end < len(tokens) and tokens[end].tag is Tag.AND:
-        partner = noun_phrase_end(tokens, end + 1)
-        if partner > end + 1 and is_person(_head(tokens, end + 1, partner)):
-            return _with_partner(tokens, partner)
-    return end
+def _with_partners(tokens: list[Token], end: int, stop: int) -> int:
+    """Returns the end of a subject with those whom "and" joins to it before the verb at `stop`.
+
+    "A man in a suit and a woman" is one subject; so is "a boy named Tom".
+    """
+    if end + 1 < stop and tokens[end].word in ("named", "called"):
+        end = max(end, noun_phrase_end(tokens, end + 1))
+    found, i = end, end
+    while i < stop and tokens[i].tag is not Tag.MARK:
+        partner = noun_phrase_end(tokens, i + 1) if tokens[i].tag is Tag.AND else i
+        if partner > i + 1 and is_person(_head(tokens, i + 1, partner)):
+            found = i = partner
+        else:
+            i += 1
+    return found
 
 
 def _main_clause(tokens: list[Token]) -> set[int]:
@@ -159,9 +173,7 @@ def _is_of_other(tokens: list[Token], end: int, group: VerbGroup) -> bool:
     return after > start and all(each.tag is Tag.ADVERB for each in tokens[after : group.start])
 
 
-def _is_close(
-    tokens: list[Token], end: int, verb: VerbGroup, groups: list[VerbGroup]
-) -> bool:
+def _is_close(tokens: list[Token], end: int, verb: VerbGroup, groups: list[VerbGroup]) -> bool:
     gap = tokens[end : verb.start]
     has_participle = any(
         end <= each.start < verb.start and not each.finite and verb.finite for each in groups

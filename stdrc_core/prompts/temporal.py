@@ -99,6 +99,7 @@ def with_facial_cue(text: str, gender: Gender | None) -> str:
 
 
 def _with_action_first(text: str, gender: Gender) -> str:
+    text = without_framing(text)
     if _acts_first(text):
         return text
     sentences = [without_framing(sentence) for sentence in split_sentences(text)]

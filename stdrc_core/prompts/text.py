@@ -14,7 +14,7 @@ _MIN_LATIN_SHARE = 0.95
 # Words about the picture itself at the beginning of a prompt: "The video shows", "A close-up shot
 # of", "Medium shot:", "There is".
 _FRAMING = re.compile(
-    r"there (?:is|are|was|were)\s+|"
+    r"there (?:is|are|was|were)\s+|in (?:this|the) (?:video|clip|scene|shot|footage),\s+|"
     r"(?:(?:the|this|a|an|in this|in the|in)\s+)?(?P<before>(?:[\w-]+\s+){0,3}?)"
     r"(?:video|clip|scene|footage|film|shot|image|picture|photo|photograph|portrait|view|close-?up|"
     r"headshot|selfie|frame|angle|painting|illustration|drawing|render(?:ing)?)(?:\s+shot)?"
@@ -25,9 +25,7 @@ _FRAMING = re.compile(
     re.IGNORECASE,
 )
 # What somebody says, in quotes.
-QUOTE = (
-    r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|(?<!\w)'[^']*'(?!\w)|\u2018[^\u2019]*\u2019(?!\w)"
-)
+QUOTE = r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|(?<!\w)'[^']*'(?!\w)|\u2018[^\u2019]*\u2019(?!\w)"
 _SENTENCE = re.compile(rf"(?:{QUOTE}|[^.!?]|[.!?]+(?!\s|$))*(?:[.!?]+|$)")
 
 
