@@ -7,15 +7,16 @@ from functools import cache
 
 import pytest
 import simplemma
-from helpers.split_sentences import GRAMMAR, HELD_OUT, Row
+from helpers.split_sentences import Row, read_rows
 
 from stdrc_core.prompts.spatial import broken_spatial_rules
 from stdrc_core.prompts.split import split_prompt
 from stdrc_core.prompts.temporal import broken_temporal_rules
 
 # Words about the picture, which neither prompt needs: the first frame ends with "close-up".
-FRAMING = set("close up of medium extreme cinematic wide slow motion shot shows captures".split())
-ROWS = (*GRAMMAR, *HELD_OUT)
+FRAMING = {"close-up", "of", "medium", "extreme", "cinematic", "wide", "slow-motion", "shot"}
+FRAMING |= {"shows", "captures", "portrait", "a"}
+ROWS = [row for rows in read_rows().values() for row in rows]
 
 
 def words_of(text: str) -> list[str]:
@@ -41,7 +42,7 @@ def faults(row: Row) -> list[str]:
     if not motion.startswith(row.motion):
         found.append(f"the motion does not begin with {row.motion!r}")
     missing = {*words_of(row.text)} - {*in_still, *in_motion}
-    if missing - (FRAMING if "framing" in row.kind else {"portrait", "of", "a"}):
+    if missing - FRAMING:
         found.append(f"lost: {missing}")
     found += broken_spatial_rules(still, None) + broken_temporal_rules(motion, None)
     return [f"{fault} ({still} | {motion})" for fault in found]
