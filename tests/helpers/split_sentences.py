@@ -33,5 +33,5 @@ def read_rows() -> dict[str, tuple[Row, ...]]:
         if line.startswith("["):
             part = line.strip("[]")
         elif not line.startswith("#"):
-            found.setdefault(part, []).append(Row(*(each.strip() for each in line.split(" | "))))
+            found.setdefault(part, []).append(Row(*(each.strip() for each in line.split("|"))))
     return {name: tuple(rows) for name, rows in found.items()}
