@@ -149,6 +149,9 @@ def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:
         if last is not None and last.tag is Tag.NOUN:
             return False
         return _score(tokens, i) >= 0
+    if not done and _has_object(tokens, i) and _score(tokens, i) >= 0:
+        # "The waitress balanced a tray": a participle has no object.
+        return True
     later = [j for j in range(i + 1, end) if not _is_joined(tokens, j)]
     if any(_is_surely_finite(tokens, j) for j in later):
         return False
@@ -182,6 +185,11 @@ def _is_open(tokens: list[Token], j: int) -> bool:
     return {Form.PAST, Form.PAST_PARTICIPLE} <= _forms(tokens[j]) and (
         last is None or last.tag in allowed
     )
+
+
+def _has_object(tokens: list[Token], i: int) -> bool:
+    after = tokens[i + 1].tag if i + 1 < len(tokens) else None
+    return after in (Tag.DETERMINER, Tag.OBJECT_PRONOUN)
 
 
 def _is_joined(tokens: list[Token], j: int) -> bool:

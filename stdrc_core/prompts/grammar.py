@@ -222,6 +222,8 @@ class _State:
     tag: str = "^"
     has_verb: bool = False
     """Whether the sentence has a verb."""
+    has_relative: bool = False
+    """Whether it has the verb of a clause of "who"."""
     owes: str = ""
     """The tag of what began a clause, such as "while", that has no verb yet."""
     clause_has_verb: bool = False
@@ -273,9 +275,11 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
         owes = tag
     elif is_finite or tag in (Tag.ING, Tag.ED, Tag.MARK):
         owes = ""
-    has_verb = is_finite and not (state.owes and tag is not Tag.MARK)
+    has_verb = is_finite and not state.owes
     number, is_past = state.number, state.is_past_subject
-    if opens:
+    ends_first_clause = tag is Tag.MARK and state.clause_has_verb and not state.has_verb
+    if opens or ends_first_clause:
+        # The subject is yet to come, as after "As waves crash,".
         number, is_past = "", False
     elif tag is Tag.NOUN and not is_past:
         is_plural = reading is not None and reading.is_plural
@@ -287,6 +291,7 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
     return _State(
         tag=tag,
         has_verb=state.has_verb or has_verb,
+        has_relative=state.has_relative or (is_finite and state.owes == Tag.RELATIVE),
         owes=owes,
         clause_has_verb=(is_finite and state.owes != Tag.RELATIVE)
         or (state.clause_has_verb and not opens and tag not in (Tag.MARK, Tag.AND)),
@@ -307,8 +312,10 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
     elif state.owes and tag in (Tag.PRESENT, Tag.AUXILIARY, Tag.ED):
         less += 1.0
     follows_noun = state.tag in (Tag.NOUN, Tag.ADVERB)
-    if tag is Tag.PRESENT and follows_noun:
-        is_base = reading is not None and reading.form is Form.BASE
+    is_base = reading is not None and reading.form is Form.BASE
+    if tag is Tag.PRESENT and is_base and state.number == "one" and state.tag != Tag.AUXILIARY:
+        less -= 1.5 if state.has_and else 5.0
+    elif tag is Tag.PRESENT and follows_noun:
         if is_base and state.number not in ("many", "any"):
             less -= 1.5 if state.has_and else 5.0
         elif not is_base and state.number == "many":
@@ -326,7 +333,8 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
 
 
 def _end(state: _State) -> float:
-    return (0.0 if state.has_verb else _NO_VERB) - (3.0 if state.owes else 0.0)
+    missing = 0.0 if state.has_verb else _NO_VERB / 2 if state.has_relative else _NO_VERB
+    return missing - (3.0 if state.owes else 0.0)
 
 
 def _is_of_state(reading: Reading | None) -> bool:
