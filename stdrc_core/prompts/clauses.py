@@ -40,9 +40,10 @@ class VerbGroup:
     """What it says of its subject."""
 
 
-_BE = frozenset("is are was were am be been being 's 're isn't aren't wasn't weren't".split())
-_HAVE = frozenset("has have had having 've hasn't haven't hadn't".split())
-_DO = frozenset("do does did".split())
+_BE = {"is", "are", "was", "were", "am", "be", "been", "being", "'s", "'re"}
+_BE |= {"isn't", "aren't", "wasn't", "weren't"}
+_HAVE = {"has", "have", "had", "having", "'ve", "hasn't", "haven't", "hadn't"}
+_DO = {"do", "does", "did"}
 _OPENS_CLAUSE = frozenset({Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN})
 _LOOKS = ("posture", "facial", "wear")
 
@@ -132,9 +133,9 @@ def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:
     if Form.PAST not in forms or Form.PAST_PARTICIPLE not in forms:
         return Form.PAST in forms
     last = previous(tokens, i)
-    if last is not None and last.tag in (Tag.SUBJECT_PRONOUN, Tag.RELATIVE):
-        return True
-    if last is not None and last.tag not in (Tag.NOUN, Tag.MARK, Tag.AND, Tag.QUOTE):
+    if last is None or last.tag in (Tag.SUBJECT_PRONOUN, Tag.RELATIVE):
+        return last is not None
+    if last.tag not in (Tag.NOUN, Tag.MARK, Tag.AND, Tag.QUOTE):
         return False
     first, end = _clause(tokens, i)
     done = [each for each in before if each.finite and each.start >= first]
@@ -146,7 +147,7 @@ def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:
         # A sentence in the present tense has its past forms as participles.
         return False
     if done:
-        if last is not None and last.tag is Tag.NOUN:
+        if last.tag is Tag.NOUN:
             return False
         return _score(tokens, i) >= 0
     if not done and _has_object(tokens, i) and _score(tokens, i) >= 0:
@@ -156,8 +157,21 @@ def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:
     if any(_is_surely_finite(tokens, j) for j in later):
         return False
     rivals = [i, *(j for j in later if _is_open(tokens, j))]
-    best = max(rivals, key=lambda j: (_score(tokens, j), -j))
-    return best == i and _score(tokens, i) > -2
+    if _is_aside(tokens, first, i) and any(
+        j > i and tokens[j].tag is Tag.MARK for j in range(i, rivals[-1])
+    ):
+        return False
+    likely = [j for j in rivals if _score(tokens, j) >= 0] or rivals
+    return likely[0] == i and _score(tokens, i) > -2
+
+
+def _is_aside(tokens: list[Token], first: int, i: int) -> bool:
+    """Returns whether a comma alone stands between the subject and the form at `i`.
+
+    "The diver, dressed in yellow, ...": what so begins ends at the next comma.
+    """
+    before = [each.tag for each in tokens[first:i]]
+    return before[-1:] == [Tag.MARK] and before.count(Tag.MARK) == 1
 
 
 def _clause(tokens: list[Token], i: int) -> tuple[int, int]:
@@ -215,8 +229,8 @@ def _score(tokens: list[Token], j: int) -> int:
     score = -2 if lasts else 0
     if after is None:
         return score
-    if after.word == "by":
-        return score - 3
+    if after.word in ("by", "with"):
+        return score - (3 if after.word == "by" else 1)
     if score < 0 and after.tag in (Tag.PREPOSITION, Tag.TO):
         return score - 1
     objects = (Tag.DETERMINER, Tag.OBJECT_PRONOUN, Tag.NOUN, Tag.ADVERB, Tag.QUOTE)

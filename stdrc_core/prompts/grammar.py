@@ -208,7 +208,7 @@ def _candidates(word: str, *, is_name: bool) -> _Tags:
                 tags[tag] = (log + less, each)
     if is_name or not tags or "-" in word:
         tags.setdefault(Tag.NOUN, (-1.5, None))
-    if not found and not word.endswith("ly") or "-" in word:
+    if (not found and not word.endswith("ly")) or "-" in word:
         tags.setdefault(Tag.ADJECTIVE, (-1.0, None))
     if word.endswith("ly"):
         tags.setdefault(Tag.ADVERB, (0.0, None))
@@ -299,7 +299,8 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
         is_past_subject=is_past,
         has_and=word == "and" or (state.has_and and not opens and tag is not Tag.PRESENT),
         is_listing=tag is Tag.MARK or (state.is_listing and tag in _IN_LIST),
-        is_bare=starts_bare
+        is_bare=(state.is_bare and tag is Tag.PRESENT)
+        or starts_bare
         and (tag is Tag.ADJECTIVE or (tag is Tag.NOUN and not (reading and reading.is_plural))),
     )
 
@@ -311,6 +312,9 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
         less -= 3.0
     elif state.owes and tag in (Tag.PRESENT, Tag.AUXILIARY, Tag.ED):
         less += 1.0
+    if tag is Tag.MARK and state.tag == Tag.PRESENT and state.is_bare and state.is_past_subject:
+        # "cherry blossoms," has a noun.
+        less -= 4.0
     follows_noun = state.tag in (Tag.NOUN, Tag.ADVERB)
     is_base = reading is not None and reading.form is Form.BASE
     if tag is Tag.PRESENT and is_base and state.number == "one" and state.tag != Tag.AUXILIARY:
@@ -334,6 +338,8 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
 
 def _end(state: _State) -> float:
     missing = 0.0 if state.has_verb else _NO_VERB / 2 if state.has_relative else _NO_VERB
+    if state.tag == Tag.PRESENT and state.is_bare and state.is_past_subject:
+        missing -= 4.0
     return missing - (3.0 if state.owes else 0.0)
 
 

@@ -286,6 +286,7 @@ def _balanced(phrase: str) -> str:
 def still_phrases(sentence: str, subject: str, seen: set[str]) -> list[str]:
     """Returns the phrases of a sentence that a first frame keeps.
 
-    `subject` is said for a pronoun that begins the prompt; `seen` has the persons that earlier sentences named; those of this one are added to it.
+    `subject` is said for a pronoun that begins the prompt. `seen` has the persons that earlier
+    sentences named; those of this one are added to it.
     """
     return _Still(sentence, subject, seen).phrases()

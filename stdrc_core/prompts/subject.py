@@ -72,10 +72,8 @@ def _subjects(tokens: list[Token], groups: list[VerbGroup]) -> list[tuple[int, i
         head = _head(tokens, i, end)
         before = tokens[i - 1] if i else None
         if is_person(head) or _is_name(tokens, i, end) or _is_of_person(tokens, i, end, head):
-            free = (
-                before is None
-                or before.tag not in (Tag.PREPOSITION, Tag.TO)
-                and (i - 1 not in in_verbs)
+            free = before is None or (
+                before.tag not in (Tag.PREPOSITION, Tag.TO) and i - 1 not in in_verbs
             )
             (found if free else others).append((i, end))
         i = end

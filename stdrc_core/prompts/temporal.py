@@ -13,7 +13,8 @@ from functools import cache
 from itertools import pairwise
 
 from .gender import Gender, is_consistent, with_gender
-from .grammar import Tag, Token
+from .grammar import Tag, Token, is_person
+from .still import noun_phrase_end
 from .subject import Acting, find_acting
 from .text import (
     capitalized,
@@ -55,8 +56,8 @@ def broken_temporal_rules(text: str, gender: Gender | None) -> list[TemporalRule
     """Returns the rules that an English prompt of the motion breaks.
 
     Action first means that the prompt begins with the subject and says within eight words after it
-    what the subject does, without a comma or a participle between. With `gender` None the prompt is about a man and a woman, and the rule on gender
-    is not checked.
+    what the subject does, without a comma or a participle between. With `gender` None the prompt is
+    about a man and a woman, and the rule on gender is not checked.
     """
     holds = {
         TemporalRule.ACTION_FIRST: _acts_first(text),
@@ -141,7 +142,17 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
     before = _ENDS_OPEN.sub("", _told(body, tokens, 0, first)).rstrip(" ,;:-")
     if _WANTS_OBJECT.search(before):
         before = f"{before} {gender.objective}"
-    action = f"{_told(body, tokens, first, after)} {_told(body, tokens, verb, stop)}"
+    subject = _told(body, tokens, first, after)
+    named = noun_phrase_end(tokens, 0)
+    if (
+        tokens[first].tag is Tag.SUBJECT_PRONOUN
+        and 0 < named < first
+        and is_person(tokens[0:named][-1])
+    ):
+        # "The woman is tall, and she glides" becomes "The woman glides, she is tall".
+        before = f"{subject}{before[tokens[named - 1].end :]}"
+        subject = _told(body, tokens, 0, named)
+    action = f"{subject} {_told(body, tokens, verb, stop)}"
     described = _told(body, tokens, after, verb)
     rest = _told(body, tokens, stop, len(tokens))
     parts = (action, described, uncapitalized(before), rest)
