@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .grammar import VERBS, Tag, Token
+from .grammar import Token
 from .lexicon import Form, readings
+from .tags import VERBS, Tag
 from .words import words
 
 

@@ -8,9 +8,11 @@ action in front (temporal.py).
 from __future__ import annotations
 
 from .gender import Gender
-from .grammar import Tag, is_person, read_sentence
+from .grammar import read_sentence
+from .noun_phrases import is_person
 from .spatial import repaired_spatial
 from .still import still_phrases
+from .tags import Tag
 from .temporal import repaired_temporal
 from .text import split_sentences, without_framing
 from .words import Noun, names

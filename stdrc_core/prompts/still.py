@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .clauses import Says, VerbGroup, base_of, verb_groups
-from .grammar import VERBS, Tag, Token, is_person, read_sentence
+from .grammar import Token, read_sentence
 from .lexicon import Kind, is_phrasal, present_participle, readings
+from .noun_phrases import is_person, noun_phrase_end
+from .tags import VERBS, Tag
 from .words import Noun, names, words
 
 # A preposition of motion -> the one in its place in a still picture, for a place that one is in and
@@ -36,44 +38,11 @@ _STILL_PREPOSITIONS = {
 _AFTER_OBJECT = ("across", "around")
 # These are left out before a person: "waves to a boy".
 _TOWARD_PERSONS = ("on", "at", "to", "toward", "towards", "for", "around")
-_NOUN_PHRASE = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN})
 _OPEN = frozenset({Tag.AND, Tag.PREPOSITION, Tag.TO, Tag.CONJUNCTION, Tag.RELATIVE, Tag.DETERMINER})
 
 
 # What stands before the subject of a clause.
 _CLAUSE_MARKS = (Tag.MARK, Tag.CONJUNCTION, Tag.RELATIVE, Tag.AND)
-
-
-def noun_phrase_end(tokens: list[Token], start: int) -> int:
-    """Returns the index after the noun phrase at `start`, or `start` if there is none.
-
-    A phrase with "of" belongs to the one before it.
-    """
-    i = start
-    has_noun = False
-    while i < len(tokens):
-        tag = tokens[i].tag
-        if tag is Tag.DETERMINER and has_noun and not tokens[i - 1].word.endswith("s'"):
-            break
-        if tag is Tag.ADVERB and i + 1 < len(tokens) and not has_noun and i > start:
-            i += 1
-            continue
-        if tag not in _NOUN_PHRASE or (
-            tag is Tag.ADJECTIVE and has_noun and not _goes_on(tokens, i)
-        ):
-            break
-        has_noun = has_noun or tag is Tag.NOUN
-        i += 1
-    if not has_noun:
-        return start
-    if i < len(tokens) and tokens[i].word == "of":
-        return max(i, noun_phrase_end(tokens, i + 1))
-    return i
-
-
-def _goes_on(tokens: list[Token], i: int) -> bool:
-    """Returns whether an adjective after a noun is before another one: "a hotel front desk"."""
-    return i + 1 < len(tokens) and tokens[i + 1].tag is Tag.NOUN
 
 
 @dataclass

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .clauses import Says, VerbGroup, verb_groups
-from .grammar import Tag, Token, is_person, read_sentence
-from .still import noun_phrase_end
+from .grammar import Token, read_sentence
+from .noun_phrases import is_person, noun_phrase_end
+from .tags import Tag
 from .words import Noun, names, words
 
 _MAX_GAP_WORDS = 8

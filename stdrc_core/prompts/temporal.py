@@ -13,9 +13,10 @@ from functools import cache
 from itertools import pairwise
 
 from .gender import Gender, is_consistent, with_gender
-from .grammar import Tag, Token, is_person
-from .still import noun_phrase_end
+from .grammar import Token
+from .noun_phrases import is_person, noun_phrase_end
 from .subject import Acting, find_acting
+from .tags import Tag
 from .text import (
     capitalized,
     count_words,
