@@ -2,8 +2,8 @@
 
     python -m stdrc_core.prompts.build_lexicon --wordnet DICT --inflections infl_lu.csv.gz
 
-DICT is WordNet's folder of index.sense. infl_lu.csv.gz is in LemmInflect's `resources`. The
-licences of both are in lexicon_licences.txt.
+DICT is the folder of index.sense in WordNet's database files. infl_lu.csv.gz is in LemmInflect's
+`resources`. The licences of both are in lexicon_licences.txt.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def lexicon_lines(
     verbs: dict[str, list[str]],
     plurals: dict[str, str],
 ) -> list[str]:
-    """Returns the lines of the lexicon, sorted. `lexicon` says how a line is made."""
+    """Returns the lines of the lexicon, sorted; lexicon.py says what stands in one.
+
+    A verb whose forms are not told counts as regular.
+    """
     lines = []
     for word in sorted({*uses, *verbs}):
         if " " in word:
@@ -84,7 +87,7 @@ def lexicon_lines(
         if not re.fullmatch(r"[a-z]{2,}(?:-[a-z]+)*", word):
             continue
         fields = []
-        if word in verbs or ("v" in uses[word] and "-" in word):
+        if word in verbs or "v" in uses[word]:
             regular = regular_verb_forms(word)
             forms = verbs.get(word, [*regular])
             given = "" if tuple(forms) == regular else f":{','.join(forms)}"
@@ -96,7 +99,7 @@ def lexicon_lines(
             given = f":{plural}" if plural and plural != regular_plural(word) else ""
             fields.append(f"n{uses[word]['n']}{kind}{given}")
         fields += [f"{part}{uses[word][part]}" for part in "jr" if part in uses[word]]
-        if not _as_unknown(word, fields):
+        if fields and not _as_unknown(word, fields):
             lines.append("\t".join((word, *fields)))
     return lines
 

@@ -144,8 +144,8 @@ def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:
         # "as fireworks burst"
         comma = next((j for j in range(i, end) if tokens[j].word == ","), end)
         return not any(_is_surely_finite(tokens, j) for j in range(i + 1, comma))
-    if any(each.tag is Tag.PRESENT for each in tokens):
-        # A sentence in the present tense has its past forms as participles.
+    if any(each.tag is Tag.PRESENT for each in tokens[first:end]):
+        # A clause in the present tense has its past forms as participles.
         return False
     if done:
         if last.tag is Tag.NOUN:

@@ -80,12 +80,12 @@ def present_participle(base: str) -> str:
 def is_compound(first: str, second: str) -> bool:
     """Returns whether two words are one noun, as "running shoes" are."""
     bases = {each.base for each in readings(second) if each.part == "n"}
-    return any(_entries().get(f"{first} {base}") == ["n"] for base in bases)
+    return any(entries().get(f"{first} {base}") == ["n"] for base in bases)
 
 
 def is_phrasal(verb: str, particle: str) -> bool:
     """Returns whether a verb and the word after it are one verb, as "pick up" is."""
-    return _entries().get(f"{verb} {particle}") == ["v"]
+    return entries().get(f"{verb} {particle}") == ["v"]
 
 
 @cache
@@ -93,13 +93,14 @@ def readings(word: str) -> tuple[Reading, ...]:
     """Returns all ways to read a word in lower case; none for one that the lexicon has not."""
     found = []
     for base in dict.fromkeys((word, *_irregular_bases().get(word, ()), *_stems(word))):
-        for field in _entries().get(base, ()):
+        for field in entries().get(base, ()):
             found += _readings_of(word, base, field)
     return tuple(found)
 
 
 @cache
-def _entries() -> dict[str, list[str]]:
+def entries() -> dict[str, list[str]]:
+    """Returns the words of the file, each with its parts of speech as they stand there."""
     lines = (line.split("\t") for line in FILE.read_text(encoding="utf-8").splitlines())
     return {word: fields for word, *fields in lines}
 
@@ -108,7 +109,7 @@ def _entries() -> dict[str, list[str]]:
 def _irregular_bases() -> dict[str, list[str]]:
     """Returns a table from each form that the file spells out to its dictionary forms."""
     found: dict[str, list[str]] = defaultdict(list)
-    for word, fields in _entries().items():
+    for word, fields in entries().items():
         for field in fields:
             for form in re.split("[,/]", field.partition(":")[2]):
                 found[form].append(word)
@@ -141,6 +142,6 @@ def _readings_of(word: str, base: str, field: str) -> Iterator[Reading]:
 @cache
 def forms_of(base: str) -> dict[Form, list[str]]:
     """Returns all forms of a verb, each with its spellings."""
-    given = next((f.partition(":")[2] for f in _entries().get(base, ()) if f[0] == "v"), "")
+    given = next((f.partition(":")[2] for f in entries().get(base, ()) if f[0] == "v"), "")
     forms = (base, *(given.split(",") if given else regular_verb_forms(base)))
     return {form: spellings.split("/") for form, spellings in zip(Form, forms, strict=True)}
