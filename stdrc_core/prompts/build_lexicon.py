@@ -28,8 +28,10 @@ _SENSE = re.compile(r"([a-z]+(?:-[a-z]+)*|[a-z]+_[a-z]+)%(\d):(\d\d):\S* \d+ (\d
 # Which nouns and verbs of two words are kept.
 _PAIRS = {
     "n": re.compile(r"\w+ing \w+"),
-    "v": re.compile(r"\w+ (?:up|down|off|out)"),
+    "v": re.compile(r"\w+ (?:up|down|off|out)|(?:put|try|pull|slip) on"),
 }
+# The verbs that grammar.py knows by itself.
+_KNOWN = ("be",)
 # A noun counts as of a kind if at least this share of its uses are.
 _MIN_SHARE = {Kind.PERSON: 0.3, Kind.ANIMAL: 0.3, Kind.THING: 0.15, Kind.IDEA: 0.0}
 
@@ -87,7 +89,7 @@ def lexicon_lines(
         if not re.fullmatch(r"[a-z]{2,}(?:-[a-z]+)*", word):
             continue
         fields = []
-        if word in verbs or "v" in uses[word]:
+        if word in verbs or ("v" in uses[word] and word not in _KNOWN):
             regular = regular_verb_forms(word)
             forms = verbs.get(word, [*regular])
             given = "" if tuple(forms) == regular else f":{','.join(forms)}"

@@ -68,8 +68,8 @@ class _State:
     """Whether "and" came before, so that a verb may be in the plural."""
     is_bare: bool = False
     """Whether the last noun is in the singular and follows a comma without an article."""
-    is_listing: bool = False
-    """Whether nouns alone came since the last comma, so that "and" joins one more."""
+    listing: str = ""
+    """"mark" after a comma, "nouns" once nouns alone followed, so that "and" joins one more."""
 
 
 def best_tags(found: list[Candidates]) -> list[Tag]:
@@ -129,13 +129,21 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
         number=number,
         is_past_subject=is_past,
         has_and=word == "and" or (state.has_and and not opens and tag is not Tag.PRESENT),
-        is_listing=tag is Tag.MARK or (state.is_listing and tag in _IN_LIST),
+        listing=_listing(state, tag),
         is_bare=(state.is_bare and tag is Tag.PRESENT)
         or (
             starts_bare
             and (tag is Tag.ADJECTIVE or (tag is Tag.NOUN and not (reading and reading.is_plural)))
         ),
     )
+
+
+def _listing(state: _State, tag: Tag) -> str:
+    if tag is Tag.MARK:
+        return "mark"
+    if not state.listing or tag not in _IN_LIST:
+        return ""
+    return "nouns" if tag is Tag.NOUN else state.listing
 
 
 def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
@@ -158,7 +166,7 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
         elif not is_base and state.number == "many":
             less -= 5.0
         less -= 4.0 if state.is_bare and state.is_past_subject else 0.0
-    if tag is Tag.PRESENT and state.tag == Tag.AND and state.is_listing:
+    if tag is Tag.PRESENT and state.tag == Tag.AND and state.listing == "nouns":
         less -= 4.0
     if tag in (Tag.PRESENT, Tag.AUXILIARY) and state.clause_has_verb and follows_noun:
         less -= 2.5

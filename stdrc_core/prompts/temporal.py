@@ -145,13 +145,14 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
         before = f"{before} {gender.objective}"
     subject = _told(body, tokens, first, after)
     named = noun_phrase_end(tokens, 0)
-    if (
-        tokens[first].tag is Tag.SUBJECT_PRONOUN
-        and 0 < named < first
-        and is_person(tokens[0:named][-1])
-    ):
+    is_pronoun = tokens[first].tag is Tag.SUBJECT_PRONOUN
+    if is_pronoun and 0 < named < first and is_person(tokens[named - 1]):
         # "The woman is tall, and she glides" becomes "The woman glides, she is tall".
-        before = f"{subject}{before[tokens[named - 1].end :]}"
+        has_verb = any(
+            each.tag in (Tag.AUXILIARY, Tag.PRESENT, Tag.ED) for each in tokens[named:first]
+        )
+        before = before[tokens[named - 1].end :].strip(" ,;:-")
+        before = f"{subject} {before}" if has_verb else before
         subject = _told(body, tokens, 0, named)
     action = f"{subject} {_told(body, tokens, verb, stop)}"
     described = _told(body, tokens, after, verb)
