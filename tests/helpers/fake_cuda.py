@@ -55,7 +55,7 @@ class _Answers(TorchDispatchMode):
         if func in _OF_ONE_DTYPE:
             dtypes = {each.dtype for each in args if isinstance(each, Tensor)}
             if len(dtypes) > 1:
-                raise RuntimeError(f"{func} of {', '.join(map(str, dtypes))}")
+                raise RuntimeError(f"{func} of {', '.join(sorted(map(str, dtypes)))}")
         return func(*args, **(kwargs or {}))
 
 

@@ -28,7 +28,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _aten = torch.ops.aten
-_COPIES = (_aten._to_copy.default, _aten.copy_.default)
+# Inference mode has the first by the second's name.
+_COPIES = (_aten._to_copy, _aten.to, _aten.copy_)
 _TORCH = str(Path(torch.__file__).parent)
 # The end of a file's path, and a part of the line that copies a result to the CPU.
 RESULTS = (
@@ -74,7 +75,7 @@ class NoStrays(TorchDispatchMode):
 
     def _judge(self, func: Any, stray: Tensor, is_mixed: bool, is_to_cpu: bool) -> None:
         place = _Place(sys._getframe(2))
-        if is_mixed and func in _COPIES:
+        if is_mixed and func.overloadpacket in _COPIES:
             if is_to_cpu:
                 if not place.is_in(RESULTS):
                     self.found(f"a copy {list(stray.shape)} to the CPU {place}")

@@ -27,9 +27,9 @@ PACKAGES = (
 )
 # The cases with a mistake in them, made by hand, and what is said of it.
 WRONG = {
-    "a_device_that_is_wrong": "two different devices cpu, cuda",
+    "a_device_that_is_wrong": "to the CPU at",
     "a_way_over_the_cpu": "to the CPU at",
-    "a_dtype_that_is_wrong": "of torch.float32, torch.bfloat16",
+    "a_dtype_that_is_wrong": "of torch.bfloat16, torch.float32",
 }
 
 
