@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> list[Path]:
     if len(waiting) < len(jobs):
         log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
     if waiting:
-        for job in waiting:
-            check_place(args.out, job)
         paths = {path for job in waiting for path in job.references}
         photos = {path: load_opaque_photo(path) for path in sorted(paths)}
+        for job in waiting:
+            check_place(args.out, job)
         device, text_device = open_devices(args)
         faces = open_faces(args, device)
         if faces is None and args.face_detail is not None:

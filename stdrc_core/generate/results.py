@@ -78,9 +78,9 @@ def is_done(out: Path, job: Job) -> bool:
 def check_place(out: Path, job: Job) -> None:
     """Raises ValueError where the clip's files cannot be written, which no sampling should find."""
     path = job.file(out, _LONGEST)
+    place = next(each for each in path.absolute().parents if each.exists())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tried = path.with_name(f"{path.name}.try")
+        tried = place / f".{path.name}"
         tried.touch()
         tried.unlink()
     except OSError as error:
