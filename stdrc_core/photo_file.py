@@ -15,7 +15,7 @@ from .method.reference import fit_reference
 
 log = logging.getLogger(__name__)
 
-# What begins a HEIF file's fifth word; `avif`, which Pillow reads by itself, is none of them.
+# The kinds of HEIF, which stand in the second four bytes of its `ftyp`.
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 # The errors that Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
@@ -80,11 +80,13 @@ def _is_heif(path: str | Path) -> bool:
     """Whether a file is a HEIF photo, as phones save them, whatever its name ends in."""
     try:
         with Path(path).open("rb") as file:
-            start = file.read(12)
+            start = file.read(32)
     # Of a file that is not there or may not be read, Pillow's own error tells.
     except OSError:
         return False
-    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+    # An AVIF may have a brand of HEIF first; Pillow reads it by itself.
+    is_avif = b"avif" in start[8:]
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and not is_avif
 
 
 def _register_heif(path: str | Path) -> None:
