@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from ..files import write_json, write_text
+from ..shown_text import one_line
 from .metric_registry import COLUMNS
 from .page import render_page
 from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells
@@ -49,7 +50,7 @@ def markdown(summary: Summary) -> str:
         lines += ["", "Not scored:", ""]
         for result in broken:
             for name, problem in result.problems.items():
-                lines.append(f"- {result.video}, {COLUMNS[name].title}: {problem}")
+                lines.append(one_line(f"- {result.video}, {COLUMNS[name].title}: {problem}"))
     return table + "\n" + "\n".join(lines) + "\n"
 
 
