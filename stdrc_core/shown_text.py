@@ -20,6 +20,14 @@ def one_line(text: str, length: int | None = None) -> str:
     return shown
 
 
+def whole(text: str) -> str:
+    """Returns `text` with escapes such as \\udce9 for halves of characters.
+
+    Python has a file's name that is no text with such halves, and no file of text can hold them.
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _drawn(character: str) -> str:
     kind = unicodedata.category(character)
     if kind not in _NOT_DRAWN:

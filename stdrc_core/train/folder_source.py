@@ -100,15 +100,15 @@ class _Beside:
         """
         alike = []
         for path in self._in(folder):
-            found = path.stem if any_ending and path.suffix else path.name
-            if name_key(found) == name_key(name):
-                alike.append((found != name, path))
+            for found in {path.name, path.stem} if any_ending else {path.name}:
+                if name_key(found) == name_key(name):
+                    alike.append((found != name, path, found))
         others = self.stems[video.parent] - {video.stem}
         taken = {name.replace(video.stem, other, 1) for other in others}
         return [
             path
-            for is_other_case, path in sorted(alike, key=lambda each: each[0])
-            if not is_other_case or (path.stem if any_ending else path.name) not in taken
+            for is_other_case, path, found in sorted(alike, key=lambda each: each[0])
+            if not is_other_case or found not in taken
         ]
 
     def _in(self, folder: Path) -> list[Path]:

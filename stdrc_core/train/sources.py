@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..folders import path_in
+from ..shown_text import whole
 from ..text_files import NotTextError, check_whole, decode_line, read_raw_lines
 from .dataset_entry import VIDEO_SUFFIXES, Entry, Reason
 from .folder_source import read_folder
@@ -128,10 +129,11 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
 
 
 def _with_unique_ids(entries: list[Entry]) -> list[Entry]:
-    """The entries with `#2`, `#3`, ... added to an id that an earlier entry has."""
+    """The entries with ids that any file can hold, and with `#2`, `#3`, ... added to an id that an
+    earlier entry has."""
     seen: Counter[str] = Counter()
     unique = []
-    for entry in entries:
+    for entry in (replace(each, id=whole(each.id)) for each in entries):
         seen[entry.id] += 1
         count = seen[entry.id]
         unique.append(entry if count == 1 else replace(entry, id=f"{entry.id}#{count}"))
