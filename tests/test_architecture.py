@@ -182,6 +182,10 @@ TEXT_ROOMS = {"stdrc_core/text_files.py", "stdrc_core/files.py"}
 OWN_READING = {"read_text", "write_text", "splitlines", "safe_load"}
 
 
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
 def own_reading(source: str) -> list[str]:
     """Where a file reads or writes text by itself, or lists a folder with what is hidden in it."""
     found = []
@@ -191,7 +195,8 @@ def own_reading(source: str) -> list[str]:
         method = call.func.attr if isinstance(call.func, ast.Attribute) else None
         if method in OWN_READING:
             found.append(f"line {call.lineno}: {method}; use text_files or files")
-        if method in {"iterdir", "listdir", "rglob"}:
+        first = ast.literal_eval(call.args[0]) if call.args and _is_text(call.args[0]) else ""
+        if method in {"iterdir", "listdir", "rglob"} or (method == "glob" and first[:1] == "*"):
             found.append(f"line {call.lineno}: {method}; use folders")
         is_open = "open" in (method, ast.unparse(call.func)) and ast.unparse(call.func) != "av.open"
         modes = [ast.literal_eval(each) for each in call.args if isinstance(each, ast.Constant)]
@@ -259,6 +264,7 @@ def test_text_and_folders_are_read_in_one_place(path: PurePosixPath):
         "open(path, 'w')",
         "path.open('a', encoding='utf-8')",
         "sorted(folder.rglob('*'))",
+        "sorted(folder.glob('*.onnx'))",
     ],
 )
 def test_reading_of_ones_own_is_found(source: str):

@@ -95,7 +95,7 @@ def find_packs(parent: Path) -> dict[str, Path]:
 
 def onnx_files(folder: Path) -> tuple[Path, ...]:
     """Returns the ONNX files in a folder, in the order of their names; none for no folder."""
-    return tuple(path for path in listed(folder) if path.suffix.lower() == ".onnx")
+    return tuple(listed(folder, (".onnx",)))
 
 
 def pack_name(folder: Path) -> str:
