@@ -12,8 +12,9 @@ from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
 from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 from torch import Tensor
 
-from helpers import published_vae, tiny_ltx, tiny_text_encoders
+from helpers import tiny_ltx, tiny_text_encoders
 from stdrc_core.ltx.checkpoint import vae_key
+from stdrc_core.ltx.published import PUBLISHED
 from stdrc_core.ltx.transformer_config import arguments_of
 from stdrc_core.ltx.vae import diffusers_config
 
@@ -103,13 +104,13 @@ def ltx(version: str, num_layers: int = NUM_LAYERS) -> PublishedFile:
             per_modality_projections=True,
             proj_bias=True,
         )
-        vae = AutoencoderKLLTX2Video(**diffusers_config(published_vae.LTX_2_3))
+        vae = AutoencoderKLLTX2Video(**diffusers_config(PUBLISHED["2.3"].vae))
     num_blocks = len(vae.encoder.down_blocks)
     return PublishedFile(
         tiny_ltx.file_tensors(transformer)
         | tiny_text_encoders.file_tensors(connectors)
         | {vae_key(key, num_blocks): value for key, value in vae.state_dict().items()},
-        {"transformer": settings, "vae": published_vae.LTX_2_3},
+        {"transformer": settings, "vae": PUBLISHED["2.3"].vae},
     )
 
 
