@@ -25,6 +25,7 @@ from ..stdrc_core.faces.download import BUFFALO_L, LICENCE, by_hand, download_pa
 from ..stdrc_core.faces.finder import FaceFinder
 from ..stdrc_core.faces.gender import GenderReader, open_gender_reader
 from ..stdrc_core.faces.onnx_finder import open_onnx_pack
+from ..stdrc_core.faces.pack import find_packs, read_pack
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.mini.shipped import FACES
 
@@ -84,13 +85,14 @@ def offer_pack_folder() -> None:
 def pack_folders() -> dict[str, Path]:
     """Returns the folder of each pack that is there, by the pack's name; the miniature's is last.
 
-    A pack is a folder with ONNX files, in `models` of an insightface folder, which is InsightFace's
-    own layout, or in the insightface folder itself. Of packs with one name the first counts.
+    A pack is a folder with ONNX files, or with one folder that has them, in `models` of an
+    insightface folder, which is InsightFace's own layout, or in the insightface folder itself. Of
+    packs with one name the first counts.
     """
     found: dict[str, Path] = {}
     for parent in _pack_parents():
-        for file in sorted(parent.glob("*/*.onnx")):
-            found.setdefault(file.parent.name, file.parent)
+        for name, folder in find_packs(parent).items():
+            found.setdefault(name, folder)
     # insightface/models with loose ONNX files in it is no pack.
     found.pop(_PACKS_NAME, None)
     return found | {MINIATURE: FACES}
@@ -153,7 +155,7 @@ def _patcher(name: str, folder: Path, provider: Provider) -> ModelPatcher:
     device = comfy.model_management.get_torch_device()
     on_gpu = provider is not Provider.CPU and device.type == "cuda"
     # ComfyUI counts the GPU's memory, of which sessions on the CPU take nothing.
-    size = sum(file.stat().st_size for file in folder.glob("*.onnx")) if on_gpu else 0
+    size = sum(file.stat().st_size for file in read_pack(folder).files) if on_gpu else 0
     patcher = ModelPatcher(pack, device, torch.device("cpu"), size=size)
     patcher.add_callback(CallbacksMP.ON_LOAD, _on_load)
     patcher.add_callback(CallbacksMP.ON_DETACH, _on_detach)

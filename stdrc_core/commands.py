@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from .folders import with_home
+
 # The errors that the user's input and disks may cause -> the exit status after them.
 FAILURES: dict[type[Exception], int] = {ValueError: 2, OSError: 2}
 
@@ -25,9 +27,20 @@ def run_command(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser(package, doc, commands, argv)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, argv)
     with exit_on_failure(parser, f"{parser.prog} {args.command}", failures):
         args.main(args)
+
+
+def parse_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """Returns what the command line says, with the user's own folder for `~` in its paths.
+
+    A shell leaves `--out=~/clips` as it is.
+    """
+    args = parser.parse_args(argv)
+    return argparse.Namespace(**{name: with_home(value) for name, value in vars(args).items()})
 
 
 @contextmanager

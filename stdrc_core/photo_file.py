@@ -15,6 +15,9 @@ from .method.reference import fit_reference
 
 log = logging.getLogger(__name__)
 
+# The kinds of HEIF, which stand in the second four bytes of its `ftyp`.
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
 # The errors that Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # The errors that Pillow raises for damaged EXIF data; the pixels of such a file may be fine.
@@ -28,6 +31,8 @@ def load_photo(path: str | Path) -> Tensor:
     they are damaged it is not turned, and a warning is logged. 16-bit grey keeps its depth. Raises
     ValueError where Pillow cannot read the file.
     """
+    if _is_heif(path):
+        _register_heif(path)
     try:
         with Image.open(path) as image:
             image.load()
@@ -69,6 +74,32 @@ def read_color(text: str) -> tuple[float, float, float]:
             f"pad_color was {text!r}; needs an HTML colour such as #000000 or white."
         ) from error
     return red / 255, green / 255, blue / 255
+
+
+def _is_heif(path: str | Path) -> bool:
+    """Whether a file is a HEIF photo, as phones save them, whatever its name ends in."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(32)
+    # Of a file that is not there or may not be read, Pillow's own error tells.
+    except OSError:
+        return False
+    # An AVIF may have a brand of HEIF first; Pillow reads it by itself.
+    is_avif = b"avif" in start[8:]
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and not is_avif
+
+
+def _register_heif(path: str | Path) -> None:
+    """Lets Pillow read HEIF; raises ValueError where the package for that is not installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise ValueError(
+            f"reference photo {path} is a HEIC photo, as phones save them, and could not be read; "
+            "needs the package pillow-heif, or a JPEG: pip install pillow-heif, or save it again "
+            "as JPEG."
+        ) from error
+    register_heif_opener()
 
 
 def _white_level(mode: str) -> float:

@@ -22,6 +22,7 @@ from torch import Tensor
 from .files import written_aside
 from .method.grid import LTX_SCALE_FACTORS
 from .method.reference import Fit, fitted_box
+from .shown_text import one_line
 
 # Seeking lands on the keyframe before the time wanted. Up to this time it is cheaper and safer to
 # read from the start.
@@ -160,7 +161,7 @@ def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:
         raise ValueError(
             f"frames were {height} x {width} pixels; H.264 needs even sides: crop one."
         )
-    with written_aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+    with written_aside(path) as partial, av.open(_told(partial), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
         options = {"crf": _QUALITY_CRF, "x264-params": _X264_PARAMS}
         stream = container.add_stream("libx264", rate=rate, options=options)
@@ -195,7 +196,7 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for i, row in enumerate(rows):
         if i < len(labels):
-            draw.text((2, i * row_height), labels[i])
+            draw.text((2, i * row_height), one_line(labels[i]))
         left = 0
         for tile in row:
             sheet.paste(tile, (left, (i + 1) * row_height - tile_height))
@@ -228,7 +229,7 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
     if not Path(path).is_file():
         raise ValueError(f"clip {path} is not a file; needs a video: check the path.")
     try:
-        with av.open(str(path)) as container:
+        with av.open(_told(path)) as container:
             if not container.streams.video:
                 raise ValueError(
                     f"clip {path} has no video stream; needs a video: leave it out or export it "
@@ -242,6 +243,11 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
             f"clip {path} could not be read ({error.strerror}); needs a sound video file: export "
             "or download it again."
         ) from error
+
+
+def _told(path: str | Path) -> str:
+    """A file's name as FFmpeg takes it, which reads `12:30.mp4` as an address of the network."""
+    return str(Path(path).absolute())
 
 
 def _images_at(path: str | Path, times: list[float]) -> Iterator[Image.Image]:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..commands import exit_on_failure
+from ..commands import exit_on_failure, parse_arguments
 from .metric_registry import COLUMNS
 from .options import Options
 
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs what is asked for; a failure is one sentence on stderr and exit status 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser()
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    args = parse_arguments(parser, argv)
     with exit_on_failure(parser, parser.prog):
         if args.compare is None:
             from .run import evaluate

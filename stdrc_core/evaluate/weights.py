@@ -64,7 +64,7 @@ def load_state(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).partition("\n")[0] if str(error) else type(error).__name__
         raise ValueError(
             f"weights {path} could not be read ({reason}); needs the published file of tensors: "
             "download it again."

@@ -17,7 +17,6 @@ is.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +27,11 @@ from torch import Tensor
 
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
-from ..files import write_json, written_aside
+from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.build import BASE, add_speed_arguments, train_recipe
+from ..text_files import read_json
 from .models import (
     REFERENCE_SCALE,
     SHOT,
@@ -94,15 +94,14 @@ def main(args: argparse.Namespace) -> None:
                 clips = sample_cases(pipeline, cases, shot, seed, row.name)
                 scores.append(score_clips(clips, cases, faces, reader))
             write_json(done, summary(scores))
-        results[row.name] = json.loads(done.read_text())
+        results[row.name] = read_json(done)
         shown[row.name] = sample_cases(pipeline, cases[:_SHEET_PERSONS], shot, 0, "sheet")
     truth = [case.true_clip() for case in cases]
     decoded = round_trip(pipeline, truth)
     for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
         results[name] = summary([score_clips(clips, cases, faces, reader)])
     write_json(args.out / "ablation.json", results)
-    with written_aside(args.out / "ablation.md") as partial:
-        partial.write_text(table(results))
+    write_text(args.out / "ablation.md", table(results))
     sheet_cases = cases[:_SHEET_PERSONS]
     compare_rows(
         args.out / "ablation.png",

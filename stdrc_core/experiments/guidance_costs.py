@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ..evaluate.tables import markdown_table
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import open_face_pack
-from ..files import write_json, written_aside
+from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.guidance_curve import GuidanceCurve
 from ..method.guidance_options import PRESETS
@@ -108,8 +108,7 @@ def main(args: argparse.Namespace) -> None:
     for name, result in results.items():
         result["family"] = next((f for f, own in settings.items() if name in own), "exact")
     write_json(args.out / "guidance.json", results)
-    with written_aside(args.out / "guidance.md") as partial:
-        partial.write_text(table(results))
+    write_text(args.out / "guidance.md", table(results))
     plot(args.out / "guidance.png", results)
     log.info("%s", table(results))
 

@@ -35,7 +35,7 @@ from ..faces.similarity import (
     largest_faces,
     spread,
 )
-from ..files import write_json, written_aside
+from ..files import write_json, write_text
 from ..generate.pipeline import Pipeline, Shot
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini_build.build import add_speed_arguments, prepare_clips, train_recipe
@@ -98,8 +98,7 @@ def main(args: argparse.Namespace) -> None:
     results = compare(scores)
     asked = {"pairs": len(duos), "pairs_seed": args.pairs_seed, "seeds": args.num_seeds}
     write_json(args.out / "two_people.json", {"asked": asked} | results)
-    with written_aside(args.out / "two_people.md") as partial:
-        partial.write_text(report(results, asked))
+    write_text(args.out / "two_people.md", report(results, asked))
     sheet_duos = duos[:_SHEET_DUOS]
     compare_rows(
         args.out / "two_people.png",

@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..shown_text import one_line
 from .annotate import likeness_color
 from .likeness import Likeness
 
@@ -156,7 +157,8 @@ class _Canvas:
 
     def _text(self, x: float, y: float, text: str, size_px: int, color: tuple, anchor: str) -> None:
         font = ImageFont.load_default(size_px * _SCALE)
-        self.pen.text((x * _SCALE, y * _SCALE), text, fill=color, font=font, anchor=anchor)
+        shown = one_line(text)
+        self.pen.text((x * _SCALE, y * _SCALE), shown, fill=color, font=font, anchor=anchor)
 
 
 def frame_ticks(num_frames: int, count: int) -> list[int]:

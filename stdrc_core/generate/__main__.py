@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..commands import exit_on_failure
+from ..commands import exit_on_failure, parse_arguments
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
 from ..photo_file import load_opaque_photo
@@ -18,7 +18,7 @@ from .arguments import make_parser
 from .jobs import read_jobs, read_shot
 from .models import decide_layout, load_pipeline, name_models, open_devices, open_faces
 from .rehearsal import rehearse
-from .results import is_done, make
+from .results import check_place, is_done, make
 from .staging import split_job
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser()
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, argv)
     with exit_on_failure(parser, parser.prog):
         run(args)
 
@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> list[Path]:
     if waiting:
         paths = {path for job in waiting for path in job.references}
         photos = {path: load_opaque_photo(path) for path in sorted(paths)}
+        for job in waiting:
+            check_place(args.out, job)
         device, text_device = open_devices(args)
         faces = open_faces(args, device)
         if faces is None and args.face_detail is not None:

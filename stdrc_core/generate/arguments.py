@@ -29,7 +29,7 @@ Makes a clip of a photo and a prompt, without ComfyUI. Its files go to the folde
     NAME.sheet.png        the photos beside frames of the clip
     NAME.similarity.png   the face's cosine with each photo's, frame by frame
     NAME.first.png        with --staged, the first frame that was kept
-    NAME.json             what was asked, FaceSim, and the cosines; written last
+    NAME.json             what was asked, FaceSim, and the cosines
 
 Without --checkpoint it uses the miniature that ships with this project. The miniature knows drawn
 characters alone, no real person; `python -m stdrc_core.mini draw` draws the photo of one.
@@ -43,7 +43,8 @@ makes several first frames and keeps the one most like the photo; of the second 
 clip that begins with it. --face-detail makes the face of that frame anew before, enlarged.
 
 A batch (--batch) can be stopped and started again: a clip whose NAME.json is there, made by the
-same request, is not made again.
+same request, is not made again. What fails once a clip is made, such as its plot, is said there
+under `problems`.
 """
 
 

@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ..folders import listed
 from .checkpoint import TEXT_PREFIX, TRANSFORMER_PREFIX, transformer_key
 from .packed_weights import Packing, lies_beside_a_weight, packings, unpack
 
@@ -207,8 +208,8 @@ def _open_folder(path: Path, component: str) -> Checkpoint:
 
 def _shards(folder: Path) -> list[Path]:
     """Returns the .safetensors files of a diffusers folder: those of its index, or its only one."""
-    indices = sorted(folder.glob("*.safetensors.index.json"))
-    files = sorted(folder.glob("*.safetensors"))
+    indices = listed(folder, (".safetensors.index.json",))
+    files = listed(folder, (".safetensors",))
     if len(indices) == 1:
         weight_map = _parse(indices[0].read_bytes(), str(indices[0])).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 
-from ..commands import exit_on_failure
+from ..commands import exit_on_failure, parse_arguments
 from . import build
 
 
@@ -20,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     build.add_arguments(parser)
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    args = parse_arguments(parser, argv)
     with exit_on_failure(parser, parser.prog):
         build.main(args)
 

@@ -16,7 +16,6 @@ command goes on where it was stopped. Persons whose `is_unseen` is true take par
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -39,6 +38,7 @@ from ..mini import config
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini.text import MINIATURE
+from ..text_files import read_json
 from ..train.__main__ import main as train
 from ..train.prepare import PrepareConfig
 from .dataset import MANIFEST, write_dataset
@@ -281,7 +281,7 @@ _NEED_A_SEED_ALONE = {"faces", "vae.safetensors", DATA}
 def _note(out: Path, notes: dict[str, Any]) -> None:
     """Adds lines to the build's report."""
     path = out / REPORT
-    stored = json.loads(path.read_text()) if path.is_file() else {}
+    stored = read_json(path) if path.is_file() else {}
     # What was stopped and continued took the time of all its runs.
     notes |= {key: stored.get(key, 0) + notes[key] for key in notes if key.endswith("time_s")}
     write_json(path, stored | notes)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,21 +23,10 @@ from ..ltx.vae import VideoVAE
 from ..video import ClipTooShortError, read_clip
 from .ahead import ahead
 from .cache import FurtherReference, Sample
-from .dataset_entry import Entry
+from .dataset_entry import Entry, Reason
 from .face_track import Track, follow
 from .prepare_config import PrepareConfig
 from .references import Reference, find_references, given_reference
-
-
-class Reason(StrEnum):
-    """Why a clip was set aside, in the words of the report."""
-
-    INCOMPLETE = "incomplete entry"
-    UNREADABLE = "unreadable"
-    TOO_SHORT = "too short"
-    NO_REFERENCE = "no reference with a face"
-    NO_FACE = "no face in the clip"
-    OTHER_PERSON = "faces disagree with the reference"
 
 
 class SetAsideError(ValueError):
@@ -102,7 +90,7 @@ def make_stages(
 
     def read(work: Work) -> Work:
         if work.entry.problem is not None:
-            raise SetAsideError(Reason.INCOMPLETE, work.entry.problem)
+            raise SetAsideError(work.entry.reason, work.entry.problem)
         return replace(work, clip=_read(work.entry, config))
 
     def look(work: Work) -> Work:

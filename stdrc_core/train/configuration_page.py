@@ -24,7 +24,7 @@ from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic import BaseModel
 from pydantic.fields import PydanticUndefined
 
-from ..files import written_aside
+from ..files import write_text
 from ..method.augmentation import PROBABILITY_RANGE, RANGES, Augmentation
 from .config import TrainConfig, ValidationItem
 
@@ -67,8 +67,7 @@ def main(args: argparse.Namespace) -> None:
     if args.out is None:
         sys.stdout.write(page())
         return
-    with written_aside(args.out) as partial:
-        partial.write_text(page(), encoding="utf-8")
+    write_text(args.out, page())
 
 
 def page() -> str:

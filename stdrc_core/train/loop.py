@@ -23,7 +23,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from ..files import written_aside
+from ..files import encoded, written_aside
 from .batches import Batches, MicroBatch
 from .checkpoint_weights import leave_out_wrapper
 from .checkpoints import CheckpointFolder
@@ -144,7 +144,7 @@ def train(
     folder = CheckpointFolder.of(run)
     if is_main:
         with written_aside(run.out / CONFIG_NAME) as partial:
-            partial.write_text(config.to_yaml())
+            partial.write_bytes(encoded(config.to_yaml()))
     done, last = 0, None
     newest = folder.newest()
     if newest is not None:

@@ -76,7 +76,7 @@ class Progress:
             "step_time_s": round(time_s, 6),
             "time_left_s": round(pace_s * (self.section.num_steps - num_done), 1),
         }
-        with (self.section.out / "log.jsonl").open("a") as file:
+        with (self.section.out / "log.jsonl").open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps({"step": step, **entry}) + "\n")
         self.accelerator.log(entry, step=step)
         shown = {name: f"{value:.4f}" for name, value in losses.items()}

@@ -40,6 +40,7 @@ from ..method.guidance_options import GuidanceOptions
 from ..method.reference import fit_reference, in_slots
 from ..method.sampling import needs_reference, sample, sigma_schedule
 from ..photo_file import load_opaque_photo
+from ..shown_text import one_line
 from ..uint8 import to_uint8
 from ..video import contact_sheet, write_clip
 from .assemble import ReferenceEncoder
@@ -190,7 +191,7 @@ class Validator:
             ],
             "time_s": round(time.perf_counter() - started, 3),
         }
-        with (self.out / "validation.jsonl").open("a") as file:
+        with (self.out / "validation.jsonl").open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(entry) + "\n")
         if self.show is not None:
             self.show(
@@ -273,7 +274,7 @@ class Validator:
                 frames = clip[spread(len(clip), num_columns - len(photos))]
                 rows.append(torch.cat((*photos, frames)))
                 shown = "" if score is None else f"FaceSim {score:.3f}  "
-                labels.append(shown + " ".join(case.item.prompt.split())[:_LABEL_LENGTH])
+                labels.append(shown + one_line(" ".join(case.item.prompt.split()), _LABEL_LENGTH))
             contact_sheet(partial / SHEET_NAME, rows, labels=labels, num_columns=num_columns)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)

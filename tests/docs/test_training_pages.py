@@ -22,8 +22,9 @@ from stdrc_core.train.cache import SHARDS, Manifest, Sample
 from stdrc_core.train.cache_writer import CacheWriter
 from stdrc_core.train.config import ValidationSection
 from stdrc_core.train.dataset_entry import VIDEO_SUFFIXES
+from stdrc_core.train.folder_source import PHOTO_SUFFIXES, read_folder
 from stdrc_core.train.prepare import Reason
-from stdrc_core.train.sources import PHOTO_SUFFIXES, read_folder, read_manifest_lines
+from stdrc_core.train.sources import read_manifest_lines
 from stdrc_core.train.vip import read_vip
 
 PAGES = {path.stem: path for path in (DOCS / "train").glob("*.md")}
