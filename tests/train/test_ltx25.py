@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from stdrc_core.generate.arguments import make_parser
 from stdrc_core.generate.models import decide_layout
-from stdrc_core.train import prepare_command, run
+from stdrc_core.train import arguments, prepare_command, run
 from stdrc_core.train.cache import Cache, fingerprint
 from stdrc_core.train.cache_writer import CacheWriter
 from stdrc_core.video import read_clip
@@ -99,7 +99,7 @@ def test_prepare_refuses_every_mixture(
 ):
     paths = {part: of_2_3[part] if part in older else getattr(files, part) for part in PARTS}
     parser = argparse.ArgumentParser()
-    prepare_command.add_arguments(parser)
+    arguments.prepare(parser)
     (tmp_path / "clips").mkdir()
     clips = tiny_ltx25.write_clips(tmp_path / "clips")
     words = {
@@ -176,7 +176,7 @@ def test_a_run_refuses_what_does_not_go_together(
         words += ["--set", f"validation.text_encoder={of_2_3['text_encoder']}"]
         words += ["--set", f"validation.items=[{{prompt: a man, photo: {photo}}}]"]
     parser = argparse.ArgumentParser()
-    run.add_arguments(parser)
+    arguments.run(parser)
     with pytest.raises(ValueError, match=sentence) as raised:
         run.main(parser.parse_args(words[1:]))
     assert_one_sentence(raised.value)
