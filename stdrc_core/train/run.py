@@ -78,6 +78,11 @@ def main(args: argparse.Namespace) -> None:
     if validates:
         validate = _make_validator(config, parts, cases, faces, accelerator, processes)
     accelerator.init_trackers("")
+    if is_main and validate is not None:
+        folder = CheckpointFolder.of(config.run)
+        newest = folder.newest()
+        if newest is not None and folder.is_rated(newest[1]):
+            validate.show_again(newest[1])
     try:
         result = train(config, parts, accelerator, validate)
     except BaseException:
