@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import tiny_gemma4, tiny_ltx
+from helpers import tiny_gemma4, tiny_ltx, tiny_text_encoders
 from helpers.one_sentence import assert_one_sentence
 from helpers.packed import FORMATS, pack, packed_file
 from safetensors.torch import load_file, save_file
@@ -22,6 +22,7 @@ from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.ltx.checkpoint import TRANSFORMER_PREFIX
 from stdrc_core.ltx.checkpoint_files import open_checkpoint
 from stdrc_core.ltx.connector import load_connector
+from stdrc_core.ltx.text import load_gemma
 
 F8 = torch.float8_e4m3fn
 
@@ -201,3 +202,27 @@ def test_a_scale_for_each_row_is_read_however_it_is_shaped(
         results.append(load_backbone(path, dtype=torch.float32).state_dict())
     one, other = results
     assert all(torch.equal(other[key], value) for key, value in one.items())
+
+
+@pytest.mark.parametrize("how", ["fp8", "scaled fp8", "int8", "by its config"])
+def test_a_gemma_3_in_8_bits_is_refused(tmp_path: Path, how: str):
+    """transformers would read the numbers and leave the scales out, in silence."""
+    folder = tiny_text_encoders.write_gemma(tmp_path / "gemma")
+    connectors = tiny_text_encoders.build_connectors("2.3")
+    ltx = tiny_text_encoders.write_connectors(tmp_path / "ltx.safetensors", "2.3", connectors)
+    (file,) = folder.rglob("*.safetensors")
+    if how == "by its config":
+        config = file.parent / "config.json"
+        settings = json.loads(config.read_text())
+        settings["quantization_config"] = {"quant_method": "fbgemm_fp8"}
+        config.write_text(json.dumps(settings))
+    else:
+        tensors = load_file(file)
+        name = next(name for name in tensors if name.endswith("layers.0.mlp.up_proj.weight"))
+        tensors[name] = tensors[name].to(torch.int8 if how == "int8" else F8)
+        if how == "scaled fp8":
+            tensors[name.replace(".weight", ".weight_scale")] = torch.ones(())
+        save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"read without their scales; needs Gemma 3") as raised:
+        load_gemma(folder, ltx, torch.device("cpu"), torch.float32)
+    assert "take google/gemma-3-12b-it" in str(raised.value)
