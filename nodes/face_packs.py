@@ -24,7 +24,7 @@ from ..stdrc_core.faces.caching_finder import CachingFinder
 from ..stdrc_core.faces.download import BUFFALO_L, LICENCE, by_hand, download_pack
 from ..stdrc_core.faces.finder import FaceFinder
 from ..stdrc_core.faces.gender import GenderReader, open_gender_reader
-from ..stdrc_core.faces.onnx_finder import open_onnx_pack
+from ..stdrc_core.faces.onnx_finder import OnnxFinder, open_onnx_pack
 from ..stdrc_core.faces.pack import find_packs, read_pack
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.mini.shipped import FACES
@@ -47,8 +47,12 @@ class InsightFacePack(torch.nn.Module):
         self.name, self.folder, self.asked = name, folder, provider
         self.finder: FaceFinder | None = None
         self._gender_reader: GenderReader | None = None
-        self.provider = ""
-        """The execution provider in use, as ONNX Runtime calls it; "" before the pack is opened."""
+        self._opened: OnnxFinder | None = None
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use, as ONNX Runtime calls it; "" while the pack is closed."""
+        return "" if self._opened is None else self._opened.provider
 
     def open(self) -> None:
         """Opens the sessions if they are not open. Raises ValueError if a library is missing."""
@@ -62,8 +66,7 @@ class InsightFacePack(torch.nn.Module):
                 f"({error}); needs this node pack's requirements: with ComfyUI's Python run pip "
                 "install -r requirements.txt and python install.py in its folder."
             ) from error
-        self.provider = opened.provider
-        self.finder = CachingFinder(opened)
+        self._opened, self.finder = opened, CachingFinder(opened)
 
     def gender_reader(self) -> GenderReader | None:
         """Returns the pack's gender model, opened at the first call, or None if it has none."""
@@ -73,7 +76,7 @@ class InsightFacePack(torch.nn.Module):
 
     def close(self) -> None:
         """Drops the sessions, and the faces that the finder remembers."""
-        self.finder = self._gender_reader = None
+        self.finder = self._opened = self._gender_reader = None
 
 
 def offer_pack_folder() -> None:

@@ -30,7 +30,7 @@ from ..faces.finder import FaceFinder, open_face_pack
 from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline
 from ..mini.shipped import CHECKPOINT_NAME
-from ..mini_build.build import BASE, add_speed_arguments, train_recipe
+from ..mini_build.build import BASE, train_recipe
 from ..text_files import read_json
 from .models import (
     REFERENCE_SCALE,
@@ -113,17 +113,6 @@ def main(args: argparse.Namespace) -> None:
     sweeps = sweep(pipeline, cases[: args.num_swept], faces, reader)
     write_json(args.out / "sweeps.json", sweeps)
     plot_sweeps(args.out / "sweeps.png", sweeps)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--build", type=Path, required=True, help="OUT of `python -m stdrc_core.mini_build`")
-    add("--out", type=Path, required=True, help="folder for the table and pictures")
-    add_speed_arguments(parser)
-    add("--num-persons", type=int, default=100)
-    add("--num-seeds", type=int, default=3)
-    add("--num-swept", type=int, default=50, help="persons of the sweeps over the scales")
-    add("--seed", type=int, default=1234, help="of persons and scenes")
 
 
 def open_row(

@@ -39,7 +39,6 @@ from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.reference import fit_reference
 from ..mini.drawing import NUM_FRAMES, SIDE_PX
-from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MiniatureText
 from ..text_files import read_json, read_text
 from ..uint8 import to_uint8
@@ -113,18 +112,6 @@ def main(args: argparse.Namespace) -> None:
     write_text(args.out / "staged.md", report(results, asked))
     plot(args.out / "staged.png", results["rows"])
     log.info("%s\n%s", args.out / "staged.md", read_text(args.out / "staged.md"))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for the table and its parts")
-    add("--num-persons", type=int, default=100)
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the noise")
-    add("--persons-seed", type=int, default=1234, help="of persons and scenes")
-    add("--steps", type=int, default=SHOT.num_steps, help="of the sampler, in both stages")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
-    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
-    add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
 
 
 def summarize(

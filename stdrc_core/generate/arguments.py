@@ -7,17 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..ltx.adapters import KNOWN
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..method.guidance_options import EXACT, OPTION_NAMES, PRESETS
-from ..method.layout import Placement
-from ..method.reference import ReferenceTimestep
+from ..method.placement import Placement, ReferenceTimestep
 from ..mini.text import MINIATURE
 from ..prompts.gender import Gender
 from .jobs import LTX_SHOT, MINIATURE_SHOT, SHOT_NAMES
-from .pipeline import Shot
+from .shot import Shot
 
 # `add_argument` of a group of flags.
 Add = Callable[..., Any]
@@ -234,8 +231,8 @@ def _add_models(add: Add) -> None:
     )
     add(
         "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="where the models run: cpu, cuda, cuda:1, ...; by default %(default)s",
+        help="where the models run: cpu, cuda, cuda:1, ...; by default cuda where there is one, "
+        "else cpu",
     )
     add(
         "--text-device",

@@ -8,11 +8,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..files import short_name
 from ..folders import name_key, path_in
-from ..ltx.reference_layout import Decision
 from ..method.guidance_curve import read_scale
 from ..method.guidance_options import OPTION_NAMES, PRESETS, GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
@@ -20,7 +19,10 @@ from ..mini.text import MINIATURE
 from ..prompts.gender import Gender
 from ..shown_text import one_line
 from ..text_files import check_whole, read_lines
-from .pipeline import Shot
+from .shot import Shot
+
+if TYPE_CHECKING:
+    from ..ltx.reference_layout import Decision
 
 # A size that LTX-2.3 makes well and that one large GPU can hold, and the miniature's own.
 LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768, "fps": Shot.fps}

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..device import open_device
+from ..device import default_device, open_device
 from ..faces.finder import FaceFinder, open_face_pack
 from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
@@ -53,7 +53,7 @@ def open_devices(args: argparse.Namespace) -> tuple[torch.device, torch.device]:
     CPU if no other is named. Raises ValueError for a device that cannot be used, and for offloading
     without a GPU.
     """
-    device = open_device(args.device)
+    device = open_device(args.device or default_device())
     if args.offload and device.type != "cuda":
         raise ValueError(f"offload was asked for on {device}; it needs a GPU: leave it out.")
     if args.text_device is not None:

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
@@ -56,10 +55,6 @@ class Row:
     default: str
     about: str
     """What the key does, and where its type does not say enough, which values it takes."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, help="file to write; by default the page is printed")
 
 
 def main(args: argparse.Namespace) -> None:

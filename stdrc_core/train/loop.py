@@ -34,6 +34,7 @@ from .processes import Processes, in_any_process
 from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
 from .sharding import policy_of_run, require_shardable
+from .step_lines import LOG, VALIDATIONS, cut_back
 from .stopping import Stopper
 from .trainable import (
     AverageOfWeights,
@@ -151,6 +152,11 @@ def train(
         last, done = newest
         load_state(accelerator, last, optimizer, schedule)
         log.info("going on at step %d from %s", done, last)
+    if is_main:
+        # A step's number counts from 0; a validation has the number of steps before it.
+        cut_back(run.out / LOG, lambda step: step < done)
+        is_rated = folder.is_rated(done)
+        cut_back(run.out / VALIDATIONS, lambda step: step < done + is_rated)
 
     def save(path: Path) -> None:
         processes.wait()

@@ -68,4 +68,4 @@ def _is_beside_the_vae(args: argparse.Namespace) -> bool:
     """
     if args.text_device is None:
         return True
-    return args.text_device != "cpu" and args.device in ("cpu", args.text_device)
+    return args.text_device != "cpu" and args.device in (None, "cpu", args.text_device)

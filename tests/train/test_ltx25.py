@@ -17,15 +17,15 @@ from helpers.tiny_ltx25 import CAPTION, NUM_FRAMES, Files
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from stdrc_core.generate.__main__ import run as generate
 from stdrc_core.generate.arguments import make_parser
 from stdrc_core.generate.models import decide_layout
+from stdrc_core.generate.run import run as generate
 from stdrc_core.ltx.checkpoint import write_tensors
 from stdrc_core.ltx.trained_for import TrainedFor
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.method.layout import Placement
 from stdrc_core.method.reference import ReferenceTimestep
-from stdrc_core.train import prepare_command, run
+from stdrc_core.train import arguments, prepare_command, run
 from stdrc_core.train.cache import Cache, fingerprint
 from stdrc_core.train.cache_writer import CacheWriter
 from stdrc_core.video import read_clip
@@ -107,7 +107,7 @@ def test_prepare_refuses_every_mixture(
 ):
     paths = {part: of_2_3[part] if part in older else getattr(files, part) for part in PARTS}
     parser = argparse.ArgumentParser()
-    prepare_command.add_arguments(parser)
+    arguments.prepare(parser)
     (tmp_path / "clips").mkdir()
     clips = tiny_ltx25.write_clips(tmp_path / "clips")
     words = {
@@ -184,7 +184,7 @@ def test_a_run_refuses_what_does_not_go_together(
         words += ["--set", f"validation.text_encoder={of_2_3['text_encoder']}"]
         words += ["--set", f"validation.items=[{{prompt: a man, photo: {photo}}}]"]
     parser = argparse.ArgumentParser()
-    run.add_arguments(parser)
+    arguments.run(parser)
     with pytest.raises(ValueError, match=sentence) as raised:
         run.main(parser.parse_args(words[1:]))
     assert_one_sentence(raised.value)
@@ -228,21 +228,21 @@ def test_a_transformer_without_a_vae_is_refused_before_anything_is_loaded(
         monkeypatch.setattr("stdrc_core.train.assemble.load_trainable_backbone", load)
         recipe = tiny_ltx25.recipe(tmp_path, files, tmp_path / "cache", pack, num_steps=1)
         parser = argparse.ArgumentParser()
-        run.add_arguments(parser)
+        arguments.run(parser)
         changes = (f"model.checkpoint={transformer}", "model.vae=null")
         line = [str(recipe), *(word for each in changes for word in ("--set", each))]
         main, args = run.main, parser.parse_args(line)
     elif command == "prepare":
         monkeypatch.setattr(prepare_command, "open_text_encoder", load)
         parser = argparse.ArgumentParser()
-        prepare_command.add_arguments(parser)
+        arguments.prepare(parser)
         (tmp_path / "clips").mkdir()
         clips = tiny_ltx25.write_clips(tmp_path / "clips")
         line = ["--data", clips, "--out", tmp_path / "cache", "--checkpoint", transformer]
         line += ["--faces", pack, "--text-encoder", files.text_encoder]
         main, args = prepare_command.main, parser.parse_args([str(word) for word in line])
     else:
-        monkeypatch.setattr("stdrc_core.generate.__main__.open_text_encoder", load)
+        monkeypatch.setattr("stdrc_core.generate.run.open_text_encoder", load)
         line = ["--checkpoint", transformer, "--text-encoder", files.text_encoder]
         line += ["--reference", write_photo(tmp_path / "photo.png", RED), "--prompt", CAPTION]
         main, args = generate, make_parser().parse_args([str(word) for word in line])
