@@ -17,7 +17,7 @@ MAX_LINES = 400
 # Storey by storey, what is above may import what is below; rooms of one storey do not know each
 # other. A room is a folder of `stdrc_core`, or a file beside these folders.
 STOREYS = (
-    {"method", "prompts", "rehearsal", "files", "device", "commands", "uint8"},
+    {"method", "prompts", "rehearsal", "color", "files", "device", "commands", "uint8"},
     {"ltx", "faces", "video", "photo_file"},
     {"mini"},
     {"train", "generate", "evaluate"},
