@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
+from .color.profiles import to_srgb
 from .method.reference import fit_reference
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,10 @@ _BROKEN_EXIF = (SyntaxError, ValueError, struct.error, AttributeError, TypeError
 def load_photo(path: str | Path) -> Tensor:
     """Reads a photo, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
 
-    C is 3, or 4 where the file has transparency. The photo is turned as its EXIF data say; where
-    they are damaged it is not turned, and a warning is logged. 16-bit grey keeps its depth. Raises
-    ValueError where Pillow cannot read the file.
+    C is 3, or 4 where the file has transparency. The photo is turned as its EXIF data say, and its
+    colours become sRGB by its ICC profile; where one of them is damaged, the photo is left as it is
+    in that, and a warning is logged. 16-bit grey keeps its depth. Raises ValueError where Pillow
+    cannot read the file.
     """
     try:
         with Image.open(path) as image:
@@ -40,6 +42,7 @@ def load_photo(path: str | Path) -> Tensor:
         image = ImageOps.exif_transpose(image)
     except _BROKEN_EXIF as error:
         log.warning("%s has damaged EXIF data (%s): it is taken as upright.", path, error)
+    image = to_srgb(image, str(path))
     if image.mode.startswith("I") or image.mode == "F":
         grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
         return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
