@@ -67,7 +67,8 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
                     tooltip="0 to 1; frames without a face are left out, 0 where none has one.",
                 ),
                 io.Image.Output(
-                    display_name="plot", tooltip="Cosine per frame; frames without a face in red."
+                    display_name="plot",
+                    tooltip="Cosine per frame; frames without a face in red, other faces as rings.",
                 ),
                 io.Image.Output(
                     display_name="annotated",
@@ -136,7 +137,8 @@ def _sentence(likeness: Likeness) -> str:
     num_faces, num_frames = len(likeness.with_face), len(likeness.frames)
     if likeness.worst is None:
         return f"FaceSim 0: no face in {num_frames} frames."
-    return (
+    scored = (
         f"FaceSim {likeness.facesim:.3f}. Face in {num_faces} of {num_frames} frames, lowest "
         f"{likeness.worst.cosine:.3f} at frame {likeness.worst.index}."
     )
+    return f"{scored} {likeness.others.sentence}".rstrip()

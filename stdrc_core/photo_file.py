@@ -12,7 +12,7 @@ from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
 from .color.profiles import to_srgb
-from .method.reference import fit_reference
+from .method.reference import BLACK, over_color
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +51,12 @@ def load_photo(path: str | Path) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
 
 
-def load_opaque_photo(path: str | Path) -> Tensor:
-    """Reads a photo as `load_photo` does, over black where it is transparent.
+def load_opaque_photo(path: str | Path, pad_color: tuple[float, float, float] = BLACK) -> Tensor:
+    """Reads a photo as `load_photo` does, and lays it over `pad_color` where it is transparent.
 
-    Returns `[1, height, width, 3]` float32 in [0, 1].
+    Returns `[1, height, width, 3]` float32 in [0, 1]; so is `pad_color`, RGB.
     """
-    photo = load_photo(path)
-    return fit_reference(photo, photo.shape[1], photo.shape[2])
+    return over_color(load_photo(path), torch.tensor(pad_color))
 
 
 def read_color(text: str) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..commands import exit_on_failure
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
-from ..photo_file import load_opaque_photo
+from ..photo_file import load_opaque_photo, read_color
 from .arguments import make_parser
 from .jobs import read_jobs, read_shot
 from .models import decide_layout, load_pipeline, name_models, open_devices, open_faces
@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> list[Path]:
         log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
     if waiting:
         paths = {path for job in waiting for path in job.references}
-        photos = {path: load_opaque_photo(path) for path in sorted(paths)}
+        color = read_color(args.pad_color)
+        photos = {path: load_opaque_photo(path, color) for path in sorted(paths)}
         device, text_device = open_devices(args)
         faces = open_faces(args, device)
         if faces is None and args.face_detail is not None:

@@ -14,17 +14,21 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..faces.finder import FaceFinder
+from ..faces.finder import FaceFinder, largest
+from ..faces.others import Others, count_others
 from ..faces.similarity import (
     NUM_SCORED_FRAMES,
     best_cosines,
+    cosines,
     facesim,
-    frame_cosines,
+    find_padding,
     largest_embeddings,
+    other_cosines,
     spread,
 )
 from ..files import write_json, written_aside
-from ..method.reference import fit_reference
+from ..method.reference import BLACK, fit_reference
+from ..photo_file import read_color
 from ..uint8 import to_uint8
 from ..video import contact_sheet, write_clip
 from .jobs import Job
@@ -54,12 +58,15 @@ def make(
 ) -> None:
     """Samples one clip, measures FaceSim on it, and writes its files to folder `out`.
 
-    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1]. `contexts` have the embedding
-    `[L, D]` of every prompt that is used, by the prompt. With `stages` the clip is made in two
-    stages by these prompts. Without `faces` nothing is measured.
+    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1], of any size. `contexts` have
+    the embedding `[L, D]` of every prompt that is used, by the prompt. With `stages` the clip is
+    made in two stages by these prompts. Without `faces` nothing is measured.
     """
     started = time.perf_counter()
     e_refs = [_embedding(*each, faces) for each in zip(job.references, photos, strict=True)]
+    color = BLACK if job.pad_color is None else read_color(job.pad_color)
+    size = job.shot.height, job.shot.width
+    photos = [fit_reference(photo, *size, pad_color=color) for photo in photos]
     result: dict[str, Any] = {"asked": job.asked(), "facesim": None, "similarity": None}
     num_steps, first_frames, prompt = job.shot.num_steps, None, job.prompt
     with tqdm(total=num_steps * (1 + (stages is not None)), desc=job.name, unit="step") as progress:
@@ -85,19 +92,21 @@ def make(
     label = job.prompt
     write_clip(job.file(out, "mp4"), frames, job.shot.fps)
     if any(e_ref is not None for e_ref in e_refs):
-        similarity = _likeness(frames, e_refs, faces)
+        similarity, others = _likeness(frames, e_refs, faces)
         scored = spread(len(frames), NUM_SCORED_FRAMES)
         facesims = [
             None if each is None else facesim([each[i] for i in scored]) for each in similarity
         ]
-        known = (f"{score:.3f}" for score in facesims if score is not None)
-        label = f"FaceSim {', '.join(known)}  {label}"
+        known = ", ".join(f"{score:.3f}" for score in facesims if score is not None)
+        told = "" if others is None else others.sentence
+        label = "  ".join(filter(None, (f"FaceSim {known}", told, label)))
         _plot(job.file(out, "similarity.png"), similarity, job)
         if len(photos) == 1:
             (similarity,), (facesims,) = similarity, facesims
         result |= {"facesim": facesims, "similarity": similarity}
-    fitted = [to_uint8(fit_reference(each, job.shot.height, job.shot.width)) for each in photos]
-    row = torch.cat((*fitted, frames[spread(len(frames), _NUM_SHEET_FRAMES)]))
+        if others is not None:
+            result["others"] = dataclasses.asdict(others)
+    row = torch.cat((*map(to_uint8, photos), frames[spread(len(frames), _NUM_SHEET_FRAMES)]))
     contact_sheet(job.file(out, "sheet.png"), [row], labels=[label], num_columns=len(row))
     result["time_s"] = round(time.perf_counter() - started, 2)
     write_json(job.file(out, "json"), result)
@@ -114,17 +123,20 @@ def _embedding(path: Path, photo: Tensor, faces: FaceFinder | None) -> Tensor | 
 
 def _likeness(
     frames: Tensor, e_refs: Sequence[Tensor | None], faces: FaceFinder
-) -> list[list[float | None] | None]:
+) -> tuple[list[list[float | None] | None], Others | None]:
     """Returns for each photo the cosine of each frame of `[F, h, w, 3]` uint8 with it.
 
     With one photo it is that of the largest face in the frame, with several that of the face most
-    like the photo. A frame without a face has None, and so has a photo without one as a whole.
+    like the photo. A frame without a face has None, and so has a photo without one as a whole. With
+    one photo it also returns who else was seen; with several, others are expected.
     """
     known = [e_ref for e_ref in e_refs if e_ref is not None]
     if len(e_refs) == 1:
-        return [frame_cosines(frames, known[0], faces)]
+        seen = find_padding(frames, faces)
+        curve = cosines([largest(here) for here in seen], known[0])
+        return [curve], count_others(curve, other_cosines(seen, known[0]))
     measured = iter(best_cosines(frames, known, faces))
-    return [None if e_ref is None else next(measured) for e_ref in e_refs]
+    return [None if e_ref is None else next(measured) for e_ref in e_refs], None
 
 
 def _plot(path: Path, similarity: Sequence[Sequence[float | None] | None], job: Job) -> None:
