@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..stdrc_core.faces.annotate import annotate_frame
 from ..stdrc_core.faces.finder import EmbeddedFace
-from ..stdrc_core.faces.frames import check_images, check_photo, rgb_levels
+from ..stdrc_core.faces.frames import check_images, check_photo, photo_levels, rgb_levels
 from ..stdrc_core.faces.likeness import Likeness, measure_likeness
 from ..stdrc_core.faces.plot import plot_likeness
 from ..stdrc_core.faces.provider import Provider
@@ -126,7 +126,7 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
 
 def _person(reference: Tensor, pack: InsightFacePack) -> EmbeddedFace:
     """Returns the photo's largest face. Raises ValueError if it shows none."""
-    (person,) = largest_faces(rgb_levels(reference, "reference"), pack.finder)
+    (person,) = largest_faces(photo_levels(reference, "reference"), pack.finder)
     if person is None:
         raise no_face(reference, "reference", pack)
     return person
