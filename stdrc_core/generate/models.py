@@ -20,7 +20,7 @@ from ..ltx.lora import merge_lora
 from ..ltx.lora_file import read_metadata
 from ..ltx.offload import offload_blocks
 from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
-from ..ltx.vae import load_vae
+from ..ltx.vae import load_vae, require_vae
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
 from .pipeline import Pipeline
@@ -66,7 +66,8 @@ def decide_layout(args: argparse.Namespace) -> Decision:
 
     The log tells of a LoRA, and of weights that were trained for something else, another version of
     LTX too, or do not say what for. Raises ValueError for a checkpoint or LoRA that cannot be read,
-    for a VAE of another version of LTX, and for an adapter that needs what only the nodes do.
+    where there is no VAE or one of another version of LTX, and for an adapter that needs what only
+    the nodes do.
     """
     choice = LayoutChoice(
         placement=args.placement,
@@ -75,6 +76,7 @@ def decide_layout(args: argparse.Namespace) -> Decision:
         lora_files=() if args.lora is None else (args.lora.name,),
     )
     require_same_version(args.checkpoint, args.vae)
+    require_vae(args.vae or args.checkpoint)
     metadata = [] if args.lora is None else [read_metadata(args.lora)]
     checkpoint = open_checkpoint(args.checkpoint)
     settings = checkpoint.config.get("transformer", {})

@@ -21,7 +21,7 @@ from ..faces.finder import open_face_pack
 from ..ltx.file_versions import require_same_version, transformer_version
 from ..ltx.int8 import Int8
 from ..ltx.text import open_text_encoder
-from ..ltx.vae import load_vae
+from ..ltx.vae import load_vae, require_vae
 from ..mini.text import MINIATURE, STAND_INS
 from .cache import fingerprint
 from .config import Dtype
@@ -76,12 +76,7 @@ def main(args: argparse.Namespace) -> None:
         retry=args.retry,
     )
     if args.rehearse:
-        dtype = getattr(torch, args.vae_dtype or "bfloat16")
-        text_there = args.text_device in (None, args.device)
-        log.info(
-            "%s",
-            rehearse(args.checkpoint, config, dtype, text_there=text_there, vram=args.vram),
-        )
+        log.info("%s", rehearse(args, config))
         return
     entries = read_sources(args.data, window_s=config.window_s, clips=args.clips)
     check_any_usable(entries, args.data)
@@ -89,6 +84,7 @@ def main(args: argparse.Namespace) -> None:
     text_device = device if args.text_device is None else open_device(args.text_device)
     int8 = Int8("text-quantization") if args.text_quantization == "int8" else None
     require_same_version(args.checkpoint, args.vae)
+    require_vae(args.vae or args.checkpoint)
     dtype = args.vae_dtype or ("bfloat16" if device.type == "cuda" else "float32")
     models = Models(
         vae=load_vae(args.vae or args.checkpoint, getattr(torch, dtype)).to(device),
