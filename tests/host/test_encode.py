@@ -182,7 +182,7 @@ def test_generate_and_prepare_see_a_cut_out_as_the_node_does(
     node = host("encode.loaded", path=str(path), height=3, width=4, pad_color=pad_color)["preview"]
     color = read_color(pad_color)
     by_generate = fit_reference(load_opaque_photo(path, color), 96, 128, pad_color=color)
-    # Where Pillow keeps 8 of 16 bits, ComfyUI may keep all; its own grey is off by up to two levels.
+    # Pillow keeps 8 of 16 bits, ComfyUI may keep all; its own grey is off by up to two levels.
     within = (2.01 if kind == "LA" else 1.01) / 255
     assert (node - by_generate).abs().max() <= within
     if pad_color == "#000000":
