@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
-from .method.reference import fit_reference
+from .color.profiles import to_srgb
+from .method.reference import BLACK, over_color
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,10 @@ _BROKEN_EXIF = (SyntaxError, ValueError, struct.error, AttributeError, TypeError
 def load_photo(path: str | Path) -> Tensor:
     """Reads a photo, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
 
-    C is 3, or 4 where the file has transparency. The photo is turned as its EXIF data say; where
-    they are damaged it is not turned, and a warning is logged. 16-bit grey keeps its depth. Raises
-    ValueError where Pillow cannot read the file.
+    C is 3, or 4 where the file has transparency. The photo is turned as its EXIF data say, and its
+    colours become sRGB by its ICC profile; where one of them is damaged, the photo is left as it is
+    in that, and a warning is logged. 16-bit grey keeps its depth. Raises ValueError where Pillow
+    cannot read the file.
     """
     if _is_heif(path):
         _register_heif(path)
@@ -45,6 +47,7 @@ def load_photo(path: str | Path) -> Tensor:
         image = ImageOps.exif_transpose(image)
     except _BROKEN_EXIF as error:
         log.warning("%s has damaged EXIF data (%s): it is taken as upright.", path, error)
+    image = to_srgb(image, str(path))
     if image.mode.startswith("I") or image.mode == "F":
         grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
         return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
@@ -53,13 +56,12 @@ def load_photo(path: str | Path) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
 
 
-def load_opaque_photo(path: str | Path) -> Tensor:
-    """Reads a photo as `load_photo` does, over black where it is transparent.
+def load_opaque_photo(path: str | Path, pad_color: tuple[float, float, float] = BLACK) -> Tensor:
+    """Reads a photo as `load_photo` does, and lays it over `pad_color` where it is transparent.
 
-    Returns `[1, height, width, 3]` float32 in [0, 1].
+    Returns `[1, height, width, 3]` float32 in [0, 1]; so is `pad_color`, RGB.
     """
-    photo = load_photo(path)
-    return fit_reference(photo, photo.shape[1], photo.shape[2])
+    return over_color(load_photo(path), torch.tensor(pad_color))
 
 
 def read_color(text: str) -> tuple[float, float, float]:

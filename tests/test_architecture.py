@@ -18,7 +18,7 @@ MAX_LINES = 400
 # other. A room is a folder of `stdrc_core`, or a file beside these folders.
 STOREYS = (
     {"folders", "shown_text", "text_files"},
-    {"method", "prompts", "rehearsal", "files", "device", "commands", "uint8"},
+    {"method", "prompts", "rehearsal", "color", "files", "device", "commands", "uint8"},
     {"ltx", "faces", "video", "photo_file"},
     {"mini"},
     {"train", "generate", "evaluate"},

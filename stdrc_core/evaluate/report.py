@@ -15,6 +15,9 @@ from .results import Store
 from .summary import METRICS_FILE, Summary
 from .tables import markdown_table
 
+# The columns of metrics.csv on others than the scored face, in frames looked at.
+_OTHERS = ("with_others", "other_nearer")
+
 
 def write_report(out: Path, summary: Summary, store: Store) -> None:
     """Writes the four files into `out`; `store` has the pictures of the clips."""
@@ -45,6 +48,10 @@ def markdown(summary: Summary) -> str:
             f"of others {found.mean_different:.3f} ({found.num_different} pairs): "
             f"AUC {found.auc:.4f}."
         )
+    crowded = [each for each in summary.results if each.others and each.others.num_frames]
+    if crowded:
+        lines += ["", "Other people beside the scored face, which is the largest of a frame:", ""]
+        lines += [f"- {result.video}: {result.others.sentence}" for result in crowded]
     broken = [result for result in summary.results if result.problems]
     if broken:
         lines += ["", "Not scored:", ""]
@@ -57,10 +64,12 @@ def markdown(summary: Summary) -> str:
 def _write_csv(path: Path, summary: Summary) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["video", "person", "prompt", *COLUMNS, "problems"])
+    writer.writerow(["video", "person", "prompt", *COLUMNS, "problems", *_OTHERS])
     for result in summary.results:
         values = [result.scores[name].value if name in result.scores else "" for name in COLUMNS]
         problems = "; ".join(f"{name}: {said}" for name, said in result.problems.items())
         prompt = result.asked.get("prompt") or ""
-        writer.writerow([result.video, result.person or "", prompt, *values, problems])
+        told = result.others
+        others = ["", ""] if told is None else [told.num_frames, told.num_nearer]
+        writer.writerow([result.video, result.person or "", prompt, *values, problems, *others])
     write_text(path, text.getvalue())

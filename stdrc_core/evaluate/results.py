@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..faces.others import Others
 from ..files import short_name, write_json, written_aside
 from ..text_files import read_json
 from .metric import Score
@@ -42,6 +43,12 @@ class Result(BaseModel):
     scores: dict[str, Score] = {}
     problems: dict[str, str] = {}
     """Metric -> why it is missing, in one sentence; the next run tries it again."""
+
+    @property
+    def others(self) -> Others | None:
+        """Who else than the scored face was seen in the clip; None where no metric told."""
+        told = (score.others for score in self.scores.values())
+        return next((each for each in told if each is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,13 @@ def _add_clip(add: Add) -> None:
             help=f"the clip's {side} in pixels, a multiple of 32; {usual(side)}",
         )
     add("--fps", type=float, help=f"frames per second; {usual('fps')}")
+    add(
+        "--pad-color",
+        default="#000000",
+        metavar="COLOR",
+        help="what shows beside a photo of another shape than the clip's and where a photo is "
+        "transparent, such as white; by default %(default)s",
+    )
 
 
 def _add_guidance(add: Add) -> None:

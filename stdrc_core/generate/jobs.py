@@ -16,6 +16,7 @@ from ..method.guidance_curve import read_scale
 from ..method.guidance_options import OPTION_NAMES, PRESETS, GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
+from ..photo_file import read_color
 from ..prompts.gender import Gender
 from ..shown_text import one_line
 from ..text_files import check_whole, read_lines
@@ -70,6 +71,8 @@ class Job:
     """How the clip is made in two stages; None if it is made at once."""
     further: tuple[Path, ...] = ()
     """The photos in slots 1, 2, ..."""
+    pad_color: str | None = None
+    """The colour beside the photos and where they are transparent; None is black."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for several photos in two stages."""
@@ -92,7 +95,7 @@ class Job:
         """Returns all that decides what the clip is, as JSON can hold it: words and numbers."""
         asked = dataclasses.asdict(self) | {"reference": str(self.reference)}
         asked["further"] = [str(path) for path in self.further]
-        for name in ("staging", "further"):
+        for name in ("staging", "further", "pad_color"):
             if not asked[name]:
                 del asked[name]
         asked |= asked.pop("shot")
@@ -194,6 +197,7 @@ def _job(
         name=f"{_photo_name(reference)}_{shot.seed}" if name is None else name,
         reference=reference,
         further=tuple(further),
+        pad_color=_pad_color(args),
         prompt=prompt,
         shot=shot,
         weights=_weights(args),
@@ -224,6 +228,11 @@ def _staging(args: argparse.Namespace) -> Staging | None:
     return Staging(
         num_candidates=args.num_candidates, gender=args.subject, face_detail=args.face_detail
     )
+
+
+def _pad_color(args: argparse.Namespace) -> str | None:
+    """Raises ValueError for text that is no colour."""
+    return args.pad_color if any(read_color(args.pad_color)) else None
 
 
 def _weights(args: argparse.Namespace) -> str:

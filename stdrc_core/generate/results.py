@@ -17,17 +17,21 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..faces.finder import FaceFinder
+from ..faces.finder import FaceFinder, largest
+from ..faces.others import Others, count_others
 from ..faces.similarity import (
     NUM_SCORED_FRAMES,
     best_cosines,
+    cosines,
     facesim,
-    frame_cosines,
+    find_padding,
     largest_embeddings,
+    other_cosines,
     spread,
 )
 from ..files import write_json
-from ..method.reference import fit_reference
+from ..method.reference import BLACK, fit_reference
+from ..photo_file import read_color
 from ..shown_text import one_line
 from ..text_files import read_json
 from ..uint8 import to_uint8
@@ -103,12 +107,15 @@ def make(
 
     Once the clip is written, what fails is logged and kept in the JSON, but for the JSON itself.
 
-    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1]. `contexts` have the embedding
-    `[L, D]` of every prompt that is used, by the prompt. With `stages` the clip is made in two
-    stages by these prompts. Without `faces` nothing is measured.
+    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1], of any size. `contexts` have
+    the embedding `[L, D]` of every prompt that is used, by the prompt. With `stages` the clip is
+    made in two stages by these prompts. Without `faces` nothing is measured.
     """
     started = time.perf_counter()
     e_refs = [_embedding(*each, faces) for each in zip(job.references, photos, strict=True)]
+    color = BLACK if job.pad_color is None else read_color(job.pad_color)
+    size = job.shot.height, job.shot.width
+    photos = [fit_reference(photo, *size, pad_color=color) for photo in photos]
     result: dict[str, Any] = {"asked": job.asked(), "facesim": None, "similarity": None}
     num_steps, first_frames, prompt = job.shot.num_steps, None, job.prompt
     title = one_line(job.name)
@@ -140,16 +147,19 @@ def make(
     label = job.prompt
     measured = beside.tried("FaceSim", lambda: _measured(frames, e_refs, faces))
     if measured is not None:
-        similarity, facesims = measured
-        known = (f"{score:.3f}" for score in facesims if score is not None)
-        label = f"FaceSim {', '.join(known)}  {label}"
+        similarity, facesims, others = measured
+        known = ", ".join(f"{score:.3f}" for score in facesims if score is not None)
+        told = "" if others is None else others.sentence
+        label = "  ".join(filter(None, (f"FaceSim {known}", told, label)))
         plot = job.file(out, "similarity.png")
         beside.tried(plot.name, lambda: plot_over_time(plot, similarity, job))
         alone = len(photos) == 1
         result["facesim"] = facesims[0] if alone else facesims
         result["similarity"] = similarity[0] if alone else similarity
+        if others is not None:
+            result["others"] = dataclasses.asdict(others)
     sheet = job.file(out, "sheet.png")
-    beside.tried(sheet.name, lambda: _sheet(sheet, photos, frames, label, job))
+    beside.tried(sheet.name, lambda: _sheet(sheet, photos, frames, label))
     if beside.problems:
         result[_PROBLEMS] = beside.problems
     result["time_s"] = round(time.perf_counter() - started, 2)
@@ -179,24 +189,23 @@ class _Beside:
 
 def _measured(
     frames: Tensor, e_refs: Sequence[Tensor | None], faces: FaceFinder | None
-) -> tuple[list[list[float | None] | None], list[float | None]] | None:
-    """Returns the cosines of each frame with each photo, and FaceSim with each photo.
+) -> tuple[list[list[float | None] | None], list[float | None], Others | None] | None:
+    """Returns the cosines of each frame with each photo, FaceSim with each photo, and who else was
+    seen.
 
     It is None without a photo that shows a face.
     """
     if all(e_ref is None for e_ref in e_refs):
         return None
-    similarity = _likeness(frames, e_refs, faces)
+    similarity, others = _likeness(frames, e_refs, faces)
     scored = spread(len(frames), NUM_SCORED_FRAMES)
-    return similarity, [
-        None if each is None else facesim([each[i] for i in scored]) for each in similarity
-    ]
+    facesims = [None if each is None else facesim([each[i] for i in scored]) for each in similarity]
+    return similarity, facesims, others
 
 
-def _sheet(path: Path, photos: Sequence[Tensor], frames: Tensor, label: str, job: Job) -> None:
-    """Writes the photos beside frames of the clip."""
-    fitted = [to_uint8(fit_reference(each, job.shot.height, job.shot.width)) for each in photos]
-    row = torch.cat((*fitted, frames[spread(len(frames), _NUM_SHEET_FRAMES)]))
+def _sheet(path: Path, photos: Sequence[Tensor], frames: Tensor, label: str) -> None:
+    """Writes the fitted photos beside frames of the clip."""
+    row = torch.cat((*map(to_uint8, photos), frames[spread(len(frames), _NUM_SHEET_FRAMES)]))
     contact_sheet(path, [row], labels=[label], num_columns=len(row))
 
 
@@ -210,14 +219,17 @@ def _embedding(path: Path, photo: Tensor, faces: FaceFinder | None) -> Tensor | 
 
 def _likeness(
     frames: Tensor, e_refs: Sequence[Tensor | None], faces: FaceFinder
-) -> list[list[float | None] | None]:
+) -> tuple[list[list[float | None] | None], Others | None]:
     """Returns for each photo the cosine of each frame of `[F, h, w, 3]` uint8 with it.
 
     With one photo it is that of the largest face in the frame, with several that of the face most
-    like the photo. A frame without a face has None, and so has a photo without one as a whole.
+    like the photo. A frame without a face has None, and so has a photo without one as a whole. With
+    one photo it also returns who else was seen; with several, others are expected.
     """
     known = [e_ref for e_ref in e_refs if e_ref is not None]
     if len(e_refs) == 1:
-        return [frame_cosines(frames, known[0], faces)]
+        seen = find_padding(frames, faces)
+        curve = cosines([largest(here) for here in seen], known[0])
+        return [curve], count_others(curve, other_cosines(seen, known[0]))
     measured = iter(best_cosines(frames, known, faces))
-    return [None if e_ref is None else next(measured) for e_ref in e_refs]
+    return [None if e_ref is None else next(measured) for e_ref in e_refs], None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
-from ..photo_file import load_opaque_photo
+from ..photo_file import load_opaque_photo, read_color
 from .jobs import read_jobs, read_shot
 from .models import decide_layout, load_pipeline, name_models, open_devices, open_faces
 from .rehearsal import rehearse
@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> list[Path]:
         log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
     if waiting:
         paths = {path for job in waiting for path in job.references}
-        photos = {path: load_opaque_photo(path) for path in sorted(paths)}
+        color = read_color(args.pad_color)
+        photos = {path: load_opaque_photo(path, color) for path in sorted(paths)}
         for job in waiting:
             check_place(args.out, job)
         device, text_device = open_devices(args)

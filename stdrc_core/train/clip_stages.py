@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..faces.finder import FaceFinder
+from ..faces.similarity import find_padding
 from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..video import ClipTooShortError, read_clip
@@ -94,7 +95,7 @@ def make_stages(
         return replace(work, clip=_read(work.entry, config))
 
     def look(work: Work) -> Work:
-        entry, faces = work.entry, finder.find(work.clip)
+        entry, faces = work.entry, find_padding(work.clip, finder)
         if not any(faces):
             raise SetAsideError(
                 Reason.NO_FACE, f"{entry.video} shows no face from {entry.start_s:.3f} s on"

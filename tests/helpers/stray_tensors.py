@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ from torch.utils._pytree import tree_leaves
 _aten = torch.ops.aten
 # Inference mode has the first by the second's name.
 _COPIES = (_aten._to_copy, _aten.to, _aten.copy_)
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = str(Path(torch.__file__).parent) + os.sep
 # The end of a file's path, and a part of the line that copies a result to the CPU.
 RESULTS = (
     ("stdrc_core/generate/pipeline.py", ".clamp(0, 1).cpu()"),  # a clip's pixels
@@ -49,6 +50,8 @@ FEW_NUMBERS = (
     ("stdrc_core/ltx/backbone.py", "boxes = to_seconds(bounds, frame_rate).to(video.device"),
     # The noise of the diffusion decoder has a seed, and is the same on every device.
     ("diffusers/utils/torch_utils.py", "torch.randn(shape, generator=generator"),
+    # The grid of a picture's places, which the network moves itself.
+    ("torchvision/models/optical_flow/_utils.py", "torch.meshgrid("),
     # Checkpointing keeps the state of the random numbers.
     ("diffusers/models/modeling_utils.py", "torch.utils.checkpoint.checkpoint("),
 )
