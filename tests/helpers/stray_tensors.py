@@ -51,7 +51,9 @@ FEW_NUMBERS = (
     # The noise of the diffusion decoder has a seed, and is the same on every device.
     ("diffusers/utils/torch_utils.py", "torch.randn(shape, generator=generator"),
     # The grid of a picture's places, which the network moves itself.
-    ("torchvision/models/optical_flow/_utils.py", "torch.meshgrid("),
+    ("torchvision/models/optical_flow/_utils.py", ""),
+    ("torchvision/models/optical_flow/raft.py", "torch.linspace(-self.radius"),
+    ("torchvision/models/optical_flow/raft.py", "delta = torch.stack("),
     # Checkpointing keeps the state of the random numbers.
     ("diffusers/models/modeling_utils.py", "torch.utils.checkpoint.checkpoint("),
 )
