@@ -18,7 +18,7 @@ from ..ltx.file_versions import (
     require_same_version,
     transformer_version,
 )
-from ..ltx.vae import VideoVAE, load_vae
+from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
 from .config import TrainConfig
@@ -162,10 +162,14 @@ def put_together(
 
 
 def require_fitting_files(config: TrainConfig) -> None:
-    """Raises ValueError for a VAE of another version of LTX than the checkpoint, and for one whose
-    decoder the identity losses cannot differentiate. It reads headers alone."""
+    """Raises ValueError where there is no VAE, for one of another version of LTX than the
+    checkpoint, and for one whose decoder the identity losses cannot differentiate.
+
+    It reads headers alone.
+    """
     model = config.model
     require_same_version(model.checkpoint, model.vae)
+    require_vae(model.vae or model.checkpoint)
     if config.objective.has_identity_losses and is_diffusion_vae(model.vae or model.checkpoint):
         raise ValueError(
             f"model.vae was {model.vae or model.checkpoint}, whose decoder is a one-step diffusion "

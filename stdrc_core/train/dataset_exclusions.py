@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..text_files import read_lines
+
 EXCLUDE = "exclude.txt"
 
 
@@ -16,6 +18,5 @@ def read_exclusions(folder: Path) -> frozenset[str]:
     path = folder / EXCLUDE
     if not path.is_file():
         return frozenset()
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = (line.partition(" #")[0].strip() for line in text.splitlines())
+    lines = (line.partition(" #")[0].strip() for line in read_lines(path))
     return frozenset(line for line in lines if line and not line.startswith("#"))

@@ -26,11 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel  # noqa: E402
-from helpers import published_vae, tiny_ltx  # noqa: E402
+from helpers import tiny_ltx  # noqa: E402
 from helpers.tiny_face_networks import IRBlock, ir_net  # noqa: E402
 
 from stdrc_core.faces.align import arcface_template, warp_face  # noqa: E402
 from stdrc_core.ltx.backbone import VideoBackbone  # noqa: E402
+from stdrc_core.ltx.published import PUBLISHED  # noqa: E402
 from stdrc_core.ltx.transformer_config import arguments_of  # noqa: E402
 from stdrc_core.ltx.vae import VideoVAE, diffusers_config  # noqa: E402
 from stdrc_core.method.grid import LTX_SCALE_FACTORS  # noqa: E402
@@ -175,7 +176,7 @@ class World:
             "cross_attention_dim": heads * head_dim,
         }
         channels = preset["vae_base_channels"]
-        vae_settings = published_vae.LTX_2_3 | {
+        vae_settings = PUBLISHED["2.3"].vae | {
             "encoder_base_channels": channels,
             "decoder_base_channels": channels,
         }

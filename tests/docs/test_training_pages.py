@@ -6,8 +6,8 @@ import argparse
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -18,15 +18,15 @@ from helpers.doc_pages import DOCS, commands
 from stdrc_core.generate.__main__ import make_parser as make_generate_parser
 from stdrc_core.ltx.text import NUM_TOKENS
 from stdrc_core.train import __main__ as command_line
-from stdrc_core.train import prepare_command, references, resume
+from stdrc_core.train import arguments, references, resume
 from stdrc_core.train.cache import SHARDS, Manifest, Sample
 from stdrc_core.train.cache_writer import CacheWriter
-from stdrc_core.train.collect import command as collect_command
 from stdrc_core.train.collect.left_out import Reason as LeftOutReason
 from stdrc_core.train.config import ValidationSection
 from stdrc_core.train.dataset_entry import VIDEO_SUFFIXES
+from stdrc_core.train.folder_source import PHOTO_SUFFIXES, read_folder
 from stdrc_core.train.prepare import Reason
-from stdrc_core.train.sources import PHOTO_SUFFIXES, read_folder, read_manifest_lines
+from stdrc_core.train.sources import read_manifest_lines
 from stdrc_core.train.vip import read_vip
 
 PAGES = {path.stem: path for path in (DOCS / "train").glob("*.md")}
@@ -104,24 +104,24 @@ def test_every_reason_of_collect_has_its_row():
 
 
 @pytest.mark.parametrize(
-    ("module", "page", "heading", "measured"),
+    ("add_arguments", "page", "heading"),
     [
-        (prepare_command, "dataset", "Options of prepare", ("--device",)),
-        (collect_command, "collect", "Options of collect", ()),
+        (arguments.prepare, "dataset", "Options of prepare"),
+        (arguments.collect, "collect", "Options of collect"),
     ],
     ids=["prepare", "collect"],
 )
 def test_every_option_has_its_row_and_default(
-    module: ModuleType, page: str, heading: str, measured: tuple[str, ...]
+    add_arguments: Callable[[argparse.ArgumentParser], None], page: str, heading: str
 ):
     parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
+    add_arguments(parser)
     told = {option: row[1] for row in rows(page, heading) for option in codes(row[0])}
     actions = {each.option_strings[0]: each for each in parser._actions[1:]}
     assert list(told) == list(actions)
     for option, action in actions.items():
         assert (told[option] == "required") == action.required, option
-        if action.default is not None and option not in (*measured, "--rank", "--world-size"):
+        if action.default is not None and option not in ("--rank", "--world-size"):
             assert told[option] == (f"`{action.default}`" if action.default else "off"), option
 
 

@@ -291,7 +291,8 @@ def test_the_table_of_inputs_has_every_graph_and_fits_it():
     assert sorted(told) == GRAPHS
     for name, cells in told.items():
         for part in (part for cell in cells if cell != "none" for part in cell.split("; ")):
-            title, number, keys = re.fullmatch(r"\*\*(.+?)\*\*(?: \((\d+)\))? (.+)", part).groups()
+            told_so = re.fullmatch(r"\*\*(.+?)\*\*(?: \(([\d:]+)\))? (.+)", part)
+            title, number, keys = told_so.groups()
             titles = [node["_meta"]["title"] for node in graph(name).values()]
             assert titles.count(title) == 1 or (number and titles.count(title) > 1)
             inputs = node_inputs(name, title, number)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKLLTX2Video
-from helpers import published_vae, tiny_ltx
+from helpers import tiny_ltx
 from safetensors.torch import save_file
 
 from stdrc_core.ltx.checkpoint import vae_key
@@ -19,6 +19,7 @@ from stdrc_core.ltx.file_versions import (
     vae_version,
     version_by_name,
 )
+from stdrc_core.ltx.published import PUBLISHED
 from stdrc_core.ltx.vae import diffusers_config
 
 
@@ -26,7 +27,7 @@ from stdrc_core.ltx.vae import diffusers_config
 def names_of(is_2_0: bool) -> dict[str, torch.Tensor]:
     """A file with the tensors' names of a published VAE, each of one number."""
     with torch.device("meta"):
-        config = published_vae.LTX_2_0 if is_2_0 else published_vae.LTX_2_3
+        config = PUBLISHED["2.0" if is_2_0 else "2.3"].vae
         vae = AutoencoderKLLTX2Video(**diffusers_config(config))
     num_blocks = len(vae.encoder.down_blocks)
     return {vae_key(key, num_blocks): torch.zeros(1) for key in vae.state_dict()}

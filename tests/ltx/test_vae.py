@@ -11,10 +11,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKLLTX2Video
 from diffusers.loaders.single_file_utils import convert_ltx2_vae_to_diffusers
-from helpers.published_vae import LTX_2_0, LTX_2_3
 from safetensors.torch import load_file, save_file
 
 from stdrc_core.ltx.checkpoint import vae_key, write_checkpoint
+from stdrc_core.ltx.published import PUBLISHED
 from stdrc_core.ltx.vae import VideoVAE, diffusers_config, load_vae
 from stdrc_core.mini import config
 from stdrc_core.mini_build.random_weights import build_vae
@@ -54,7 +54,7 @@ def test_the_miniatures_config_is_the_one_it_was_built_with():
 def test_ltx_2_0_is_diffusers_default_model():
     """diffusers' defaults are LTX-2.0's sizes: the same keys and shapes must come out."""
     with torch.device("meta"):
-        ours = AutoencoderKLLTX2Video(**diffusers_config(LTX_2_0)).state_dict()
+        ours = AutoencoderKLLTX2Video(**diffusers_config(PUBLISHED["2.0"].vae)).state_dict()
         defaults = AutoencoderKLLTX2Video().state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in defaults.items()}
 
@@ -62,7 +62,7 @@ def test_ltx_2_0_is_diffusers_default_model():
 def test_ltx_2_3_has_the_published_names_and_shapes():
     """Names and shapes worked out by hand from ComfyUI's model of the same config."""
     with torch.device("meta"):
-        model = AutoencoderKLLTX2Video(**diffusers_config(LTX_2_3))
+        model = AutoencoderKLLTX2Video(**diffusers_config(PUBLISHED["2.3"].vae))
     shapes = {vae_key(key, 4): tuple(t.shape[:2]) for key, t in model.state_dict().items()}
     conv = "conv.conv.weight"
     assert shapes["vae.encoder.conv_out.conv.weight"] == (129, 1024)
@@ -82,7 +82,7 @@ def test_ltx_2_3_has_the_published_names_and_shapes():
 
 def test_a_small_ltx_2_3_decodes_to_the_right_size():
     """Four upsamplers of three kinds: time grows by 8, sides by 32."""
-    small = LTX_2_3 | {"decoder_base_channels": 8, "encoder_base_channels": 128}
+    small = PUBLISHED["2.3"].vae | {"decoder_base_channels": 8, "encoder_base_channels": 128}
     model = VideoVAE(AutoencoderKLLTX2Video(**diffusers_config(small)))
     assert model.decode(torch.randn(1, 128, 2, 2, 1)).shape == (1, 3, 9, 64, 32)
 

@@ -310,7 +310,7 @@ def test_run_names_what_is_wrong_and_writes_nothing(
     ("name", "parts"),
     [
         ("nowhere.yaml", ["config", "nowhere.yaml could not be read", "check the path"]),
-        ("binary.yaml", ["binary.yaml is not YAML"]),
+        ("binary.yaml", ["binary.yaml begins with the mark of UTF-16, but is not", "UTF-8"]),
         ("words.yaml", ["words.yaml is not YAML"]),
     ],
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...text_files import read_lines
 from ..dataset_exclusions import EXCLUDE, read_exclusions
 
 PERSONS = "persons.txt"
@@ -88,8 +89,7 @@ def _resolved(path: Path, merged: Mapping[str, str]) -> dict[str, str]:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     if not path.is_file():
         return
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         words = line.partition("#")[0].split()
         if words:
             yield number, words

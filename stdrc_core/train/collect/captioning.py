@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from ...text_files import read_text
 from ...video import read_frames
 from .caption_asking import NUM_FRAMES
 from .caption_text import CaptionError
@@ -44,7 +45,7 @@ class Captions:
             places.append(self.videos[clip.window.footage].with_suffix(".txt"))
         for path in places:
             if path.is_file():
-                text = path.read_text(encoding="utf-8-sig", errors="replace")
+                text = read_text(path, "caption")
                 if text.strip():
                     return " ".join(text.split())
         return ""

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ...faces.finder import FaceFinder
 from ...files import failures_told, write_json
+from ...folders import listed
 from ...video import probe
 from ..stopping import Stopper
 from .by_hand import read_decisions
@@ -107,7 +108,7 @@ class Collection:
         """Makes the folder; raises ValueError where it is in other use."""
         path = self.out / SETTINGS
         if self.out.exists() and not path.is_file() and self._is_first:
-            others = [each.name for each in self.out.iterdir() if each.name != WORK]
+            others = [each.name for each in listed(self.out) if each.name != WORK]
             if others:
                 raise ValueError(
                     f"out {self.out} holds {others[0]} and is no data set of collect; needs a new "

@@ -28,36 +28,6 @@ from .options import CollectConfig
 log = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add, default = parser.add_argument, CollectConfig()
-    add("--footage", type=Path, help="folder of videos, and photos if you have some")
-    add("--out", type=Path, required=True, help="folder of the data set, new or begun")
-    add("--faces", type=Path, help="folder of an InsightFace pack, as buffalo_l")
-    add("--num-frames", type=int, default=default.num_frames, help="frames of a clip, 8n + 1")
-    add("--fps", type=float, default=default.fps, help="frame rate that prepare resamples to")
-    add("--persons", type=int, default=default.num_persons, help="persons seen all the time")
-    add("--min-face", type=int, default=default.min_face_px, help="least side of a face, pixels")
-    add("--min-sharpness", type=float, default=default.min_sharpness, help="of faces, 0 to 1")
-    add("--max-burnt", type=float, default=default.max_burnt, help="share burnt out or in the dark")
-    add("--max-yaw", type=float, default=default.max_yaw_deg, help="degrees, in most frames")
-    add("--min-motion", type=float, default=default.min_motion, help="in face widths")
-    add("--shot-threshold", type=float, default=default.shot_threshold, help="PySceneDetect's")
-    add("--sample-fps", type=float, default=default.sample_fps, help="frames a second searched")
-    add("--same-person", type=float, help="least cosine of one person; by default measured")
-    add("--min-reference-cosine", type=float, help="by default that of --same-person")
-    add("--references", type=int, default=default.num_references, help="of a person in a clip")
-    add("--captions", help=f"{SIDECAR!r}, an OpenAI-compatible address, or a model's folder")
-    add("--caption-model", help="the model's name at that address; by default its first")
-    add("--caption-timeout", type=float, default=120.0, help="seconds to wait for a caption")
-    add("--jobs", type=int, default=default.jobs, help="files in work at a time")
-    add("--retry", action="store_true", help="try again what failed before")
-    add("--device", choices=tuple(Provider), default=Provider.AUTO, help="for the face pack")
-    add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    add("--world-size", type=int, default=world_size, help="number of processes")
-    add("--look", action="store_true", help="shows OUT/report.html and takes its ticks")
-
-
 def main(args: argparse.Namespace) -> None:
     """Makes the data set, or shows it; raises ValueError for input that cannot be used."""
     if args.look:

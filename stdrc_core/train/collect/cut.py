@@ -74,13 +74,13 @@ def cut_clip(video: Path, clip: Path, window: Window, cut: Cut, scan: Scan) -> N
 def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> None:
     """Copies the packets from the keyframe at `start_s` to the one frame at or after `end_s`."""
     try:
-        with written_aside(clip) as partial, av.open(str(video)) as source:
+        with written_aside(clip) as partial, av.open(str(video.absolute())) as source:
             stream = source.streams.video[0]
             origin = stream.start_time or 0
             start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
             # Bitexact files hold no random ids.
             options = {"fflags": "+bitexact"}
-            with av.open(str(partial), "w", format=form, options=options) as target:
+            with av.open(str(partial.absolute()), "w", format=form, options=options) as target:
                 copy = target.add_stream_from_template(stream)
                 copy.metadata.clear()
                 source.seek(start, stream=stream)

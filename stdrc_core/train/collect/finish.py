@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...files import written_aside
+from ...files import write_text
+from ...folders import files_below
 from .captioning import Captions
 from .clips import CLIPS, REFERENCES, STRIPS, ClipMaker
 from .left_out import LeftOut, Reason, counted, write_report
@@ -67,9 +68,7 @@ def finish(
         if made is not None and "strip" in made:
             shown.append(ShownClip(clip=clip, made=made, caption="", is_in=False))
     write_report(out, left_out)
-    with written_aside(out / PAGE) as partial:
-        page = render_page(shown, left_out, names, plan, config)
-        partial.write_text(page, encoding="utf-8")
+    write_text(out / PAGE, render_page(shown, left_out, names, plan, config))
     manifest = write_manifest(out, lines)
     _tidy(out, maker, plan, [each.made for each in shown])
     if not lines:
@@ -122,10 +121,11 @@ def _tidy(out: Path, maker: ClipMaker, plan: Plan, kept: Sequence[Mapping]) -> N
     used |= {made["strip"] for made in kept}
     videos = {made["video"] for made in kept}
     for folder in (REFERENCES, STRIPS, CLIPS):
-        for path in (out / folder).rglob("*"):
+        for path in files_below(out / folder):
             name = path.relative_to(out).as_posix()
             is_ours = folder != CLIPS or (path.suffix != ".txt" and name not in videos)
-            if path.is_file() and is_ours and name not in used:
+            if is_ours and name not in used:
                 path.unlink()
-    for partial in out.rglob(".*.partial"):
-        partial.unlink()
+    for folder in {out, *(path.parent for path in files_below(out))}:
+        for partial in folder.glob(".*.partial"):
+            partial.unlink()

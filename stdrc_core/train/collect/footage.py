@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...folders import files_below, has_ending
 from ..dataset_entry import VIDEO_SUFFIXES
-from ..sources import PHOTO_SUFFIXES
+from ..folder_source import PHOTO_SUFFIXES
 from .left_out import LeftOut, Reason
 
 # Cameras, broadcasters and older programs write these besides.
@@ -44,13 +45,9 @@ def find_footage(folder: Path, out: Path) -> tuple[list[Footage], list[Path], li
             f"footage {folder} is no folder; needs a folder of videos: check the path."
         )
     own = out.resolve()
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if not path.name.startswith(".") and not path.resolve().is_relative_to(own)
-    ]
-    videos = [path for path in found if path.suffix.lower() in FOOTAGE_SUFFIXES]
-    photos = [path for path in found if path.suffix.lower() in PHOTO_SUFFIXES]
+    found = [path for path in files_below(folder) if not path.resolve().is_relative_to(own)]
+    videos = [path for path in found if has_ending(path, FOOTAGE_SUFFIXES)]
+    photos = [path for path in found if has_ending(path, PHOTO_SUFFIXES)]
     if not any(path.is_file() for path in videos):
         raise ValueError(
             f"footage {folder} holds no video ({', '.join(FOOTAGE_SUFFIXES)}); needs one or more: "

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ...files import written_aside
+from ...files import write_text
 
 REPORT = "report.jsonl"
 
@@ -60,8 +60,7 @@ class LeftOut:
 
 def write_report(out: Path, left_out: Iterable[LeftOut]) -> None:
     """Writes `report.jsonl`, a line for each."""
-    with written_aside(out / REPORT) as partial:
-        partial.write_text("".join(json.dumps(each.as_json()) + "\n" for each in left_out))
+    write_text(out / REPORT, "".join(json.dumps(each.as_json()) + "\n" for each in left_out))
 
 
 def counted(left_out: Sequence[LeftOut]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import mimetypes
 import webbrowser
@@ -12,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ...files import written_aside
+from ...files import write_text
 from .by_hand import EXCLUDE
 from .clips import CLIPS, STRIPS
 from .page import PAGE
@@ -73,12 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         text = self.rfile.read(size).decode("utf-8", errors="replace")
         try:
-            with written_aside(self.out / EXCLUDE) as aside:
-                aside.write_text(text, encoding="utf-8")
+            write_text(self.out / EXCLUDE, text)
         except OSError as error:
             self._answer(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
             return
-        self._answer(HTTPStatus.OK, json.dumps({"lines": len(text.splitlines())}))
+        self._answer(HTTPStatus.OK, "saved")
 
     def _is_asked_here(self) -> bool:
         """Whether the page itself asks: another page may send requests to this machine too."""

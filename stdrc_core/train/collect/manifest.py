@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import written_aside
+from ...files import write_text
 from .plan import PlannedClip
 
 MANIFEST = "manifest.jsonl"
@@ -29,7 +29,5 @@ def manifest_line(clip: PlannedClip, made: Mapping[str, Any], caption: str) -> d
 
 def write_manifest(out: Path, lines: Iterable[Mapping[str, Any]]) -> Path:
     """Writes the lines in their order; returns the manifest's path."""
-    with written_aside(out / MANIFEST) as partial:
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        partial.write_text(text, encoding="utf-8")
+    write_text(out / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
     return out / MANIFEST

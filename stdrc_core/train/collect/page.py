@@ -21,6 +21,7 @@ from ...pages.page_parts import (
     table,
     text_cell,
 )
+from ...text_files import read_text
 from .by_hand import EXCLUDE
 from .left_out import LeftOut, Reason
 from .options import CollectConfig
@@ -64,8 +65,8 @@ def render_page(
         "is wrong, save, and give the same command again. Two faces are one person from cosine "
         f"{plan.same_person:.2f} on. This page and its pictures are on this machine alone."
     )
-    style = f"<style>\n{(_ASSETS / 'collect.css').read_text(encoding='utf-8')}</style>"
-    script = f"<script>\n{(_ASSETS / 'collect.js').read_text(encoding='utf-8')}</script>"
+    style = f"<style>\n{read_text(_ASSETS / 'collect.css')}</style>"
+    script = f"<script>\n{read_text(_ASSETS / 'collect.js')}</script>"
     parts = [
         style,
         _save_bar(),

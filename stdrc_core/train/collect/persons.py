@@ -6,7 +6,6 @@ of their mean embeddings. Two tracks that are seen at the same time are never on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
 from ...files import write_json
+from ...text_files import read_json
 from .tracks import Track
 from .verification import together
 
@@ -104,7 +104,7 @@ class PersonIds:
     def __init__(self, folder: Path) -> None:
         """`folder` is where the state is kept."""
         self._path = folder / STATE
-        kept = json.loads(self._path.read_text()) if self._path.is_file() else {}
+        kept = read_json(self._path) if self._path.is_file() else {}
         self._next: int = kept.get("next", 1)
         self._persons: dict[str, dict] = kept.get("persons", {})
 

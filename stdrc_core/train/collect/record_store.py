@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...files import write_json
+from ...folders import files_below
+from ...text_files import read_json
 
 
 class RecordStore:
@@ -23,7 +25,7 @@ class RecordStore:
     def read(self, key: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         """What was made; None where there is nothing, or it was asked for otherwise."""
         try:
-            record = json.loads(self._path(key).read_text(encoding="utf-8"))
+            record = read_json(self._path(key))
         except (OSError, ValueError):
             return None
         # JSON knows no tuples.
@@ -32,7 +34,7 @@ class RecordStore:
     def read_any(self, key: str) -> dict[str, Any] | None:
         """What was made last, whatever it was asked for."""
         try:
-            return json.loads(self._path(key).read_text(encoding="utf-8"))["made"]
+            return read_json(self._path(key))["made"]
         except (OSError, ValueError):
             return None
 
@@ -45,7 +47,7 @@ class RecordStore:
 
     def keys(self) -> Iterator[str]:
         """The keys of all records."""
-        for path in sorted(self.folder.rglob("*.json")):
+        for path in files_below(self.folder):
             yield path.relative_to(self.folder).with_suffix("").as_posix()
 
     def _path(self, key: str) -> Path:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...files import failures_told, write_json, written_aside
+from ...text_files import read_json
 from .scan import TENSOR_NAMES, Scan
 from .shots import Shot
 
@@ -84,7 +85,7 @@ class ScanStore:
 
     def _problem(self, key: str) -> str | None:
         try:
-            kept = json.loads(self._problem_path(key).read_text(encoding="utf-8"))
+            kept = read_json(self._problem_path(key))
         except (OSError, ValueError):
             return None
         return kept["problem"] if kept["settings"] == self.settings else None
