@@ -124,7 +124,7 @@ def make_parser(
 def docstring_of(module_name: str, package: str) -> str | None:
     """Returns the docstring of a module, which is not imported."""
     spec = importlib.util.find_spec(module_name, package)
-    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_bytes()))
 
 
 def _run(module_name: str, package: str, args: argparse.Namespace) -> None:

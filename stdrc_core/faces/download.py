@@ -111,7 +111,9 @@ def _fetch(archive: PackArchive, path: Path, on_bytes: Callable[[int], None]) ->
 
 def _is_model(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() == ".onnx" and not any(is_hidden(part) for part in path.parts)
+    return path.suffix.lower() == ".onnx" and not any(
+        is_hidden(part) for part in path.parts if part != ".."
+    )
 
 
 def _unpack(archive: PackArchive, zipped: Path, folder: Path) -> None:

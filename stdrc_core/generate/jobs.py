@@ -16,7 +16,6 @@ from ..method.guidance_curve import read_scale
 from ..method.guidance_options import OPTION_NAMES, PRESETS, GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
-from ..photo_file import read_color
 from ..prompts.gender import Gender
 from ..shown_text import one_line
 from ..text_files import check_whole, read_lines
@@ -232,6 +231,9 @@ def _staging(args: argparse.Namespace) -> Staging | None:
 
 def _pad_color(args: argparse.Namespace) -> str | None:
     """Raises ValueError for text that is no colour."""
+    # It imports torch, which --help does without.
+    from ..photo_file import read_color
+
     return args.pad_color if any(read_color(args.pad_color)) else None
 
 

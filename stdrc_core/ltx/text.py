@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..folders import listed
 from .checkpoint_files import FULL_PRECISION, stored_dtypes
 from .connector import VideoConnector, load_connector
 from .file_versions import require_right_gemma
@@ -205,7 +206,7 @@ def _require_whole_weights(folder: Path, model_folder: Path, config: Any) -> Non
     if packed is not None:
         method = packed.get("quant_method") if isinstance(packed, dict) else packed
         how = f"quantised weights ({method})"
-    for file in sorted(model_folder.glob("*.safetensors")):
+    for file in listed(model_folder, (".safetensors",)):
         for name, dtype in stored_dtypes(file).items():
             if name.endswith(".weight") and dtype not in FULL_PRECISION and how is None:
                 how = f"{dtype} weights ({name})"

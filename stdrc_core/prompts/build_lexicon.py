@@ -15,6 +15,7 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from ..text_files import read_lines
 from .inflection import regular_plural, regular_verb_forms
 from .lexicon import FILE, Kind
 
@@ -43,7 +44,7 @@ def read_senses(folder: Path) -> tuple[dict[str, Counter[str]], dict[str, Counte
     """
     uses: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: dict[str, Counter[Kind]] = defaultdict(Counter)
-    for line in (folder / "index.sense").read_text(encoding="utf-8").splitlines():
+    for line in read_lines(folder / "index.sense"):
         if sense := _SENSE.match(line):
             word, part, file = sense[1].replace("_", " "), _PARTS[sense[2]], int(sense[3])
             count = 10 * int(sense[5])
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--inflections", type=Path, required=True, help="infl_lu.csv.gz")
     args = parser.parse_args()
     lines = lexicon_lines(*read_senses(args.wordnet), *read_inflections(args.inflections))
-    FILE.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    FILE.write_bytes(("\n".join(lines) + "\n").encode())
 
 
 if __name__ == "__main__":

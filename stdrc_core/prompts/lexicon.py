@@ -17,6 +17,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
+from ..text_files import read_lines
 from .inflection import regular_plural, regular_verb_forms
 
 # The ending of a regular form -> those that its dictionary form may have in its place.
@@ -101,7 +102,7 @@ def readings(word: str) -> tuple[Reading, ...]:
 @cache
 def entries() -> dict[str, list[str]]:
     """Returns the words of the file, each with its parts of speech as they stand there."""
-    lines = (line.split("\t") for line in FILE.read_text(encoding="utf-8").splitlines())
+    lines = (line.split("\t") for line in read_lines(FILE))
     return {word: fields for word, *fields in lines}
 
 

@@ -5,8 +5,9 @@ to the next: forwards by what a block leaves for the backward pass, backwards by
 its weights less what it left. So the most is held at an end of the row. The first block, the second
 and the last one are run; the first is apart because its input may need no gradient. Each block
 between takes its input and gives an output of its size, backwards makes the gradients of its
-weights, and counts the operations of the blocks that were run. Hooks of a block (offload, FSDP2)
-and the checkpoint around it run as ever.
+weights, and counts the operations of the blocks that were run. Hooks of a block (offload)
+and the checkpoint around it run as ever; FSDP2's do not, since it learns from the gradients of a
+block's outputs and inputs when to gather its weights.
 
 What a block keeps inside itself for the backward pass is not there, so that a run without gradient
 checkpointing has to run all of its blocks.

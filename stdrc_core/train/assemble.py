@@ -12,12 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 from ..device import move
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
+from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.file_versions import (
     CONV_VAE_2_5,
     is_diffusion_vae,
     require_same_version,
     transformer_version,
 )
+from ..ltx.transformer_config import transformer_arguments
 from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
@@ -101,13 +103,13 @@ def assemble(
     if will_shard:
         require_shardable(config)
     cache = Cache(config.data.cache)
-    require_fitting_files(config)
     if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
         numbers = " and ".join(map(str, sorted(cache.num_references)))
         raise ValueError(
             f"run.micro_batch_size was {config.run.micro_batch_size} with FSDP2 and a cache of "
             f"samples with {numbers} references; needs 1, since those of one number run together."
         )
+    require_fitting_files(config)
     home = torch.device("cpu") if will_shard else device
     backbone = load_trainable_backbone(config, home, reads_weights=reads_weights)
     cache.require(
@@ -169,6 +171,8 @@ def require_fitting_files(config: TrainConfig) -> None:
     """
     model = config.model
     require_same_version(model.checkpoint, model.vae)
+    # A file that is no transformer's is told of as such, before what it lacks.
+    transformer_arguments(open_checkpoint(model.checkpoint))
     require_vae(model.vae or model.checkpoint)
     if config.objective.has_identity_losses and is_diffusion_vae(model.vae or model.checkpoint):
         raise ValueError(

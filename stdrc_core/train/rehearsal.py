@@ -128,7 +128,8 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
         with MemoryRecord() as record:
             record.declare([parts.model])
             record.declare(_frozen(parts, vae), is_frozen=True)
-            if config.model.gradient_checkpointing:
+            # FSDP2 frees what it gathered for a block by hooks that a stand-in does not call.
+            if config.model.gradient_checkpointing and not is_sharded:
                 run_few(parts.model.backbone.transformer.transformer_blocks, record)
             process = RehearsedProcess(
                 parts.model, device, record, num_gpus=num_gpus, is_sharded=is_sharded

@@ -19,14 +19,14 @@ LOG, VALIDATIONS = "log.jsonl", "validation.jsonl"
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
     """Appends a line about `entry["step"]`."""
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(entry) + "\n")
+    with path.open("ab") as file:
+        file.write(json.dumps(entry).encode() + b"\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Returns the entries of the whole lines of a file; none where there is no file."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if _step(line) is not None]
+    stored = path.read_bytes() if path.is_file() else b""
+    return [json.loads(line) for line in _whole(stored) if _step(line) is not None]
 
 
 def cut_back(path: Path, keeps: Callable[[int], bool]) -> None:
@@ -38,22 +38,25 @@ def cut_back(path: Path, keeps: Callable[[int], bool]) -> None:
         return
     stored = path.read_bytes()
     kept: dict[int, bytes] = {}
-    for line in stored.splitlines(keepends=True):
+    for line in _whole(stored):
         step = _step(line)
         if step is not None and keeps(step):
             # Of two lines of one step, which older versions left, the later one was trained on.
             kept.pop(step, None)
             kept[step] = line
-    whole = b"".join(kept.values())
+    whole = b"".join(line + b"\n" for line in kept.values())
     if whole != stored:
         with written_aside(path) as partial:
             partial.write_bytes(whole)
 
 
+def _whole(stored: bytes) -> list[bytes]:
+    """Returns the lines that have an end."""
+    return stored.split(b"\n")[:-1]
+
+
 def _step(line: bytes) -> int | None:
-    """Returns the step that a line tells of, None where it is not whole."""
-    if not line.endswith(b"\n"):
-        return None
+    """Returns the step that a line tells of; None where it tells of none."""
     try:
         entry = json.loads(line)
     # A power cut may leave bytes that are no text.

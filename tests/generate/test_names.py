@@ -16,8 +16,8 @@ from helpers.generate_command import words
 from matplotlib.figure import Figure
 from PIL import Image
 
-from stdrc_core.generate import __main__ as command
 from stdrc_core.generate import results
+from stdrc_core.generate import run as command
 from stdrc_core.generate.__main__ import main
 from stdrc_core.generate.arguments import make_parser
 from stdrc_core.generate.jobs import Job, read_jobs
@@ -169,7 +169,6 @@ AFTER_THE_CLIP: dict[str, tuple[str, Callable, str]] = {
     "the similarity": ("_likeness", broken, "FaceSim"),
     "the score": ("facesim", full, "FaceSim"),
     "the contact sheet": ("contact_sheet", full, "person_0.sheet.png"),
-    "fitting the photo": ("fit_reference", broken, "person_0.sheet.png"),
 }
 
 

@@ -249,7 +249,7 @@ VALIDATES = ["validation.every=1", "validation.text_encoder=miniature"]
             ["letter.txt could not be read as safetensors", "download it again"],
         ),
         (
-            ["model.checkpoint={here}/tiny.safetensors"],
+            ["model.checkpoint={here}/tiny.safetensors", "model.vae={here}/mini.safetensors"],
             ["cache", f"its prompts have {VIDEO_DIM}", "another cache"],
         ),
         (["model.vae=none.safetensors"], ["checkpoint none.safetensors does not exist", "needs"]),
