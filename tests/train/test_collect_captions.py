@@ -166,6 +166,8 @@ def test_what_is_no_captioner_is_one_sentence(tmp_path: Path):
         (str(tmp_path / "no"), "needs 'sidecar' for texts"),
         (str(tmp_path), "could not be opened"),
         ("http://", "needs an address with a host"),
+        ("http://127.0.0.1:99999/v1", "is no address"),
+        ("http://[::1/v1", "is no address"),
     ):
         with pytest.raises(ValueError, match=words):
             open_captioner(given, None, 5)

@@ -249,10 +249,12 @@ def files_limited() -> Iterator[None]:
 
 
 def test_a_full_disk_is_one_sentence(footage: Path, tmp_path: Path, files_limited: None):
-    with pytest.raises(OSError, match=r"could not be written .*free space") as raised:
+    with pytest.raises(OSError, match=r"could not be written .*free space: make room") as raised:
         run_collect(footage, tmp_path / "set")
-    assert "\n" not in str(raised.value)
-    assert str(raised.value).endswith(".")
+    said = str(raised.value)
+    assert said.count("could not be written") == 1
+    assert "\n" not in said
+    assert said.endswith(".")
 
 
 MISTAKES = {
@@ -265,7 +267,9 @@ MISTAKES = {
     "captions": (["--captions", "{tmp}/none"], "captions was"),
     "timeout": (["--captions", "sidecar", "--caption-timeout", "0"], "caption_timeout was 0"),
     "persons.txt": (["--out", "{tmp}/decided"], "line 1 of"),
+    "other program": (["--out", "{tmp}/program"], "is no data set of collect"),
     "rank": (["--rank", "3"], "rank was 3"),
+    "retry": (["--retry", "--world-size", "2"], "retry was given to 2 processes"),
 }
 
 
@@ -278,7 +282,9 @@ def test_bad_input_is_one_sentence(
     (tmp_path / "other" / "thesis.txt").touch()
     (tmp_path / "decided").mkdir()
     (tmp_path / "decided" / "persons.txt").write_text("p1 is p2")
-    (tmp_path / "decided" / "settings.json").write_text("{}")
+    (tmp_path / "decided" / "settings.json").write_text('{"face_pack": "any"}')
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "settings.json").write_text('{"volume": 11}')
     changes, words = MISTAKES[name]
     more = [word.format(tmp=tmp_path) for word in changes]
     said = refused(

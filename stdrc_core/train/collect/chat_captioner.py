@@ -37,7 +37,14 @@ class ChatCaptioner:
     def __init__(self, address: str, model: str | None, timeout_s: float) -> None:
         """`address` is that of the interface, for example http://127.0.0.1:8080/v1; without a
         `model` the first one is taken that the server names."""
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+            httpx.URL(address)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ValueError(
+                f"captions was {address!r}, which is no address ({error}); needs one such as "
+                "http://127.0.0.1:8080/v1: check it."
+            ) from error
         if not parts.hostname:
             raise ValueError(f"captions was {address!r}; needs an address with a host: check it.")
         # Servers on one's own machine print their address without the interface's path.

@@ -76,9 +76,8 @@ class ClipMaker:
     def _make(self, clip: PlannedClip) -> dict[str, Any]:
         window = clip.window
         video, scan = self.videos[window.footage], self.scans[window.footage]
-        cut = plan_cut(window, scan)
-        name = f"{CLIPS}/{window.key}{cut.suffix}"
-        cut_clip(video, self.out / name, window, cut, scan)
+        planned = plan_cut(window, scan)
+        cut = cut_clip(video, self.out / CLIPS / window.key, window, planned, scan)
         references = [
             [path for each in own if (path := self._reference(each)) is not None]
             for own in clip.references
@@ -86,7 +85,7 @@ class ClipMaker:
         strip = f"{STRIPS}/{window.key}.jpg"
         size = self._write_strip(clip, references, self.out / strip)
         return {
-            "video": name,
+            "video": f"{CLIPS}/{window.key}{cut.suffix}",
             "start_s": round(cut.start_s(window), 6),
             "copied": cut.copy_from_s is not None,
             "references": references,

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from threading import Lock
+from typing import Any
 
 from tqdm import tqdm
 
 from ...faces.finder import FaceFinder
 from ...files import failures_told, write_json
 from ...folders import listed
-from ...video import probe
+from ...text_files import read_json
 from ..stopping import Stopper
 from .by_hand import read_decisions
 from .captioners import Captioner
@@ -34,8 +33,8 @@ from .persons import PersonIds
 from .photos import read_photos
 from .plan import Plan, PlannedClip, make_plan
 from .record_store import RecordStore
-from .scan import StoppedError, scan
 from .scan_store import ScanStore
+from .scanning import scan_videos
 from .side_by_side import side_by_side
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,8 @@ class Collection:
         maker, captions = self._makers(videos, plan)
         self._each_clip(plan, maker, "cut", lambda clip: maker.made(clip) is not None, maker.make)
         self._each_clip(plan, maker, "caption", captions.is_done, captions.make)
-        if not self._is_first or self.stopper.requested:
+        if not self._is_first and not self.stopper.requested:
+            log.info("this process has done its share; the first one finishes.")
             return None
         is_done = lambda clip: maker.made(clip) is not None and captions.is_done(clip)  # noqa: E731
         if not self._all(plan.clips, is_done, "clips"):
@@ -106,17 +106,17 @@ class Collection:
 
     def _settle(self) -> None:
         """Makes the folder; raises ValueError where it is in other use."""
+        if not self._is_first:
+            return
         path = self.out / SETTINGS
-        if self.out.exists() and not path.is_file() and self._is_first:
-            others = [each.name for each in listed(self.out) if each.name != WORK]
-            if others:
-                raise ValueError(
-                    f"out {self.out} holds {others[0]} and is no data set of collect; needs a new "
-                    "or empty folder: take another --out."
-                )
-        if self._is_first:
-            resolved = self.config.resolved() | {"face_pack": self.finder.name}
-            write_json(path, resolved)
+        # What is there is overwritten and tidied, so it has to be our own.
+        others = [each.name for each in listed(self.out) if each.name != WORK]
+        if others and "face_pack" not in _kept_settings(path):
+            raise ValueError(
+                f"out {self.out} holds {others[0]} and is no data set of collect; needs a new or "
+                "empty folder: take another --out."
+            )
+        write_json(path, self.config.resolved() | {"face_pack": self.finder.name})
 
     def _scan_settings(self) -> dict[str, object]:
         return self.config.scan_settings | {"face_pack": self.finder.name}
@@ -129,53 +129,14 @@ class Collection:
         if self.retry:
             for each in share:
                 scans.forget_problem(each.key)
-        lengths = {each.key: _length_s(each.path) for each in share}
         waiting = [each for each in share if not scans.is_done(each.key)]
-        left_s = sum(lengths[each.key] for each in waiting)
         log.info(
-            "%s: %d videos of %s; %d of them, %s, still to scan.",
+            "%s: %d videos for this process, %d of them still to scan.",
             self.footage,
             len(share),
-            _clock(sum(lengths.values())),
             len(waiting),
-            _clock(left_s),
         )
-        lock = Lock()
-        with tqdm(
-            total=round(left_s), unit="s", desc=f"scan {self.config.rank}", disable=not waiting
-        ) as bar:
-
-            def work(each: Footage) -> None:
-                reached = 0.0
-
-                def moved_to(second: float) -> None:
-                    nonlocal reached
-                    if self.stopper.requested:
-                        raise StoppedError
-                    with lock:
-                        bar.update(round(second) - round(reached))
-                    reached = second
-
-                try:
-                    found = scan(
-                        each.path,
-                        self.finder,
-                        shot_threshold=self.config.shot_threshold,
-                        sample_fps=self.config.sample_fps,
-                        moved_to=moved_to,
-                    )
-                except StoppedError:
-                    return
-                except ValueError as error:
-                    scans.write_problem(each.key, str(error))
-                except Exception as error:
-                    error.add_note(f"while scanning {each.path}")
-                    raise
-                else:
-                    scans.write(each.key, found)
-
-            for _ in side_by_side(work, waiting, self.config.jobs, self.stopper):
-                pass
+        scan_videos(waiting, scans, self.finder, self.config, self.stopper)
 
     def _makers(self, videos: Sequence[Footage], plan: Plan) -> tuple[ClipMaker, Captions]:
         paths = {each.key: each.path for each in videos}
@@ -234,13 +195,10 @@ class Collection:
         return False
 
 
-def _length_s(path: Path) -> float:
-    """The length of a video in seconds; 0 where it cannot be read, which its scan will report."""
+def _kept_settings(path: Path) -> Mapping[str, Any]:
+    """What a settings file holds; nothing where it is none."""
     try:
-        return probe(path).duration_s
-    except ValueError:
-        return 0.0
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+        kept = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}

@@ -54,6 +54,11 @@ def main(args: argparse.Namespace) -> None:
         rank=args.rank,
         world_size=args.world_size,
     )
+    if args.retry and config.world_size > 1:
+        raise ValueError(
+            f"retry was given to {config.world_size} processes, which would not agree on what "
+            "failed; needs one: give the command once without torchrun."
+        )
     if not 0 < args.caption_timeout < 86_400:
         raise ValueError(
             f"caption_timeout was {args.caption_timeout}; needs seconds, for example 120."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +24,9 @@ _FORMATS = {
     "av1": ("mp4", ".mp4"),
     "libdav1d": ("mp4", ".mp4"),
     "mpeg4": ("mp4", ".mp4"),
-    "vp9": ("matroska", ".mkv"),
-    "vp8": ("matroska", ".mkv"),
-    "libvpx-vp9": ("matroska", ".mkv"),
+    "vp8": ("webm", ".webm"),
+    "vp9": ("webm", ".webm"),
+    "libvpx-vp9": ("webm", ".webm"),
 }
 # A clip may begin by so much before its window, in its own shot, so that it begins at a keyframe.
 _MOST_LEAD_S = 2.0
@@ -41,7 +43,10 @@ class Cut:
 
     def start_s(self, window: Window) -> float:
         """When the window begins in the clip, in seconds."""
-        return 0.0 if self.copy_from_s is None else window.start_s - self.copy_from_s
+        return 0.0 if self.copy_from_s is None else max(0.0, window.start_s - self.copy_from_s)
+
+
+_ENCODED = Cut(suffix=".mp4", copy_from_s=None)
 
 
 def plan_cut(window: Window, scan: Scan) -> Cut:
@@ -58,17 +63,32 @@ def plan_cut(window: Window, scan: Scan) -> Cut:
         <= window.start_s + _SLACK_S
     ]
     if shot.crop is not None or not begin or scan.codec not in _FORMATS:
-        return Cut(suffix=".mp4", copy_from_s=None)
+        return _ENCODED
     return Cut(suffix=_FORMATS[scan.codec][1], copy_from_s=begin[-1])
 
 
-def cut_clip(video: Path, clip: Path, window: Window, cut: Cut, scan: Scan) -> None:
-    """Writes the clip of a window. Raises ValueError where the video cannot be read."""
+def cut_clip(video: Path, stem: Path, window: Window, cut: Cut, scan: Scan) -> Cut:
+    """Writes the clip of a window to `stem` with the cut's suffix; returns how it was cut.
+
+    Packets that do not say when they are shown, as in some AVI files, cannot be copied, and the
+    clip is encoded. Raises ValueError where the video cannot be read.
+    """
+    if cut.copy_from_s is not None:
+        form, suffix = _FORMATS[scan.codec]
+        clip = stem.with_name(stem.name + suffix)
+        try:
+            _copy(video, clip, cut.copy_from_s, window.end_s, form)
+        except _UntimedError:
+            cut = _ENCODED
     if cut.copy_from_s is None:
+        clip = stem.with_name(stem.name + _ENCODED.suffix)
         crop = scan.shots[window.shot].crop
         _encode(video, clip, window.start_s, window.end_s, scan.fps, crop)
-    else:
-        _copy(video, clip, cut.copy_from_s, window.end_s, _FORMATS[scan.codec][0])
+    return cut
+
+
+class _UntimedError(Exception):
+    """A packet does not say when it is shown."""
 
 
 def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> None:
@@ -76,7 +96,9 @@ def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> N
     try:
         with written_aside(clip) as partial, av.open(str(video.absolute())) as source:
             stream = source.streams.video[0]
-            origin = stream.start_time or 0
+            # Times count from the first frame that is shown, as `timed_frames` counts them.
+            first = next(source.decode(stream), None)
+            origin = first.pts if first is not None and first.pts is not None else 0
             start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
             # Bitexact files hold no random ids.
             options = {"fflags": "+bitexact"}
@@ -86,8 +108,10 @@ def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> N
                 source.seek(start, stream=stream)
                 begun = False
                 for packet in source.demux(stream):
-                    if packet.pts is None or packet.dts is None:
+                    if not packet.size:
                         continue
+                    if packet.pts is None or packet.dts is None:
+                        raise _UntimedError
                     # A seek may land at an earlier keyframe.
                     begun = begun or (packet.is_keyframe and packet.pts >= start - 1)
                     # Pictures before the keyframe that lean on what is not in the clip are left.
@@ -115,8 +139,12 @@ def _encode(
 
     def frames() -> Iterator[torch.Tensor]:
         count, last = 0, None
-        wanted = round((end_s - start_s) * fps)
-        for each in timed_frames(video, start_s):
+        wanted = math.ceil((end_s - start_s) * fps - 1e-6)
+        # What comes after the window may be another shot.
+        inside = itertools.takewhile(
+            lambda each: each.time_s < end_s - 1e-6, timed_frames(video, start_s)
+        )
+        for each in inside:
             # The nearest frame for each tick of an even clock: footage may have an uneven one.
             while count < wanted and last is not None:
                 tick_s = start_s + count / fps

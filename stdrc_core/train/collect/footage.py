@@ -13,11 +13,6 @@ from ..dataset_entry import VIDEO_SUFFIXES
 from ..folder_source import PHOTO_SUFFIXES
 from .left_out import LeftOut, Reason
 
-# Cameras, broadcasters and older programs write these besides.
-FOOTAGE_SUFFIXES = (
-    *VIDEO_SUFFIXES,
-    *(".3gp", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".wmv"),
-)
 # The bytes of a file's beginning, middle and end that its key is made of, each.
 _BLOCK_BYTES = 2**16
 _NAME_CHARS = 24
@@ -46,11 +41,11 @@ def find_footage(folder: Path, out: Path) -> tuple[list[Footage], list[Path], li
         )
     own = out.resolve()
     found = [path for path in files_below(folder) if not path.resolve().is_relative_to(own)]
-    videos = [path for path in found if has_ending(path, FOOTAGE_SUFFIXES)]
+    videos = [path for path in found if has_ending(path, VIDEO_SUFFIXES)]
     photos = [path for path in found if has_ending(path, PHOTO_SUFFIXES)]
     if not any(path.is_file() for path in videos):
         raise ValueError(
-            f"footage {folder} holds no video ({', '.join(FOOTAGE_SUFFIXES)}); needs one or more: "
+            f"footage {folder} holds no video ({', '.join(VIDEO_SUFFIXES)}); needs one or more: "
             "check the path."
         )
     kept, left_out = _keyed(folder, videos)

@@ -59,9 +59,10 @@ def render_page(
     for each in clips:
         by_person.setdefault(" and ".join(each.clip.persons), []).append(each)
     order = sorted(by_person, key=lambda person: (-len(by_person[person]), person))
+    num_persons = len({person for each in own for person in each.clip.persons})
     length_s = sum(each.clip.window.end_s - each.clip.window.start_s for each in own)
     lead = (
-        f"{len(own)} clips of {len(by_person)} persons, {length_s / 60:.1f} minutes. Untick what "
+        f"{len(own)} clips of {num_persons} persons, {length_s / 60:.1f} minutes. Untick what "
         "is wrong, save, and give the same command again. Two faces are one person from cosine "
         f"{plan.same_person:.2f} on. This page and its pictures are on this machine alone."
     )

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...files import failures_told, write_json, written_aside
+from ...files import write_json, written_aside
 from ...text_files import read_json
 from .scan import TENSOR_NAMES, Scan
 from .shots import Shot
@@ -26,7 +26,7 @@ class ScanStore:
         self.folder, self.settings = folder, dict(settings)
 
     def write(self, key: str, scan: Scan) -> None:
-        """Keeps a scan. Raises OSError where it cannot be written."""
+        """Keeps a scan. Raises OSError or SafetensorError where it cannot be written."""
         plain = {
             "settings": self.settings,
             "fps": scan.fps,
@@ -39,10 +39,7 @@ class ScanStore:
             "keyframes_s": scan.keyframes_s,
         }
         tensors = {name: getattr(scan, name).contiguous() for name in TENSOR_NAMES}
-        with (
-            failures_told(f"the scan {key}", "free space or take another --out"),
-            written_aside(self._path(key)) as partial,
-        ):
+        with written_aside(self._path(key)) as partial:
             save_file(tensors, partial, metadata={"scan": json.dumps(plain)})
 
     def write_problem(self, key: str, problem: str) -> None:

@@ -46,14 +46,18 @@ class ShotFinder:
                 (_WHITE_LEVEL, ThresholdDetector.Method.CEILING),
             )
         ]
+        self._size: tuple[int, int] | None = None
         self._cuts: set[int] = set()
         self._times: list[float] = []
         self._levels: list[float] = []
 
     def add(self, time_s: float, frame: av.VideoFrame) -> None:
         """Takes the next frame."""
-        width = min(_WIDTH_PX, frame.width)
-        height = max(2, round(frame.height * width / frame.width))
+        if self._size is None:
+            width = min(_WIDTH_PX, frame.width)
+            self._size = width, max(2, round(frame.height * width / frame.width))
+        # Broadcasts change their size on the way, and pictures are compared at one size.
+        width, height = self._size
         small = frame.reformat(width=width, height=height, format="bgr24").to_ndarray()
         code = self._code(len(self._times))
         for detector in (self._cut, *self._fades):

@@ -76,8 +76,8 @@ def find_windows(
                 detail=detail,
             )
 
-        # The last frame of a window begins a frame before the window's end.
-        least_s = (config.num_frames - 1) / config.fps
+        # The last frame of training is the footage's nearest one, and that is still the shot's.
+        least_s = (config.num_frames - 1) / config.fps + 0.5 / scan.fps
         if shot.end_s - shot.start_s < least_s:
             lasts = f"the shot lasts {shot.end_s - shot.start_s:.2f} s; needs {least_s:.2f} s"
             left_out.append(note(Reason.SHOT_TOO_SHORT, shot.start_s, shot.end_s, lasts))
@@ -111,9 +111,10 @@ def find_windows(
                     kept.append(window)
                     at_s = begin_s + config.window_s
                     continue
-                stop_s = min(at_s + _STEP_SHARE * config.window_s, end_s)
+                share = 1 if problem[0] is Reason.DUPLICATE else _STEP_SHARE
+                stop_s = min(at_s + share * config.window_s, end_s)
                 notes.append(note(problem[0], at_s, stop_s, problem[1]))
-                at_s = stop_s if problem[0] is not Reason.DUPLICATE else at_s + config.window_s
+                at_s = stop_s
         windows += kept
         left_out += joined(notes)
     return windows, left_out
