@@ -40,6 +40,8 @@ class Part:
     faded: bool = False
     """Whether it comes out of black and goes into black."""
     still: bool = False
+    scene: Scene | None = None
+    """What surrounds the person; None draws it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +104,7 @@ def draw_part(part: Part, rng: random.Random, rate: float) -> Iterator[np.ndarra
 
 
 def _drawn(part: Part, rng: random.Random, count: int) -> np.ndarray:
-    scene = draw_scene(rng, freedom=CLIP_FREEDOM)
-    motion = "stays still" if part.still else rng.choice(_MOVING)
-    light = rng.choice(("bright", "warm", "cold"))
-    scene = replace(scene, motion=motion, light=light)
+    scene = part.scene or _any_scene(part, rng)
     if not part.people:
         return np.repeat(draw_empty(scene, SIDE)[None], count, axis=0)
     if len(part.people) == 1:
@@ -116,6 +115,13 @@ def _drawn(part: Part, rng: random.Random, count: int) -> np.ndarray:
             for person, place in zip(part.people, ("left", "right"), strict=True)
         ]
     return draw_together(cast, count, SIDE)[0].pixels
+
+
+def _any_scene(part: Part, rng: random.Random) -> Scene:
+    scene = draw_scene(rng, freedom=CLIP_FREEDOM)
+    motion = "stays still" if part.still else rng.choice(_MOVING)
+    light = rng.choice(("bright", "warm", "cold"))
+    return replace(scene, motion=motion, light=light)
 
 
 def _alike(scene: Scene, rng: random.Random) -> Scene:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.chat_server import BROKEN, DRIPPING, HANGING, chat_server
+from helpers.tiny_vlm import write_tiny_vlm
 from PIL import Image
 
 from stdrc_core.train.collect.caption_asking import ask
@@ -171,3 +172,12 @@ def test_what_is_no_captioner_is_one_sentence(tmp_path: Path):
     ):
         with pytest.raises(ValueError, match=words):
             open_captioner(given, None, 5)
+
+
+def test_a_local_model_is_asked_with_the_frames(tmp_path: Path):
+    said = "A person in red walks through the market while camera follows."
+    captioner = open_captioner(str(write_tiny_vlm(tmp_path / "vlm", said)), None, 5)
+    assert captioner.caption(FRAMES) == said
+    nothing = open_captioner(str(write_tiny_vlm(tmp_path / "mute", "Person.")), None, 5)
+    with pytest.raises(CaptionError, match="it had 1 words"):
+        nothing.caption(FRAMES)

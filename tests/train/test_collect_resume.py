@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -27,7 +28,9 @@ from stdrc_core.faces.onnx_finder import open_onnx_pack
 from stdrc_core.mini.character import draw_numbers
 from stdrc_core.mini.shipped import FACES
 from stdrc_core.train.__main__ import main
+from stdrc_core.train.collect import clips, cut
 from stdrc_core.train.collect.chat_captioner import ChatCaptioner
+from stdrc_core.train.collect.cut import Cut
 from stdrc_core.train.stopping import Stopper
 
 ANNA, BEN = draw_numbers(2, random.Random(5), unseen=True)
@@ -255,6 +258,30 @@ def test_a_full_disk_is_one_sentence(footage: Path, tmp_path: Path, files_limite
     assert said.count("could not be written") == 1
     assert "\n" not in said
     assert said.endswith(".")
+
+
+def test_clips_that_do_not_fit_are_named_and_made_by_the_same_command(
+    footage: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, full = tmp_path / "set", iter([False, True, False, True])
+
+    def cut_on_a_full_disk(*arguments: Any) -> Cut:
+        if next(full):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return cut.cut_clip(*arguments)
+
+    monkeypatch.setattr(clips, "cut_clip", cut_on_a_full_disk)
+    with pytest.raises(
+        OSError, match=r"could not be written \(2 of 4 clips, which the report"
+    ) as raised:
+        run_collect(footage, out)
+    assert str(raised.value).endswith("make room and give the same command again.")
+    assert len(read_json_lines(out / "manifest.jsonl")) == 2
+    told = [each for each in read_json_lines(out / "report.jsonl") if "written" in each["reason"]]
+    assert [each["detail"] for each in told] == ["No space left on device"] * 2
+    monkeypatch.undo()
+    run_collect(footage, out)
+    assert files(out) == files(whole)
 
 
 MISTAKES = {

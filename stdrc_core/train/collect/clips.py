@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from .scan import Scan
 CLIPS, REFERENCES, STRIPS = "clips", "references", "page"
 _NUM_STRIP_FRAMES, _STRIP_PX, _GAP_PX = 4, 88, 6
 _JPEG_QUALITY = 82
+# What FFmpeg says of a place that takes no more; all else is the video's fault.
+_WRITING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +71,8 @@ class ClipMaker:
         except ValueError as error:
             made = {"problem": str(error)}
         except av.FFmpegError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES):
-                raise OSError(error.errno, f"clip {key} could not be written ({error})") from error
+            if error.errno in _WRITING_ERRORS:
+                raise OSError(error.errno, os.strerror(error.errno), key) from error
             made = {"problem": str(error)}
         self.records.write(key, asked, made)
 

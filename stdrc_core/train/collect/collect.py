@@ -26,8 +26,9 @@ from .by_hand import read_decisions
 from .captioners import Captioner
 from .captioning import Captions
 from .clips import ClipMaker
-from .finish import Summary, finish
+from .finish import Summary, finish, note_of
 from .footage import Footage, find_footage
+from .left_out import LeftOut, Reason
 from .options import CollectConfig
 from .persons import PersonIds
 from .photos import read_photos
@@ -57,6 +58,8 @@ class Collection:
     retry: bool = False
     """Whether what failed before is tried again."""
     stopper: Stopper = field(default_factory=Stopper)
+    _unwritten: dict[str, str] = field(default_factory=dict, init=False)
+    """The key of each clip that could not be written -> why."""
 
     def run(self) -> Summary | None:
         """Makes the data set; None where it was stopped, or where another process finishes it.
@@ -94,11 +97,30 @@ class Collection:
         if not self._is_first and not self.stopper.requested:
             log.info("this process has done its share; the first one finishes.")
             return None
-        is_done = lambda clip: maker.made(clip) is not None and captions.is_done(clip)  # noqa: E731
+
+        def is_done(clip: PlannedClip) -> bool:
+            if clip.window.key in self._unwritten:
+                return True
+            return maker.made(clip) is not None and captions.is_done(clip)
+
         if not self._all(plan.clips, is_done, "clips"):
             return None
         names = {each.key: each.name for each in videos}
-        return finish(self.out, plan, maker, captions, names, unusable, self.config)
+        left_out = [*unusable, *plan.left_out, *self._left_unwritten(plan, names)]
+        summary = finish(self.out, plan, maker, captions, names, left_out, self.config)
+        if self._unwritten:
+            # The data set is whole but for these, which the same command makes.
+            raise OSError(
+                f"{len(self._unwritten)} of {len(plan.clips)} clips, which the report names"
+            )
+        return summary
+
+    def _left_unwritten(self, plan: Plan, names: Mapping[str, str]) -> list[LeftOut]:
+        return [
+            note_of(clip, names, Reason.NOT_WRITTEN, self._unwritten[clip.window.key])
+            for clip in plan.clips
+            if clip.window.key in self._unwritten
+        ]
 
     @property
     def _is_first(self) -> bool:
@@ -170,8 +192,22 @@ class Collection:
         make: Callable[[PlannedClip], None],
     ) -> None:
         """Makes what is not done of this process's share of the clips."""
-        waiting = [clip for clip in self._share(plan.clips) if not is_done(clip)]
-        done = side_by_side(make, waiting, self.config.jobs, self.stopper)
+
+        def tried(clip: PlannedClip) -> None:
+            try:
+                make(clip)
+            except OSError as error:
+                if self.config.world_size > 1:
+                    # The process that finishes would wait for the clip.
+                    raise
+                self._unwritten[clip.window.key] = error.strerror or str(error)
+
+        waiting = [
+            clip
+            for clip in self._share(plan.clips)
+            if clip.window.key not in self._unwritten and not is_done(clip)
+        ]
+        done = side_by_side(tried, waiting, self.config.jobs, self.stopper)
         bar = f"{name} {self.config.rank}"
         for _ in tqdm(done, total=len(waiting), unit="clip", desc=bar, disable=not waiting):
             pass

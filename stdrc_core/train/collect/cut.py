@@ -71,7 +71,8 @@ def cut_clip(video: Path, stem: Path, window: Window, cut: Cut, scan: Scan) -> C
     """Writes the clip of a window to `stem` with the cut's suffix; returns how it was cut.
 
     Packets that do not say when they are shown, as in some AVI files, cannot be copied, and the
-    clip is encoded. Raises ValueError where the video cannot be read.
+    clip is encoded. Raises ValueError or av.FFmpegError where the video cannot be read or the clip
+    cannot be written.
     """
     if cut.copy_from_s is not None:
         form, suffix = _FORMATS[scan.codec]
@@ -93,38 +94,35 @@ class _UntimedError(Exception):
 
 def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> None:
     """Copies the packets from the keyframe at `start_s` to the one frame at or after `end_s`."""
-    try:
-        with written_aside(clip) as partial, av.open(str(video.absolute())) as source:
-            stream = source.streams.video[0]
-            # Times count from the first frame that is shown, as `timed_frames` counts them.
-            first = next(source.decode(stream), None)
-            origin = first.pts if first is not None and first.pts is not None else 0
-            start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
-            # Bitexact files hold no random ids.
-            options = {"fflags": "+bitexact"}
-            with av.open(str(partial.absolute()), "w", format=form, options=options) as target:
-                copy = target.add_stream_from_template(stream)
-                copy.metadata.clear()
-                source.seek(start, stream=stream)
-                begun = False
-                for packet in source.demux(stream):
-                    if not packet.size:
-                        continue
-                    if packet.pts is None or packet.dts is None:
-                        raise _UntimedError
-                    # A seek may land at an earlier keyframe.
-                    begun = begun or (packet.is_keyframe and packet.pts >= start - 1)
-                    # Pictures before the keyframe that lean on what is not in the clip are left.
-                    if not begun or packet.pts < start - 1:
-                        continue
-                    if packet.dts >= end:
-                        break
-                    packet.pts -= start
-                    packet.dts -= start
-                    packet.stream = copy
-                    target.mux(packet)
-    except av.FFmpegError as error:
-        raise ValueError(f"clip {video} could not be copied ({error.strerror})") from error
+    with written_aside(clip) as partial, av.open(str(video.absolute())) as source:
+        stream = source.streams.video[0]
+        # Times count from the first frame that is shown, as `timed_frames` counts them.
+        first = next(source.decode(stream), None)
+        origin = first.pts if first is not None and first.pts is not None else 0
+        start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
+        # Bitexact files hold no random ids.
+        options = {"fflags": "+bitexact"}
+        with av.open(str(partial.absolute()), "w", format=form, options=options) as target:
+            copy = target.add_stream_from_template(stream)
+            copy.metadata.clear()
+            source.seek(start, stream=stream)
+            begun = False
+            for packet in source.demux(stream):
+                if not packet.size:
+                    continue
+                if packet.pts is None or packet.dts is None:
+                    raise _UntimedError
+                # A seek may land at an earlier keyframe.
+                begun = begun or (packet.is_keyframe and packet.pts >= start - 1)
+                # Pictures before the keyframe that lean on what is not in the clip are left.
+                if not begun or packet.pts < start - 1:
+                    continue
+                if packet.dts >= end:
+                    break
+                packet.pts -= start
+                packet.dts -= start
+                packet.stream = copy
+                target.mux(packet)
 
 
 def _encode(

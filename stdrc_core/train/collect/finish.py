@@ -39,26 +39,32 @@ def finish(
     maker: ClipMaker,
     captions: Captions,
     names: Mapping[str, str],
-    unusable: Sequence[LeftOut],
+    left_out: Sequence[LeftOut],
     config: CollectConfig,
 ) -> Summary:
-    """Writes what is read of the data set; raises ValueError where it has no clip."""
-    left_out = [*unusable, *plan.left_out]
+    """Writes what is read of the data set; raises ValueError where it has no clip.
+
+    `left_out` are those known so far; clips that could not be written are among them.
+    """
+    left_out = list(left_out)
     lines, shown, num_captions = [], [], 0
     num_copied = 0
     for clip in plan.clips:
-        made = maker.made(clip) or {"problem": "it was not made"}
+        made = maker.made(clip)
+        if made is None:
+            # It could not be written, which `left_out` tells.
+            continue
         problem = made.get("problem")
         if problem is not None:
-            left_out.append(_note(clip, names, Reason.NOT_CUT, problem))
+            left_out.append(note_of(clip, names, Reason.NOT_CUT, problem))
             continue
         if not all(made["references"]):
             nobody = "no face is found in the references that were cut out for it"
-            left_out.append(_note(clip, names, Reason.NO_REFERENCE, nobody))
+            left_out.append(note_of(clip, names, Reason.NO_REFERENCE, nobody))
             continue
         caption, why = captions.caption(clip)
         if not caption:
-            left_out.append(_note(clip, names, Reason.CAPTION, why))
+            left_out.append(note_of(clip, names, Reason.CAPTION, why))
         num_captions += bool(caption)
         num_copied += made["copied"]
         lines.append(manifest_line(clip, made, caption))
@@ -97,7 +103,8 @@ def finish(
     return summary
 
 
-def _note(clip: PlannedClip, names: Mapping[str, str], reason: Reason, detail: str) -> LeftOut:
+def note_of(clip: PlannedClip, names: Mapping[str, str], reason: Reason, detail: str) -> LeftOut:
+    """What the report says of a clip; `names` are the videos' by their keys."""
     window = clip.window
     return LeftOut(
         reason=reason,

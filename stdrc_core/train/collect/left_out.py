@@ -32,6 +32,7 @@ class Reason(StrEnum):
     UNKNOWN_PERSON = "person not recognised"
     NO_REFERENCE = "no reference from another shot"
     NOT_CUT = "could not be cut"
+    NOT_WRITTEN = "could not be written"
     EXCLUDED = "excluded by hand"
     PHOTO = "photo not used"
     CAPTION = "no caption"
