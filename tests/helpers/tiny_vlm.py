@@ -75,7 +75,9 @@ def _model(vocabulary: dict[str, int], chain: list[str]) -> LlavaForConditionalG
         image_size=_SIDE_PX,
         patch_size=_PATCH_PX,
     )
-    config = LlavaConfig(vision, text, image_token_index=vocabulary["<image>"])
+    config = LlavaConfig(
+        vision_config=vision, text_config=text, image_token_index=vocabulary["<image>"]
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = LlavaForConditionalGeneration(config)

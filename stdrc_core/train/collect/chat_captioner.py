@@ -39,17 +39,19 @@ class ChatCaptioner:
         `model` the first one is taken that the server names."""
         try:
             parts = urlsplit(address)
+            # A number that is no port is found when it is asked for.
+            host, _ = parts.hostname, parts.port
             httpx.URL(address)
         except (ValueError, httpx.InvalidURL) as error:
             raise ValueError(
                 f"captions was {address!r}, which is no address ({error}); needs one such as "
                 "http://127.0.0.1:8080/v1: check it."
             ) from error
-        if not parts.hostname:
+        if not host:
             raise ValueError(f"captions was {address!r}; needs an address with a host: check it.")
         # Servers on one's own machine print their address without the interface's path.
         self.address = address.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
-        self.host = parts.hostname
+        self.host = host
         self.timeout_s = timeout_s
         key = os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}

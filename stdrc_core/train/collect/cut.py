@@ -31,6 +31,10 @@ _FORMATS = {
 # A clip may begin by so much before its window, in its own shot, so that it begins at a keyframe.
 _MOST_LEAD_S = 2.0
 _SLACK_S = 1e-3
+# Transport streams have no index, and a seek in them may land too late.
+_SEEK_EARLIER_S = 2.0
+# By so many places at most H.264 and its successors store a picture before its turn.
+_MOST_REORDERED = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,40 +93,61 @@ def cut_clip(video: Path, stem: Path, window: Window, cut: Cut, scan: Scan) -> C
 
 
 class _UntimedError(Exception):
-    """A packet does not say when it is shown."""
+    """The packets do not say when each of them is shown."""
 
 
 def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> None:
-    """Copies the packets from the keyframe at `start_s` to the one frame at or after `end_s`."""
-    with written_aside(clip) as partial, av.open(str(video.absolute())) as source:
+    """Copies the packets from the keyframe at `start_s` to those that `end_s` needs."""
+    with av.open(str(video.absolute())) as source, written_aside(clip) as partial:
         stream = source.streams.video[0]
         # Times count from the first frame that is shown, as `timed_frames` counts them.
         first = next(source.decode(stream), None)
-        origin = first.pts if first is not None and first.pts is not None else 0
-        start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
+        if first is None or first.pts is None or source.format.name == "avi":
+            # AVI stores packets without times.
+            raise _UntimedError
+        start, end = (first.pts + round(time_s / stream.time_base) for time_s in (start_s, end_s))
+        packets = _packets(source, stream, first.pts, start, end)
+        times = sorted(packet.pts for packet in packets)
+        # Some files have no decoding times, and those of others begin before the clip.
+        early = max(time - packet.pts for time, packet in zip(times, packets, strict=True))
         # Bitexact files hold no random ids.
         options = {"fflags": "+bitexact"}
         with av.open(str(partial.absolute()), "w", format=form, options=options) as target:
             copy = target.add_stream_from_template(stream)
             copy.metadata.clear()
-            source.seek(start, stream=stream)
-            begun = False
-            for packet in source.demux(stream):
-                if not packet.size:
-                    continue
-                if packet.pts is None or packet.dts is None:
-                    raise _UntimedError
-                # A seek may land at an earlier keyframe.
-                begun = begun or (packet.is_keyframe and packet.pts >= start - 1)
-                # Pictures before the keyframe that lean on what is not in the clip are left.
-                if not begun or packet.pts < start - 1:
-                    continue
-                if packet.dts >= end:
-                    break
-                packet.pts -= start
-                packet.dts -= start
+            for time, packet in zip(times, packets, strict=True):
+                packet.pts, packet.dts = packet.pts - start, time - early - start
                 packet.stream = copy
                 target.mux(packet)
+
+
+def _packets(
+    source: av.container.InputContainer, stream: av.VideoStream, origin: int, start: int, end: int
+) -> list[av.Packet]:
+    """The packets from the keyframe at `start` on, in their order, to the last one before `end`.
+
+    Pictures that are shown before the keyframe, though they are stored after it, are left: they
+    lean on what is not in the clip.
+    """
+    source.seek(max(origin, start - round(_SEEK_EARLIER_S / stream.time_base)), stream=stream)
+    kept: list[av.Packet] = []
+    num_later = 0
+    for packet in source.demux(stream):
+        if not packet.size:
+            continue
+        if packet.pts is None:
+            raise _UntimedError
+        is_begin = packet.is_keyframe and abs(packet.pts - start) <= 1
+        if (kept and packet.pts >= start) or is_begin:
+            kept.append(packet)
+        num_later += packet.pts >= end
+        if num_later > _MOST_REORDERED:
+            break
+    while kept and kept[-1].pts >= end:
+        kept.pop()
+    if not kept or len({packet.pts for packet in kept}) < len(kept):
+        raise _UntimedError
+    return kept
 
 
 def _encode(

@@ -133,6 +133,5 @@ def _tidy(out: Path, maker: ClipMaker, plan: Plan, kept: Sequence[Mapping]) -> N
             is_ours = folder != CLIPS or (path.suffix != ".txt" and name not in videos)
             if is_ours and name not in used:
                 path.unlink()
-    for folder in {out, *(path.parent for path in files_below(out))}:
-        for partial in folder.glob(".*.partial"):
-            partial.unlink()
+    for partial in list(out.rglob(".*.partial")):
+        partial.unlink()
