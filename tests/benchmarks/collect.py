@@ -2,9 +2,10 @@
 
 A drawn video of 1920 x 1080 at 25 frames a second is made by repeating one minute's packets. The
 decoder alone and the whole scan (PySceneDetect, the miniature's face pack on four frames a second,
-tracks' measures) are timed by turns, in hours of footage an hour; the scan's own work is to take at
-most twice the decoder's time. Peak memory is the process's, files of two hours included
-(`--minutes 120`), and is to stay below 2 GB.
+tracks' measures) are timed by turns; the scan's own work is to take at most twice the decoder's
+time. Both are the processor's time over all threads, which other programs do not change; the clock
+says how many hours of footage an hour takes. Peak memory is the process's, files of two hours
+included (`--minutes 120 --memory`, which skips the decoder alone), and is to stay below 2 GB.
 """
 
 from __future__ import annotations
@@ -44,34 +45,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--memory", action="store_true", help="scan once, and time nothing else")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     torch.set_num_threads(2)
     finder = open_onnx_pack(FACES)
     with tempfile.TemporaryDirectory() as folder:
         video = make_video(Path(folder) / "long.mp4", args.minutes)
-        decodes, scans = [], []
+        decodes, scans, clocks = [], [], []
         for _ in range(args.rounds):
-            began = time.perf_counter()
-            num_frames = sum(1 for _ in timed_frames(video))
-            decodes.append(time.perf_counter() - began)
-            began = time.perf_counter()
+            if not args.memory:
+                began = time.process_time()
+                sum(1 for _ in timed_frames(video))
+                decodes.append(time.process_time() - began)
+            began, clock = time.process_time(), time.perf_counter()
             found = scan(
                 video, finder, shot_threshold=27.0, sample_fps=4.0, moved_to=lambda _: None
             )
-            scans.append(time.perf_counter() - began)
-    decode_s, scan_s = statistics.median(decodes), statistics.median(scans)
-    length_s = num_frames / RATE
+            scans.append(time.process_time() - began)
+            clocks.append(time.perf_counter() - clock)
+    scan_s, clock_s = statistics.median(scans), statistics.median(clocks)
+    length_s = found.duration_s
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    rest = scan_s / decode_s - 1
     lines = [
         f"footage      {length_s / 60:.1f} min of {WIDTH} x {HEIGHT}, {len(found.shots)} shots, "
         f"{len(found.time_s)} faces in {len(found.looked_s)} frames searched",
-        f"decode alone {decode_s:7.1f} s, {length_s / decode_s:6.2f} hours an hour",
-        f"scan         {scan_s:7.1f} s, {length_s / scan_s:6.2f} hours an hour",
-        f"own work     {rest:.2f} of the decoder's time (aim: at most {AIM})",
+        f"scan         {scan_s:7.1f} s of the processor, {clock_s:.1f} s by the clock: "
+        f"{length_s / clock_s:.2f} hours an hour",
         f"peak memory  {peak_gb:.2f} GB (aim: below {AIM_GB})",
     ]
+    rest = 0.0
+    if decodes:
+        decode_s = statistics.median(decodes)
+        rest = scan_s / decode_s - 1
+        lines.append(f"decode alone {decode_s:7.1f} s of the processor")
+        lines.append(f"own work     {rest:.2f} of the decoder's time (aim: at most {AIM})")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(0 if rest <= AIM and peak_gb < AIM_GB else 1)
 

@@ -29,7 +29,7 @@ from .plan import Plan, PlannedClip
 
 PAGE = "report.html"
 _ASSETS = Path(__file__).parent / "assets"
-_BARS_PX = (540, 150)
+_BARS_PX = (480, 150)
 _NUM_BINS = 36
 # The most lines of one reason that the page shows; report.jsonl has them all.
 _MOST_LINES = 40
@@ -62,9 +62,10 @@ def render_page(
     num_persons = len({person for each in own for person in each.clip.persons})
     length_s = sum(each.clip.window.end_s - each.clip.window.start_s for each in own)
     lead = (
-        f"{len(own)} clips of {num_persons} persons, {length_s / 60:.1f} minutes. Untick what "
-        "is wrong, save, and give the same command again. Two faces are one person from cosine "
-        f"{plan.same_person:.2f} on. This page and its pictures are on this machine alone."
+        f"{len(own)} clips of {num_persons} persons, {length_s / 60:.1f} minutes. Each strip "
+        "shows the references, a grey bar, and four frames of the clip. Untick what is wrong, "
+        "save, and give the same command again. Two groups of faces are one person from a mean "
+        f"cosine of {plan.same_person:.2f} on. The page and its pictures are on this machine alone."
     )
     style = f"<style>\n{read_text(_ASSETS / 'collect.css')}</style>"
     script = f"<script>\n{read_text(_ASSETS / 'collect.js')}</script>"
@@ -82,7 +83,8 @@ def render_page(
 def _save_bar() -> str:
     return (
         "<div id=savebar><button type=button id=save>Save "
-        f"{EXCLUDE}</button> <span id=told class=soft></span></div>"
+        f"{EXCLUDE}</button> <span id=told class=soft></span>"
+        "<nav><a href=#left-out>Left out</a> <a href=#faces>Faces</a></nav></div>"
     )
 
 
@@ -109,8 +111,8 @@ def _figure(each: ShownClip, names: Mapping[str, str]) -> str:
     start = window.start_s
     what = f"{names.get(window.footage, window.footage)}, {int(start // 60)}:{start % 60:05.2f}"
     faces = [float(track.face_px[window.faces(track)].median()) for track in window.tracks]
-    size = " and ".join(f"{face:.0f} px" for face in faces)
-    cut = "copied" if made["copied"] else "encoded"
+    size = " and ".join(f"{face:.0f}" for face in faces)
+    cut = "copied as it was" if made["copied"] else "encoded anew"
     checked = " checked" if each.is_in else ""
     told = f"<span>{escape(each.caption)}</span>" if each.caption else ""
     return (
@@ -118,7 +120,7 @@ def _figure(each: ShownClip, names: Mapping[str, str]) -> str:
         f"<span>{escape(what)}</span></label>"
         f'<a href="{escape(made["video"])}"><img loading=lazy width={width} height={height} '
         f'alt="references and frames of {escape(made["video"])}" src="{escape(made["strip"])}"></a>'
-        f"<figcaption>{size}, {cut}{told}</figcaption></figure>"
+        f"<figcaption>face {size} px, {cut}{told}</figcaption></figure>"
     )
 
 
@@ -150,7 +152,7 @@ def _left_out(left_out: Sequence[LeftOut]) -> str:
     heads = [("reason", "name"), ("how many", "num"), ("minutes", "num")]
     if not rows:
         rows = [("", [text_cell("nothing"), number_cell("0", 0), number_cell("", None)])]
-    return section("Left out", table(heads, rows))
+    return f"<div id=left-out>{section('Left out', table(heads, rows))}</div>"
 
 
 def _told(each: LeftOut) -> str:
@@ -182,4 +184,5 @@ def _histograms(clips: Sequence[ShownClip], config: CollectConfig) -> str:
         drawn = bars({title: counts}, _BARS_PX, ticks=ticks)
         cards.append(f"<div class=card><p>{escape(title)}</p>{drawn}</div>")
     found = note("Of all faces that were searched in the clips.")
-    return section("Faces", found, f"<div class=cards>{''.join(cards)}</div>")
+    shown_cards = f"<div class=cards>{''.join(cards)}</div>"
+    return f"<div id=faces>{section('Faces', found, shown_cards)}</div>"

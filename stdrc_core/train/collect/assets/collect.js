@@ -14,7 +14,7 @@ function show() {
     person.indeterminate = ticked > 0 && ticked < clips.length;
   }
   const left = boxes.filter((box) => !box.checked && !box.classList.contains("person")).length;
-  told.textContent = left ? `${left} clips are unticked.` : "";
+  told.textContent = left ? `${left} ${left > 1 ? "clips are" : "clip is"} unticked.` : "";
 }
 
 function excluded() {
