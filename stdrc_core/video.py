@@ -1,4 +1,4 @@
-"""Reads clips at a wanted rate and size, writes them as H.264, and lays them out on contact sheets.
+"""Reads clips at a wanted rate and size, and writes them as H.264.
 
 A clip is `[F, H, W, 3]` uint8 RGB, BT.709 for SDR screens: files are read by their own colour tags,
 and written as BT.709 (`color.frames`). Times are seconds from the first frame of the file. Frames
@@ -17,14 +17,13 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from .color.frames import ColorError, Tags, read_tags, tag_bt709, tagged_to_rgb, to_frame
 from .files import written_aside
 from .method.grid import LTX_SCALE_FACTORS
 from .method.reference import Fit, fitted_box
-from .shown_text import one_line
 
 # Seeking lands on the keyframe before the time wanted. Up to this time it is cheaper and safer to
 # read from the start.
@@ -35,7 +34,6 @@ _QUALITY_CRF = "15"
 # multiple of 128. This was measured with PyAV 18.1; it does not happen without the tree, nor
 # without x264's assembler code.
 _X264_PARAMS = "mbtree=0"
-_LABEL_PX = 14
 
 
 class ClipTooShortError(ValueError):
@@ -132,9 +130,13 @@ class TimedFrame:
     pixel_ratio: Fraction | None
     """The width of a pixel over its height; None where the file does not say."""
 
-    def upright(self) -> Image.Image:
-        """The frame as RGB, upright and with square pixels."""
-        return _upright_by(self.frame, self.tags, self.pixel_ratio)
+    def upright(self) -> np.ndarray:
+        """The frame in RGB, upright and with square pixels: `[h, w, 3]` uint8."""
+        pixels = tagged_to_rgb(self.frame, self.tags)
+        ratio = self.pixel_ratio
+        if (not ratio or ratio == 1) and not self.frame.rotation:
+            return pixels
+        return np.asarray(_turned(pixels, ratio, self.frame.rotation))
 
 
 def timed_frames(path: str | Path, start_s: float = 0.0) -> Iterator[TimedFrame]:
@@ -231,51 +233,10 @@ def write_frames(path: str | Path, frames: Iterable[Tensor], fps: float | Fracti
     return Path(path)
 
 
-def contact_sheet(
-    path: str | Path,
-    clips: Sequence[Tensor],
-    *,
-    labels: Sequence[str] = (),
-    num_columns: int = 6,
-    tile_height: int = 160,
-) -> Path:
-    """Writes a PNG with a row of frames for each clip, and returns its path.
-
-    The clips are `[F, H, W, 3]` uint8. A row has up to `num_columns` frames of a clip, spread
-    evenly over time; a photo is a clip of one frame. `labels` stand over the rows. Raises
-    ValueError without clips.
-    """
-    if not clips:
-        raise ValueError("clips were empty; a contact sheet needs at least one clip.")
-    rows = [_tiles(clip, num_columns, tile_height) for clip in clips]
-    sheet_width = max(sum(tile.width for tile in row) for row in rows)
-    row_height = tile_height + (_LABEL_PX if labels else 0)
-    sheet = Image.new("RGB", (sheet_width, row_height * len(rows)))
-    draw = ImageDraw.Draw(sheet)
-    for i, row in enumerate(rows):
-        if i < len(labels):
-            draw.text((2, i * row_height), one_line(labels[i]))
-        left = 0
-        for tile in row:
-            sheet.paste(tile, (left, (i + 1) * row_height - tile_height))
-            left += tile.width
-    with written_aside(path) as partial:
-        sheet.save(partial, format="PNG")
-    return Path(path)
-
-
 def check_num_frames(num_frames: int) -> None:
     """Raises ValueError unless `num_frames` is 8n + 1, as the video VAE needs it."""
     if num_frames < 1 or num_frames % LTX_SCALE_FACTORS.time != 1:
         raise ValueError(f"num_frames was {num_frames}; needs 8n + 1, for example 17, 49 or 121.")
-
-
-def _tiles(clip: Tensor, num_columns: int, height: int) -> list[Image.Image]:
-    num_frames = clip.shape[0]
-    indices = np.linspace(0, num_frames - 1, min(num_columns, num_frames)).round().astype(int)
-    width = max(1, round(clip.shape[2] * height / clip.shape[1]))
-    images = (Image.fromarray(clip[int(i)].cpu().numpy()) for i in indices)
-    return [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
 
 
 @contextmanager
@@ -366,15 +327,15 @@ def _timed(
 
 def _upright(frame: av.VideoFrame, stream: av.VideoStream) -> Image.Image:
     """Returns the frame as it is meant to be seen: upright, and with square pixels."""
-    return _upright_by(frame, read_tags(frame, stream), stream.sample_aspect_ratio)
+    pixels = tagged_to_rgb(frame, read_tags(frame, stream))
+    return _turned(pixels, stream.sample_aspect_ratio, frame.rotation)
 
 
-def _upright_by(frame: av.VideoFrame, tags: Tags, ratio: Fraction | None) -> Image.Image:
-    image = Image.fromarray(tagged_to_rgb(frame, tags))
+def _turned(pixels: np.ndarray, ratio: Fraction | None, rotation_deg: int) -> Image.Image:
+    image = Image.fromarray(pixels)
     if ratio and ratio != 1:
         image = image.resize((max(1, round(image.width * ratio)), image.height))
-    turned = frame.rotation
-    return image.rotate(turned, expand=True) if turned else image
+    return image.rotate(rotation_deg, expand=True) if rotation_deg else image
 
 
 def _cover(image: Image.Image, height: int, width: int) -> Image.Image:

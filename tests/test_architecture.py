@@ -19,7 +19,7 @@ MAX_LINES = 400
 STOREYS = (
     {"folders", "shown_text", "text_files"},
     {"method", "prompts", "rehearsal", "color", "pages", "files", "device", "commands", "uint8"},
-    {"ltx", "faces", "video", "photo_file"},
+    {"ltx", "faces", "video", "contact_sheet", "photo_file"},
     {"mini"},
     {"train", "generate", "evaluate"},
     {"mini_build"},

@@ -13,7 +13,8 @@ from helpers.clips import decode, encode
 from PIL import Image
 from torch import Tensor
 
-from stdrc_core.video import contact_sheet, probe, read_clip, read_frames, write_clip
+from stdrc_core.contact_sheet import contact_sheet
+from stdrc_core.video import probe, read_clip, read_frames, write_clip
 
 
 def draw_frames(num_frames: int, height: int = 64, width: int = 96) -> Tensor:

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..contact_sheet import contact_sheet
 from ..faces.similarity import spread
 from ..method.reference import fit_reference
 from ..mini.drawing import SIDE_PX
 from ..uint8 import to_uint8
-from ..video import contact_sheet
 
 
 def compare_rows(

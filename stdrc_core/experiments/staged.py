@@ -32,6 +32,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from ..contact_sheet import contact_sheet
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import open_face_pack
 from ..faces.similarity import spread
@@ -42,7 +43,6 @@ from ..mini.drawing import NUM_FRAMES, SIDE_PX
 from ..mini.text import MiniatureText
 from ..text_files import read_json, read_text
 from ..uint8 import to_uint8
-from ..video import contact_sheet
 from .best_of_n import (
     DIRECT,
     NUM_CANDIDATES,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..contact_sheet import contact_sheet
 from ..faces.finder import FaceFinder, largest
 from ..faces.others import Others, count_others
 from ..faces.similarity import (
@@ -35,7 +36,7 @@ from ..photo_file import read_color
 from ..shown_text import one_line
 from ..text_files import read_json
 from ..uint8 import to_uint8
-from ..video import contact_sheet, write_clip
+from ..video import write_clip
 from .jobs import Job
 from .likeness_plot import plot_over_time
 from .pipeline import Pipeline

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
+from ..contact_sheet import contact_sheet
 from ..faces.finder import FaceFinder
 from ..faces.similarity import clip_facesim, clip_facesims, largest_embeddings, spread
 from ..ltx.text import TextEncoder
@@ -41,7 +42,7 @@ from ..method.sampling import needs_reference, sample, sigma_schedule
 from ..photo_file import load_opaque_photo
 from ..shown_text import one_line
 from ..uint8 import to_uint8
-from ..video import contact_sheet, read_clip, write_clip
+from ..video import read_clip, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
 from .config import TrainConfig, ValidationItem, ValidationSection

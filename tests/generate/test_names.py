@@ -16,6 +16,7 @@ from helpers.generate_command import words
 from matplotlib.figure import Figure
 from PIL import Image
 
+from stdrc_core.contact_sheet import contact_sheet
 from stdrc_core.generate import results
 from stdrc_core.generate import run as command
 from stdrc_core.generate.__main__ import main
@@ -23,7 +24,7 @@ from stdrc_core.generate.arguments import make_parser
 from stdrc_core.generate.jobs import Job, read_jobs
 from stdrc_core.generate.likeness_plot import plot_over_time
 from stdrc_core.ltx.reference_layout import LayoutChoice
-from stdrc_core.video import contact_sheet, read_frames, write_clip
+from stdrc_core.video import read_frames, write_clip
 
 # Those of the issue, and others that a shell, a plot, a page or a file system reads otherwise.
 NAMES = {

@@ -66,10 +66,10 @@ def test_letterbox_and_pillarbox_bars_are_found_and_what_is_dark_by_itself_is_no
         found = crop_of([bars_of(boxed(*bars, level=14))] * 3, (200, 300))
         assert found is not None
         low_x, low_y, high_x, high_y = found
-        assert left <= low_x <= left + 4
-        assert top <= low_y <= top + 4
-        assert 300 - right - 4 <= high_x <= 300 - right
-        assert 200 - bottom - 4 <= high_y <= 200 - bottom
+        assert left <= low_x <= left + 6
+        assert top <= low_y <= top + 6
+        assert 300 - right - 6 <= high_x <= 300 - right
+        assert 200 - bottom - 6 <= high_y <= 200 - bottom
         assert not any(side % 2 for side in (low_x, low_y, high_x - low_x, high_y - low_y))
     # Dark at one side, dark for a moment, and black altogether.
     assert crop_of([bars_of(boxed(50, 0))], (200, 300)) is None

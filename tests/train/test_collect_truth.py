@@ -110,8 +110,9 @@ def test_a_copied_clip_shows_the_footage_at_its_window(collected: Collected):
         )
         footage = read_clip(collected.footage / file, start_s=start_s + 0.2, **size)
         difference = (clip.float() - footage.float()).abs().mean()
-        # A copy is the footage's own pixels; another encoding is near.
-        assert difference < (0.01 if record["made"]["copied"] else 4)
+        # A copy is the footage's own pixels, where no time is as near to two frames; another
+        # encoding is near.
+        assert difference < (0.1 if record["made"]["copied"] else 4)
     assert copied >= 3
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import numpy as np
 import torch
 
 from ...files import written_aside
@@ -188,7 +187,7 @@ def _encode(
 
 def _pixels(frame: TimedFrame, crop: Sequence[int] | None) -> torch.Tensor:
     """The upright frame inside `crop`, with even sides: `[h, w, 3]` uint8."""
-    image = np.asarray(frame.upright().convert("RGB"))
+    image = frame.upright()
     if crop is not None:
         left, top, right, bottom = crop
         image = image[top:bottom, left:right]

@@ -14,15 +14,15 @@ _STEP_PX = 4
 # The share of a side that is the least and the most of one bar, and how far two bars may differ.
 _LEAST, _MOST, _UNEQUAL = 0.01, 0.36, 0.03
 # Codecs smear the picture's edge into the bar.
-_EDGE_PX = 2
+_EDGE_PX = 4
 
 Bars = tuple[int, int, int, int]
 
 
 def bars_of(pixels: np.ndarray) -> Bars:
     """How many pixels at the left, top, right and bottom of a frame `[h, w, 3]` are black."""
-    rows = ~_are_black(pixels[:, ::_STEP_PX].max(axis=2))
-    columns = ~_are_black(pixels[::_STEP_PX].max(axis=2).T)
+    rows = ~_are_black(_brightest(pixels[:, ::_STEP_PX]))
+    columns = ~_are_black(_brightest(pixels[::_STEP_PX]).T)
     if not rows.any() or not columns.any():
         height, width = pixels.shape[:2]
         return width, height, width, height
@@ -47,6 +47,11 @@ def crop_of(frames: Iterable[Bars], size: tuple[int, int]) -> tuple[int, int, in
     if not any((left, top, right, bottom)):
         return None
     return left, top, width - right, height - bottom
+
+
+def _brightest(pixels: np.ndarray) -> np.ndarray:
+    """The largest of each pixel's three levels; NumPy's own `max` takes ten times as long here."""
+    return np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
 
 
 def _are_black(levels: np.ndarray) -> np.ndarray:

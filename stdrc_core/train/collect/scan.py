@@ -159,8 +159,8 @@ def _facts(frame: TimedFrame) -> dict[str, Any]:
     upright = frame.upright()
     return {
         "fps": frame.fps,
-        "height": upright.height,
-        "width": upright.width,
+        "height": upright.shape[0],
+        "width": upright.shape[1],
         "codec": frame.codec,
     }
 

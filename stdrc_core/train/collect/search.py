@@ -83,7 +83,7 @@ class FaceSearch:
         seen: list[Seen] = []
         for start in range(0, len(frames), _BATCH_SIZE):
             batch = frames[start : start + _BATCH_SIZE]
-            pixels = [np.asarray(each.upright().convert("RGB")) for each in batch]
+            pixels = [each.upright() for each in batch]
             for frame, image, faces in zip(batch, pixels, self._find(pixels), strict=True):
                 looks = tuple((face, measure(image, face.face)) for face in faces)
                 seen.append(Seen(time_s=frame.time_s, bars=bars_of(image), faces=looks))
