@@ -21,7 +21,7 @@ class CollectConfig:
     """The least height and width of a face, in pixels of the footage."""
     min_sharpness: float = 0.35
     """The least sharpness of a face, 0 to 1 (`face_looks.sharpness`)."""
-    max_burnt: float = 0.25
+    max_burnt: float = 0.15
     """The largest share of a face's pixels that may be burnt out, or in the dark."""
     max_yaw_deg: float = 50.0
     """By how many degrees a face may be turned aside in most frames."""
@@ -50,7 +50,7 @@ class CollectConfig:
             ("num_persons", 1, 8, "1"),
             ("min_face_px", 16, 4096, "96"),
             ("min_sharpness", 0, 1, "0.35"),
-            ("max_burnt", 0, 1, "0.25"),
+            ("max_burnt", 0, 1, "0.15"),
             ("max_yaw_deg", 1, 90, "50"),
             ("min_motion", 0, 10, "0.008"),
             ("shot_threshold", 1, 255, "27"),
