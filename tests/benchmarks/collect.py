@@ -62,14 +62,13 @@ def main() -> None:
                 sum(1 for _ in timed_frames(video))
                 decodes.append(time.process_time() - began)
             began, clock = time.process_time(), time.perf_counter()
-            found = scan(
-                video, finder, shot_threshold=27.0, sample_fps=4.0, moved_to=lambda _: None
-            )
+            moved_to = tell_memory if args.memory else lambda _: None
+            found = scan(video, finder, shot_threshold=27.0, sample_fps=4.0, moved_to=moved_to)
             scans.append(time.process_time() - began)
             clocks.append(time.perf_counter() - clock)
     scan_s, clock_s = statistics.median(scans), statistics.median(clocks)
     length_s = found.duration_s
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak_gb = peak_memory_gb()
     lines = [
         f"footage      {length_s / 60:.1f} min of {WIDTH} x {HEIGHT}, {len(found.shots)} shots, "
         f"{len(found.time_s)} faces in {len(found.looked_s)} frames searched",
@@ -85,6 +84,19 @@ def main() -> None:
         lines.append(f"own work     {rest:.2f} of the decoder's time (aim: at most {AIM})")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(0 if rest <= AIM and peak_gb < AIM_GB else 1)
+
+
+def peak_memory_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def tell_memory(second: float, told: set[int] = set()) -> None:  # noqa: B006
+    """Says at every full minute of footage how much memory was in use at most so far."""
+    minute = int(second // 60)
+    if minute not in told:
+        told.add(minute)
+        sys.stdout.write(f"after {second / 60:.1f} min: {peak_memory_gb():.2f} GB\n")
+        sys.stdout.flush()
 
 
 def make_video(path: Path, minutes: float, grain: float) -> Path:
