@@ -248,7 +248,8 @@ def test_a_rehearsal_has_the_most_references(tmp_path: Path):
 
 def test_sharded_processes_run_samples_of_different_lengths_alone(tmp_path: Path):
     write_samples(tmp_path, [*SAMPLES, replace(make_sample("several", 5), further=(further(6),))])
-    config = mini_run.config(tmp_path / "out", Path("unused"), tmp_path)
+    shown = {"reference": {"p_drop": 0.0}}
+    config = mini_run.config(tmp_path / "out", Path("unused"), tmp_path, **shown)
     said = r"micro_batch_size was 2 with FSDP2 and .* with 1 and 2 references; needs 1"
     with pytest.raises(ValueError, match=said):
         assemble(config, torch.device("cpu"), will_shard=True)
