@@ -40,6 +40,12 @@ class TrainedFor:
     """The SHA-256 of the run's resolved configuration, written as YAML."""
     base_version: str | None = None
     """The version of LTX that was fine-tuned, "2.3" for example; None where nobody recorded it."""
+    max_photos: int | None = None
+    """The most references that a sample showed at once; None where nobody recorded it."""
+    first_frames: bool | None = None
+    """Whether samples began with a clean first frame; None where nobody recorded it."""
+    single_frames: bool | None = None
+    """Whether there were samples of one frame, images; None where nobody recorded it."""
 
     def facts(self) -> dict[str, Any]:
         """Returns the fields and the format's version as plain words and numbers, for JSON.
@@ -126,6 +132,18 @@ def _text(value: Any) -> str:
     raise ValueError("needs text")
 
 
+def _count(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError("needs a whole number of 1 or more")
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("needs true or false")
+
+
 def _one_of(choices: type[Placement] | type[ReferenceTimestep]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if value in list(choices):
@@ -143,9 +161,12 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "base_model": _text,
     "config_sha256": _text,
     "base_version": _text,
+    "max_photos": _count,
+    "first_frames": _flag,
+    "single_frames": _flag,
 }
-# Files of earlier versions of ST-DRC lack it.
-_OPTIONAL = {"base_version"}
+# Files of earlier versions of ST-DRC lack them.
+_OPTIONAL = {"base_version", "max_photos", "first_frames", "single_frames"}
 
 
 def _damaged(reason: str) -> ValueError:

@@ -1,4 +1,4 @@
-"""The sections of a recipe that say what a step learns: `reference` and `objective` (see `config`)."""
+"""What a step learns: the sections `reference` and `objective` of a recipe (see `config`)."""
 
 from __future__ import annotations
 

@@ -31,6 +31,9 @@ any_facts = st.builds(
     base_model=st.text(),
     config_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
     base_version=st.none() | st.sampled_from(["2.3", "2.5", "9.9"]),
+    max_photos=st.none() | st.integers(1, 4),
+    first_frames=st.none() | st.booleans(),
+    single_frames=st.none() | st.booleans(),
 )
 settings_of_others = st.dictionaries(st.sampled_from(["num_layers", "rope_type"]), st.integers())
 
