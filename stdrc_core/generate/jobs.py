@@ -90,6 +90,8 @@ class Job:
             if not asked[name]:
                 del asked[name]
         asked |= asked.pop("shot")
+        if asked["window"] is None:
+            del asked["window"], asked["window_overlap"]
         guidance = asked.pop("guidance")
         return asked | {name: guidance[name] for name in OPTION_NAMES}
 

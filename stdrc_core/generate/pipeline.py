@@ -21,6 +21,7 @@ from ..method.grid import LTX_SCALE_FACTORS, latent_grid
 from ..method.guidance_options import EXACT, GuidanceOptions
 from ..method.reference import in_slots
 from ..method.sampling import needs_reference, sample, schedule_from, sigma_schedule
+from ..method.windows import Windows
 from ..video import check_num_frames
 
 
@@ -40,18 +41,31 @@ class Shot:
     """The seed of the noise."""
     num_steps: int = 30
     """How many sampling steps are taken, at least 1."""
+    window: int | None = None
+    """How many frames a window has that the clip is made of, 8n + 1; None makes it in one."""
+    window_overlap: int = 16
+    """How many frames a window shares with the one before it, 8n."""
     guidance: GuidanceOptions = EXACT
     """How the run is guided."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a size that the VAE cannot make, or a frame rate out of range."""
+        """Raises ValueError for a size that the VAE cannot make, a frame rate out of range, and a
+        window that is not longer than its overlap."""
         check_num_frames(self.num_frames)
+        self.windows  # noqa: B018 (it checks the numbers)
         for name in ("height", "width"):
             side, step = getattr(self, name), getattr(LTX_SCALE_FACTORS, name)
             if side < step or side % step:
                 raise ValueError(f"{name} was {side}; needs a multiple of {step} pixels.")
         if not 0 < self.fps < float("inf"):
             raise ValueError(f"fps was {self.fps}; needs a frame rate above 0.")
+
+    @property
+    def windows(self) -> Windows | None:
+        """The windows in latent frames; None for a clip that is made in one."""
+        if self.window is None:
+            return None
+        return Windows.of_pixels(self.window, self.window_overlap)
 
     def guided(self, **changes: Any) -> Shot:
         """Returns the same shot with these options of its guidance changed."""
@@ -128,12 +142,20 @@ class Pipeline:
         noise = torch.cat(
             [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         )
+        windows = shot.windows
+        if windows is not None:
+            shuffled = map(windows.shuffled, noise.split(1), seeds)
+            noise = torch.cat([*shuffled])
         noise = noise.to(self.device)
         if drafts is not None:
             t = noise.new_tensor(draft_sigma).expand(len(noise))
             noise = add_noise(self._encode(drafts, shot).to(noise), noise, t)
+        num_clean_frames = 0 if first is None else 1
+        predict = partial(self._velocity, shot.fps)
         latents = sample(
-            partial(self._velocity, shot.fps, 0 if first is None else 1),
+            partial(predict, num_clean_frames=num_clean_frames)
+            if windows is None
+            else partial(windows.velocity, predict, num_clean_frames),
             noise,
             sigmas,
             text=contexts.to(self.device),
@@ -153,13 +175,14 @@ class Pipeline:
     def _velocity(
         self,
         fps: float,
-        num_clean_frames: int,
         video: Tensor,
         t: Tensor,
         context: Tensor,
         reference: Tensor | None,
+        num_clean_frames: int,
     ) -> Tensor:
-        """Predicts one stream; the parameters from `video` on are those of `sampling.Velocity`."""
+        """Predicts one stream; the parameters from `video` on are those of `sampling.Velocity`,
+        and how many of the video's first frames are clean."""
         return self.backbone(
             video,
             t,
