@@ -91,6 +91,7 @@ class Job:
                 del asked[name]
         asked |= asked.pop("shot")
         if asked["window"] is None:
+            # Clips of before there were windows are the same ones.
             del asked["window"], asked["window_overlap"]
         guidance = asked.pop("guidance")
         return asked | {name: guidance[name] for name in OPTION_NAMES}

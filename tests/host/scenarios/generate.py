@@ -20,11 +20,13 @@ def clip(
     reference_scale: float,
     first_frame: Tensor | None = None,
     text_curve: dict[str, Any] | None = None,
+    windows: dict[str, Any] | None = None,
     **over_time: float,
 ) -> Tensor:
     """`[F, h, w, 3]` in [0, 1]; `first_frame` `[1, h, w, 3]` is core's in-place conditioning.
 
-    `text_curve` are the inputs of Guidance Curve, `over_time` more of the guider's.
+    `text_curve` are the inputs of Guidance Curve, `windows` those of core's Context Windows, and
+    `over_time` more of the guider's.
     """
     more: dict[str, Any] = dict(over_time)
     if text_curve is not None:
@@ -43,8 +45,11 @@ def clip(
     (reference,) = world.node(
         "STDRCEncodeReference", image=photo, vae=world.mini_vae(), latent=video
     )[:1]
+    model = world.patched()
+    if windows is not None:
+        (model,) = world.node("ContextWindowsManual", model=model, dim=2, **windows)
     guider = world.three_streams(
-        world.patched(),
+        model,
         reference["samples"],
         positive=world.conditioning(prompt),
         negative=world.conditioning(""),
