@@ -5,17 +5,22 @@ ComfyUI-Manager runs this file after `pip install -r requirements.txt`; by hand 
 `onnxruntime-gpu` share one folder, where the last one installed wins, and because the newest
 `onnxruntime-gpu` is built for one CUDA only, which may not be torch's: such a build still lists
 CUDAExecutionProvider, but cannot load it. On every other machine nothing is changed.
+
+It also says where several packages are installed that share one folder, such as opencv-python and
+opencv-contrib-python. These it leaves alone: other node packs may count on one of them.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import logging
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 log = logging.getLogger("stdrc.install")
@@ -25,6 +30,24 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 # Which onnxruntime-gpu is built for which CUDA: 1.19 to 1.26 for 12, later ones for 13. The lower
 # bound for 12 is that of requirements.txt.
 REQUIREMENTS = {12: "onnxruntime-gpu>=1.21,<1.27", 13: "onnxruntime-gpu>=1.27"}
+
+# Packages that are one folder: whichever was installed last is the one that is imported. The first
+# of each has all that the others have, or what another package would put aside.
+_OPENCV = (
+    *("opencv-contrib-python", "opencv-contrib-python-headless"),
+    *("opencv-python", "opencv-python-headless"),
+)
+_ONNX_BUILDS = tuple(
+    f"onnxruntime-{build}"
+    for build in ("directml", "rocm", "migraphx", "openvino", "qnn", "silicon", "webgpu", "vitisai")
+)
+SHARED = {
+    "cv2": _OPENCV,
+    "onnxruntime": (*_ONNX_BUILDS, "onnxruntime-gpu", "onnxruntime"),
+    "PIL": ("pillow-simd", "pillow"),
+}
+# onnxruntime beside onnxruntime-gpu is what InsightFace leads to; `main` sees to it.
+_SEEN_TO = {"onnxruntime-gpu", "onnxruntime"}
 
 # What a missing, a broken and a half uninstalled package raise when they are imported and asked.
 UNUSABLE = (ImportError, OSError, AttributeError)
@@ -133,6 +156,36 @@ def fresh_facts() -> Facts:
     return Facts(**found | {"providers": tuple(found["providers"])})
 
 
+def installed_packages() -> dict[str, str]:
+    """The installed packages, by their names as PyPI writes them, and their versions."""
+    found = {}
+    for each in importlib.metadata.distributions():
+        name = each.metadata["Name"]
+        if name:
+            found[re.sub(r"[-_.]+", "-", name).lower()] = each.version
+    return found
+
+
+def clashes(packages: Mapping[str, str], *, has_pip: bool) -> list[str]:
+    """A sentence for each folder that several of the installed `packages` share, and what to do."""
+    said = []
+    for folder, names in SHARED.items():
+        there = [name for name in names if name in packages]
+        if len(there) < 2 or set(there) == _SEEN_TO:
+            continue
+        listed = " and ".join(f"{name} {packages[name]}" for name in there)
+        pip = [sys.executable, "-m", *(("pip",) if has_pip else ("uv", "pip"))]
+        yes = ("-y",) if has_pip else ()
+        remove = as_typed([*pip, "uninstall", *yes, *there])
+        install = as_typed([*pip, "install", "--no-deps", f"{there[0]}=={packages[there[0]]}"])
+        said.append(
+            f"{listed} are installed and share the folder {folder}, where the last one wins; it is "
+            f"left as it is, and if a node pack misses something of {folder}, close ComfyUI and "
+            f"run: {remove} and then: {install}"
+        )
+    return said
+
+
 def run_command(command: Sequence[str]) -> int:
     """Runs `command` with its output in view; returns its exit status."""
     return subprocess.run(command, check=False).returncode
@@ -142,19 +195,22 @@ def main(
     probe: Callable[[], Facts] = fresh_facts,
     run: Callable[[Sequence[str]], int] = run_command,
     has_pip: bool | None = None,
+    packages: Callable[[], Mapping[str, str]] = installed_packages,
 ) -> int:
     """Looks, reinstalls where needed, looks again; returns 0, or 1 where CUDA is still missing.
 
-    `probe`, `run` and `has_pip` are the outer world, and replaced in tests.
+    `probe`, `run`, `has_pip` and `packages` are the outer world, and replaced in tests.
     """
+    if has_pip is None:
+        has_pip = importlib.util.find_spec("pip") is not None
+    for sentence in clashes(packages(), has_pip=has_pip):
+        log.warning("%s", sentence)
     before = probe()
     requirement = needed_requirement(before)
     if requirement is None:
         log.info("Found %s: onnxruntime is left as it is.", before)
         return 0
 
-    if has_pip is None:
-        has_pip = importlib.util.find_spec("pip") is not None
     command = reinstall_command(requirement, has_pip=has_pip)
     log.info("Found %s: installing %s.", before, requirement)
     status = run(command)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..stdrc_core.faces.annotate import annotate_frame
 from ..stdrc_core.faces.finder import EmbeddedFace
-from ..stdrc_core.faces.frames import check_images, check_photo, rgb_levels
+from ..stdrc_core.faces.frames import check_images, check_photo, photo_levels, rgb_levels
 from ..stdrc_core.faces.likeness import Likeness, measure_likeness
 from ..stdrc_core.faces.plot import plot_likeness
 from ..stdrc_core.faces.provider import Provider
@@ -67,7 +67,8 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
                     tooltip="0 to 1; frames without a face are left out, 0 where none has one.",
                 ),
                 io.Image.Output(
-                    display_name="plot", tooltip="Cosine per frame; frames without a face in red."
+                    display_name="plot",
+                    tooltip="Cosine per frame; frames without a face in red, other faces as rings.",
                 ),
                 io.Image.Output(
                     display_name="annotated",
@@ -125,7 +126,7 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
 
 def _person(reference: Tensor, pack: InsightFacePack) -> EmbeddedFace:
     """Returns the photo's largest face. Raises ValueError if it shows none."""
-    (person,) = largest_faces(rgb_levels(reference, "reference"), pack.finder)
+    (person,) = largest_faces(photo_levels(reference, "reference"), pack.finder)
     if person is None:
         raise no_face(reference, "reference", pack)
     return person
@@ -136,7 +137,8 @@ def _sentence(likeness: Likeness) -> str:
     num_faces, num_frames = len(likeness.with_face), len(likeness.frames)
     if likeness.worst is None:
         return f"FaceSim 0: no face in {num_frames} frames."
-    return (
+    scored = (
         f"FaceSim {likeness.facesim:.3f}. Face in {num_faces} of {num_frames} frames, lowest "
         f"{likeness.worst.cosine:.3f} at frame {likeness.worst.index}."
     )
+    return f"{scored} {likeness.others.sentence}".rstrip()

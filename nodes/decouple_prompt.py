@@ -8,7 +8,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..stdrc_core.faces.frames import check_photo, rgb_levels
+from ..stdrc_core.faces.frames import check_photo, photo_levels
 from ..stdrc_core.faces.photo import only_person
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.prompts.decouple import (
@@ -108,7 +108,7 @@ def _read_gender(photo: Tensor, face_pack: str, *, download: bool) -> tuple[Gend
     person.
     """
     check_photo(photo, "photo")
-    pixels = rgb_levels(photo, "photo")
+    pixels = photo_levels(photo, "photo")
     pack = open_pack(face_pack, Provider.AUTO, download=download)
     face = only_person(pixels, pack.finder, "photo")
     if face is None:

@@ -24,7 +24,8 @@ from ..stdrc_core.faces.caching_finder import CachingFinder
 from ..stdrc_core.faces.download import BUFFALO_L, LICENCE, by_hand, download_pack
 from ..stdrc_core.faces.finder import FaceFinder
 from ..stdrc_core.faces.gender import GenderReader, open_gender_reader
-from ..stdrc_core.faces.onnx_finder import open_onnx_pack
+from ..stdrc_core.faces.onnx_finder import OnnxFinder, open_onnx_pack
+from ..stdrc_core.faces.pack import find_packs, read_pack
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.mini.shipped import FACES
 
@@ -46,8 +47,12 @@ class InsightFacePack(torch.nn.Module):
         self.name, self.folder, self.asked = name, folder, provider
         self.finder: FaceFinder | None = None
         self._gender_reader: GenderReader | None = None
-        self.provider = ""
-        """The execution provider in use, as ONNX Runtime calls it; "" before the pack is opened."""
+        self._opened: OnnxFinder | None = None
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use, as ONNX Runtime calls it; "" while the pack is closed."""
+        return "" if self._opened is None else self._opened.provider
 
     def open(self) -> None:
         """Opens the sessions if they are not open. Raises ValueError if a library is missing."""
@@ -61,8 +66,7 @@ class InsightFacePack(torch.nn.Module):
                 f"({error}); needs this node pack's requirements: with ComfyUI's Python run pip "
                 "install -r requirements.txt and python install.py in its folder."
             ) from error
-        self.provider = opened.provider
-        self.finder = CachingFinder(opened)
+        self._opened, self.finder = opened, CachingFinder(opened)
 
     def gender_reader(self) -> GenderReader | None:
         """Returns the pack's gender model, opened at the first call, or None if it has none."""
@@ -72,7 +76,7 @@ class InsightFacePack(torch.nn.Module):
 
     def close(self) -> None:
         """Drops the sessions, and the faces that the finder remembers."""
-        self.finder = self._gender_reader = None
+        self.finder = self._opened = self._gender_reader = None
 
 
 def offer_pack_folder() -> None:
@@ -84,13 +88,14 @@ def offer_pack_folder() -> None:
 def pack_folders() -> dict[str, Path]:
     """Returns the folder of each pack that is there, by the pack's name; the miniature's is last.
 
-    A pack is a folder with ONNX files, in `models` of an insightface folder, which is InsightFace's
-    own layout, or in the insightface folder itself. Of packs with one name the first counts.
+    A pack is a folder with ONNX files, or with one folder that has them, in `models` of an
+    insightface folder, which is InsightFace's own layout, or in the insightface folder itself. Of
+    packs with one name the first counts.
     """
     found: dict[str, Path] = {}
     for parent in _pack_parents():
-        for file in sorted(parent.glob("*/*.onnx")):
-            found.setdefault(file.parent.name, file.parent)
+        for name, folder in find_packs(parent).items():
+            found.setdefault(name, folder)
     # insightface/models with loose ONNX files in it is no pack.
     found.pop(_PACKS_NAME, None)
     return found | {MINIATURE: FACES}
@@ -153,7 +158,7 @@ def _patcher(name: str, folder: Path, provider: Provider) -> ModelPatcher:
     device = comfy.model_management.get_torch_device()
     on_gpu = provider is not Provider.CPU and device.type == "cuda"
     # ComfyUI counts the GPU's memory, of which sessions on the CPU take nothing.
-    size = sum(file.stat().st_size for file in folder.glob("*.onnx")) if on_gpu else 0
+    size = sum(file.stat().st_size for file in read_pack(folder).files) if on_gpu else 0
     patcher = ModelPatcher(pack, device, torch.device("cpu"), size=size)
     patcher.add_callback(CallbacksMP.ON_LOAD, _on_load)
     patcher.add_callback(CallbacksMP.ON_DETACH, _on_detach)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..stdrc_core.faces.frames import check_photo, rgb_levels
+from ..stdrc_core.faces.frames import check_photo, photo_levels
 from ..stdrc_core.faces.photo import Choice, advise, choose_face, crop_box, face_mask
 from ..stdrc_core.faces.provider import Provider
 from ..stdrc_core.faces.similarity import find_padding
-from ..stdrc_core.method.reference import BLACK, over_color, with_transparency
+from ..stdrc_core.method.reference import with_transparency
 from .face_packs import no_face, open_pack, pack_inputs
 from .node_message import show_on_node
 
@@ -93,8 +93,7 @@ class STDRCPrepareReferencePhoto(io.ComfyNode):
         check_photo(image, "image")
         image = with_transparency(image, mask)
         height, width = image.shape[1:3]
-        opaque = over_color(image, image.new_tensor(BLACK)) if image.shape[-1] == 4 else image
-        pixels = rgb_levels(opaque, "image")
+        pixels = photo_levels(image, "image")
         pack = open_pack(face_pack, Provider.AUTO, download=download)
         faces = [each.face for each in find_padding(pixels, pack.finder)[0]]
         if not faces:

@@ -14,6 +14,11 @@ log = logging.getLogger(__name__)
 _CUDNN_WITHOUT_CONV3D = range(9_08_00, 9_15_00)
 
 
+def default_device() -> str:
+    """Returns cuda where torch has one, and else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def open_device(name: str) -> torch.device:
     """Returns the device of this name. Raises ValueError where it cannot be used.
 

@@ -1,7 +1,11 @@
-"""Writes files beside their place and renames them, so that they appear whole or not at all."""
+"""Writes files beside their place and renames them, so that they appear whole or not at all.
+
+Text is written in UTF-8, with a line feed at the end of a line, on every system.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
@@ -11,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+
+# How much of a file's name the name of its unfinished part has.
+_MAX_START_BYTES = 120
+# How much of a name of the user's is kept where an ending is added to it.
+_MAX_NAME_BYTES = 200
 
 
 @contextmanager
@@ -22,7 +31,9 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    # File systems take names of 255 bytes, and this one is longer than the one it stands for.
+    start = os.fsencode(path.name)[:_MAX_START_BYTES].decode(errors="ignore")
+    partial = path.with_name(f".{start}.{uuid.uuid4().hex}.partial")
     try:
         yield partial
         os.replace(partial, path)
@@ -32,8 +43,34 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as JSON that a person can read, by `written_aside`."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file by `written_aside`, in the bytes of `encoded`."""
     with written_aside(path) as partial:
-        partial.write_text(json.dumps(value, indent=1) + "\n")
+        partial.write_bytes(encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """Returns text as UTF-8.
+
+    The name of a file that is no text, which Python has as halves of characters, becomes escapes
+    such as \\udce9, which are JSON's too.
+    """
+    return text.encode(errors="backslashreplace")
+
+
+def short_name(name: str) -> str:
+    """Returns a file's name that leaves room for another ending, one of its own for each `name`.
+
+    A long one is cut, and ends in a word by which it is told from others that begin alike.
+    """
+    content = os.fsencode(name)
+    if len(content) <= _MAX_NAME_BYTES:
+        return name
+    start = content[: _MAX_NAME_BYTES - 9].decode(errors="ignore")
+    return f"{start}~{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -11,9 +11,13 @@ import torch
 from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
-from .method.reference import fit_reference
+from .color.profiles import to_srgb
+from .method.reference import BLACK, over_color
 
 log = logging.getLogger(__name__)
+
+# The kinds of HEIF, which stand in the second four bytes of its `ftyp`.
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 # The errors that Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -24,10 +28,13 @@ _BROKEN_EXIF = (SyntaxError, ValueError, struct.error, AttributeError, TypeError
 def load_photo(path: str | Path) -> Tensor:
     """Reads a photo, whatever its mode: `[1, height, width, C]` float32 in [0, 1].
 
-    C is 3, or 4 where the file has transparency. The photo is turned as its EXIF data say; where
-    they are damaged it is not turned, and a warning is logged. 16-bit grey keeps its depth. Raises
-    ValueError where Pillow cannot read the file.
+    C is 3, or 4 where the file has transparency. The photo is turned as its EXIF data say, and its
+    colours become sRGB by its ICC profile; where one of them is damaged, the photo is left as it is
+    in that, and a warning is logged. 16-bit grey keeps its depth. Raises ValueError where Pillow
+    cannot read the file.
     """
+    if _is_heif(path):
+        _register_heif(path)
     try:
         with Image.open(path) as image:
             image.load()
@@ -40,6 +47,7 @@ def load_photo(path: str | Path) -> Tensor:
         image = ImageOps.exif_transpose(image)
     except _BROKEN_EXIF as error:
         log.warning("%s has damaged EXIF data (%s): it is taken as upright.", path, error)
+    image = to_srgb(image, str(path))
     if image.mode.startswith("I") or image.mode == "F":
         grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
         return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
@@ -48,13 +56,12 @@ def load_photo(path: str | Path) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
 
 
-def load_opaque_photo(path: str | Path) -> Tensor:
-    """Reads a photo as `load_photo` does, over black where it is transparent.
+def load_opaque_photo(path: str | Path, pad_color: tuple[float, float, float] = BLACK) -> Tensor:
+    """Reads a photo as `load_photo` does, and lays it over `pad_color` where it is transparent.
 
-    Returns `[1, height, width, 3]` float32 in [0, 1].
+    Returns `[1, height, width, 3]` float32 in [0, 1]; so is `pad_color`, RGB.
     """
-    photo = load_photo(path)
-    return fit_reference(photo, photo.shape[1], photo.shape[2])
+    return over_color(load_photo(path), torch.tensor(pad_color))
 
 
 def read_color(text: str) -> tuple[float, float, float]:
@@ -69,6 +76,32 @@ def read_color(text: str) -> tuple[float, float, float]:
             f"pad_color was {text!r}; needs an HTML colour such as #000000 or white."
         ) from error
     return red / 255, green / 255, blue / 255
+
+
+def _is_heif(path: str | Path) -> bool:
+    """Whether a file is a HEIF photo, as phones save them, whatever its name ends in."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(32)
+    # Of a file that is not there or may not be read, Pillow's own error tells.
+    except OSError:
+        return False
+    # An AVIF may have a brand of HEIF first; Pillow reads it by itself.
+    is_avif = b"avif" in start[8:]
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and not is_avif
+
+
+def _register_heif(path: str | Path) -> None:
+    """Lets Pillow read HEIF; raises ValueError where the package for that is not installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise ValueError(
+            f"reference photo {path} is a HEIC photo, as phones save them, and could not be read; "
+            "needs the package pillow-heif, or a JPEG: pip install pillow-heif, or save it again "
+            "as JPEG."
+        ) from error
+    register_heif_opener()
 
 
 def _white_level(mode: str) -> float:

@@ -1,8 +1,9 @@
 """Reads clips at a wanted rate and size, writes them as H.264, and lays them out on contact sheets.
 
-A clip is `[F, H, W, 3]` uint8 RGB. Times are seconds from the first frame of the file. Frames are
-turned by the rotation in the file's metadata, which phones write, and pixels that are not square
-are stretched, so that faces stand upright and undistorted.
+A clip is `[F, H, W, 3]` uint8 RGB, BT.709 for SDR screens: files are read by their own colour tags,
+and written as BT.709 (`color.frames`). Times are seconds from the first frame of the file. Frames
+are turned by the rotation in the file's metadata, which phones write, and pixels that are not
+square are stretched, so that faces stand upright and undistorted.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from .color.frames import ColorError, tag_bt709, to_frame, to_rgb
 from .files import written_aside
 from .method.grid import LTX_SCALE_FACTORS
 from .method.reference import Fit, fitted_box
+from .shown_text import one_line
 
 # Seeking lands on the keyframe before the time wanted. Up to this time it is cheaper and safer to
 # read from the start.
@@ -58,7 +61,8 @@ class ClipInfo:
 def probe(path: str | Path) -> ClipInfo:
     """Reads what a clip is like, from its first frame and its metadata.
 
-    Raises ValueError where the file cannot be read or has no video.
+    Raises ValueError where the file cannot be read, has no video, or has colours that cannot be
+    converted.
     """
     with _opened(path) as (container, stream):
         frame = next(container.decode(stream), None)
@@ -88,8 +92,8 @@ def read_clip(
     Each is the frame of the file that is nearest in time. It is scaled with its aspect ratio kept
     until it covers `height` x `width` pixels, and is cropped about its middle.
 
-    Raises ValueError for a number of frames that is not 8n + 1 and for a file that cannot be read
-    or has no video, and ClipTooShortError for one that ends too early.
+    Raises ValueError for a number of frames that is not 8n + 1 and as `probe` does, and
+    ClipTooShortError for a clip that ends too early.
     """
     check_num_frames(num_frames)
     times = [start_s + index / fps for index in range(num_frames)]
@@ -140,10 +144,11 @@ def stream_frames(path: str | Path, wanted: Container[int]) -> Iterator[Tensor |
 
 
 def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:
-    """Writes a clip `[F, H, W, 3]` uint8 as an H.264 MP4 (yuv420p), and returns its path.
+    """Writes a clip `[F, H, W, 3]` uint8 as an H.264 MP4, and returns its path.
 
-    The file appears whole or not at all, and the same frames give the same file. Missing folders
-    are made. Raises ValueError for another shape or type, and for an odd height or width.
+    Its pixels are limited-range BT.709 (yuv420p), and file and stream say so. The file appears
+    whole or not at all, and the same frames give the same file. Missing folders are made. Raises
+    ValueError for another shape or type, and for an odd height or width.
     """
     if (
         frames.ndim != 4
@@ -160,14 +165,14 @@ def write_clip(path: str | Path, frames: Tensor, fps: float) -> Path:
         raise ValueError(
             f"frames were {height} x {width} pixels; H.264 needs even sides: crop one."
         )
-    with written_aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+    with written_aside(path) as partial, av.open(_told(partial), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
         options = {"crf": _QUALITY_CRF, "x264-params": _X264_PARAMS}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        tag_bt709(stream)
         for pixels in frames.cpu().numpy():
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(to_frame(pixels)))
         container.mux(stream.encode())
     return Path(path)
 
@@ -195,7 +200,7 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for i, row in enumerate(rows):
         if i < len(labels):
-            draw.text((2, i * row_height), labels[i])
+            draw.text((2, i * row_height), one_line(labels[i]))
         left = 0
         for tile in row:
             sheet.paste(tile, (left, (i + 1) * row_height - tile_height))
@@ -223,12 +228,12 @@ def _tiles(clip: Tensor, num_columns: int, height: int) -> list[Image.Image]:
 def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Opens a file for reading and gives its container and its first video stream.
 
-    Raises ValueError for whatever FFmpeg cannot read, inside the block too.
+    Raises ValueError for whatever FFmpeg cannot read or convert, inside the block too.
     """
     if not Path(path).is_file():
         raise ValueError(f"clip {path} is not a file; needs a video: check the path.")
     try:
-        with av.open(str(path)) as container:
+        with av.open(_told(path)) as container:
             if not container.streams.video:
                 raise ValueError(
                     f"clip {path} has no video stream; needs a video: leave it out or export it "
@@ -242,6 +247,13 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
             f"clip {path} could not be read ({error.strerror}); needs a sound video file: export "
             "or download it again."
         ) from error
+    except ColorError as error:
+        raise ValueError(f"clip {path} {error}") from error
+
+
+def _told(path: str | Path) -> str:
+    """A file's name as FFmpeg takes it, which reads `12:30.mp4` as an address of the network."""
+    return str(Path(path).absolute())
 
 
 def _images_at(path: str | Path, times: list[float]) -> Iterator[Image.Image]:
@@ -300,7 +312,7 @@ def _timed(
 
 def _upright(frame: av.VideoFrame, stream: av.VideoStream) -> Image.Image:
     """Returns the frame as it is meant to be seen: upright, and with square pixels."""
-    image = frame.to_image()
+    image = Image.fromarray(to_rgb(frame, stream))
     ratio = stream.sample_aspect_ratio
     if ratio and ratio != 1:
         image = image.resize((max(1, round(image.width * ratio)), image.height))

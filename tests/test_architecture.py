@@ -17,14 +17,15 @@ MAX_LINES = 400
 # Storey by storey, what is above may import what is below; rooms of one storey do not know each
 # other. A room is a folder of `stdrc_core`, or a file beside these folders.
 STOREYS = (
-    {"method", "prompts", "rehearsal", "files", "device", "commands", "uint8"},
+    {"folders", "shown_text", "text_files"},
+    {"method", "prompts", "rehearsal", "color", "files", "device", "commands", "uint8"},
     {"ltx", "faces", "video", "photo_file"},
     {"mini"},
     {"train", "generate", "evaluate"},
     {"mini_build"},
     {"experiments"},
 )
-FLOORS = {room: floor for floor, rooms in enumerate(STOREYS, start=1) for room in rooms}
+FLOORS = {room: floor for floor, rooms in enumerate(STOREYS) for room in rooms}
 
 # The host's top-level modules; everything that begins with `comfy` is the host's too.
 HOST_MODULES = {"nodes", "folder_paths", "node_helpers", "execution", "server", "latent_preview"}
@@ -175,6 +176,38 @@ def circles(imports: dict[str, set[str]]) -> list[set[str]]:
     return [set(circle) for circle in {circle for circle in own.values() if circle}]
 
 
+# The files that may read and write text; all others go through them, so that no text depends on the
+# machine's locale, or on what Python takes for the end of a line.
+TEXT_ROOMS = {"stdrc_core/text_files.py", "stdrc_core/files.py"}
+OWN_READING = {"read_text", "write_text", "splitlines", "safe_load"}
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def own_reading(source: str) -> list[str]:
+    """Where a file reads or writes text by itself, or lists a folder with what is hidden in it."""
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
+            continue
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else None
+        if method in OWN_READING:
+            found.append(f"line {call.lineno}: {method}; use text_files or files")
+        first = ast.literal_eval(call.args[0]) if call.args and _is_text(call.args[0]) else ""
+        if method in {"iterdir", "listdir", "rglob"} or (method == "glob" and first[:1] == "*"):
+            found.append(f"line {call.lineno}: {method}; use folders")
+        is_open = "open" in (method, ast.unparse(call.func)) and ast.unparse(call.func) != "av.open"
+        modes = [ast.literal_eval(each) for each in call.args if isinstance(each, ast.Constant)]
+        is_text = is_open and any(
+            isinstance(mode, str) and set(mode) <= set("rwax+t") for mode in modes
+        )
+        if is_text and not {"encoding", "newline"} <= {each.arg for each in call.keywords}:
+            found.append(f"line {call.lineno}: text without encoding and newline")
+    return found
+
+
 def files_of(*rooms: str) -> list[PurePosixPath]:
     """Python files at the root and in `rooms`, from the root."""
     found = [*PROJECT.glob("*.py")]
@@ -211,6 +244,31 @@ def test_a_circle_is_found():
 @pytest.mark.parametrize("path", files_of(*ROOMS), ids=str)
 def test_file_keeps_the_doors(path: PurePosixPath):
     assert broken_doors(path, (PROJECT / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in files_of(*ROOMS) if len(path.parts) > 1], ids=str
+)
+def test_text_and_folders_are_read_in_one_place(path: PurePosixPath):
+    if str(path) not in TEXT_ROOMS | {"stdrc_core/folders.py"}:
+        assert own_reading((PROJECT / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.read_text()",
+        "path.write_text(x, encoding='utf-8')",
+        "text.splitlines()",
+        "yaml.safe_load(text)",
+        "open(path, 'w')",
+        "path.open('a', encoding='utf-8')",
+        "sorted(folder.rglob('*'))",
+        "sorted(folder.glob('*.onnx'))",
+    ],
+)
+def test_reading_of_ones_own_is_found(source: str):
+    assert len(own_reading(source)) == 1
 
 
 def test_every_file_is_short_enough_to_hold_one_idea():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.real_photo import astronaut
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 from torch import Tensor
 
 from stdrc_core.photo_file import load_photo
@@ -250,3 +252,52 @@ def test_broken_exif_gives_the_photo_or_a_refusal_by_name(tmp_path: Path, suffix
         assert str(path) in str(refusal)
     else:
         assert_photo(photo, pixels / 255, atol=3 / 255)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+@pytest.mark.parametrize("name", ["a.heic", "IMG_1.JPG", "a.HEIF", "no ending"])
+def test_a_heic_photo_is_named_with_what_to_do(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Phones save it under other endings too."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / name).write_bytes(HEIC + bytes(99))
+    with pytest.raises(ValueError, match=r"is a HEIC photo, .* pip install pillow-heif, or save"):
+        load_photo(tmp_path / name)
+
+
+def test_a_heic_photo_is_read_where_the_package_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A stand-in for pillow-heif, which gives Pillow a reader just so."""
+
+    class Reader(ImageFile.ImageFile):
+        format = "HEIF"
+
+        def _open(self) -> None:
+            self._size, self._mode = (2, 2), "RGB"
+            self.tile = [ImageFile._Tile("raw", (0, 0, 2, 2), len(HEIC), "RGB")]
+
+    package = types.ModuleType("pillow_heif")
+    package.register_heif_opener = lambda: Image.register_open(
+        "HEIF", Reader, lambda start: start[4:12] == b"ftypheic"
+    )
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    colors = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
+    (tmp_path / "a.heic").write_bytes(HEIC + colors.tobytes())
+    assert_photo(load_photo(tmp_path / "a.heic"), colors / 255)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "WEBP", "TIFF", "GIF", "PPM", "TGA", "JPEG2000", "AVIF"])
+def test_what_else_pillow_reads_is_a_photo(tmp_path: Path, kind: str):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow has no {kind}")
+    path = tmp_path / "photo"
+    with path.open("wb") as file:
+        Image.fromarray(np.full((16, 16, 3), 51, np.uint8)).save(file, format=kind)
+    assert_photo(load_photo(path), np.full((16, 16, 3), 0.2), atol=4 / 255)

@@ -12,25 +12,24 @@ GPUs share the clips with `accelerate launch -m stdrc_core.evaluate ...`. Nothin
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from ..commands import exit_on_failure
+from ..commands import exit_on_failure, parse_arguments, set_up_terminal
 from .metric_registry import COLUMNS
-from .options import Options
+
+if TYPE_CHECKING:
+    from .options import Options
 
 PROGRAM = "python -m stdrc_core.evaluate"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs what is asked for; a failure is one sentence on stderr and exit status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = make_parser()
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    args = parse_arguments(parser, argv)
+    set_up_terminal()
     with exit_on_failure(parser, parser.prog):
         if args.compare is None:
             from .run import evaluate
@@ -77,15 +76,20 @@ def read_options(args: argparse.Namespace) -> Options:
 
     Raises ValueError, in one sentence, for an option that is missing or cannot be used.
     """
+    # Nothing heavy is imported before the arguments are read, so that --help comes at once.
+    from pydantic import ValidationError
+
+    from .options import Options
+
     given = {key: value for key, value in vars(args).items() if value is not None}
     given.pop("compare", None)
     for name in ("videos", "pairs"):
         if name not in given:
             raise ValueError(f"{name} is missing; needs --videos, --pairs and --out, or --compare.")
     if "device" not in given:
-        import torch
+        from ..device import default_device
 
-        given["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+        given["device"] = default_device()
     try:
         return Options(**given)
     except ValidationError as error:

@@ -48,7 +48,7 @@ def open_from_folder(
     try:
         return from_pretrained(str(folder), local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"weights {folder} could not be read ({reason}); needs CLIP's folder as OpenAI "
             "publishes it: download it again."

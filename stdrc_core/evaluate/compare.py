@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ..files import write_json, written_aside
+from ..files import write_json, write_text
 from .compare_page import render_comparison
 from .comparison import Comparison, Difference, paired_difference
 from .metric_registry import COLUMNS
@@ -64,12 +64,10 @@ def compare(folder_a: Path, folder_b: Path, out: Path) -> Comparison:
         left_out=left_out,
     )
     write_json(out / "compare.json", comparison.model_dump(mode="json"))
-    with written_aside(out / "compare.md") as partial:
-        partial.write_text(markdown(comparison), encoding="utf-8")
+    write_text(out / "compare.md", markdown(comparison))
     pairs = [(results_a[video], results_b[video]) for video in common]
-    with written_aside(out / "compare.html") as partial:
-        page = render_comparison(comparison, counted(comparison), pairs, (folder_a, folder_b))
-        partial.write_text(page, encoding="utf-8")
+    page = render_comparison(comparison, counted(comparison), pairs, (folder_a, folder_b))
+    write_text(out / "compare.html", page)
     log.info("%s", out / "compare.html")
     return comparison
 

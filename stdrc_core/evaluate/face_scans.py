@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..faces.detector import Face
-from ..faces.finder import FaceFinder
-from ..faces.similarity import largest_faces, scored_indices
+from ..faces.finder import FaceFinder, largest
+from ..faces.similarity import find_padding, scored_indices
 from ..photo_file import load_opaque_photo
 from ..uint8 import to_uint8
 from .metric import Clip, Watch
@@ -29,6 +29,8 @@ class SeenFace:
     """By the face pack's ArcFace, `[D]` of length 1."""
     crop: Tensor | None
     """What `FaceScans` keeps of the face's pixels, uint8; None where it keeps none."""
+    others: tuple[Tensor, ...] = ()
+    """The embeddings of the frame's other faces."""
 
 
 class FaceScan:
@@ -113,10 +115,12 @@ class FaceScans:
         """The largest face, or None, of each frame `[h, w, 3]` uint8; all have one size."""
         stacked = torch.stack(frames)
         seen: list[SeenFace | None] = []
-        for frame, found in zip(frames, largest_faces(stacked, self._finder), strict=True):
+        for frame, here in zip(frames, find_padding(stacked, self._finder), strict=True):
+            found = largest(here)
             if found is None:
                 seen.append(None)
                 continue
             crop = None if self._crop is None else self._crop(frame, found.face)
-            seen.append(SeenFace(embedding=found.embedding, crop=crop))
+            others = tuple(each.embedding for each in here if each is not found)
+            seen.append(SeenFace(embedding=found.embedding, crop=crop, others=others))
         return seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..faces.others import count_others
 from ..faces.similarity import cosines, facesim
 from .face_scans import FaceScan, ScanWatch, SeenFace
 from .metric import Clip, Metric, Score
@@ -16,8 +17,20 @@ class _Watch(ScanWatch):
         self._photo = photo
 
     def score(self) -> Score:
-        curve = cosines(self.scan.faces(), self._photo.embedding)
-        return Score(value=facesim(curve), frames=self.scan.frames, curve=tuple(curve))
+        faces, e_ref = self.scan.faces(), self._photo.embedding
+        curve = cosines(faces, e_ref)
+        # A frame of a short clip that comes twice is counted once.
+        once = dict(zip(self.scan.frames, zip(faces, curve, strict=True), strict=True)).values()
+        rest = [
+            [] if face is None else [float(other @ e_ref) for other in face.others]
+            for face, _ in once
+        ]
+        return Score(
+            value=facesim(curve),
+            frames=self.scan.frames,
+            curve=tuple(curve),
+            others=count_others([cosine for _, cosine in once], rest),
+        )
 
     def embeddings(self) -> tuple[Tensor, list[Tensor]]:
         faces = [face.embedding for face in self.scan.faces() if face is not None]

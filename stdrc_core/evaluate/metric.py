@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..faces.others import Others
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
@@ -36,6 +38,8 @@ class Score:
     """The numbers of the frames that `curve` has values of."""
     curve: tuple[float | None, ...] = ()
     """One value for each of `frames`; None for a frame that has none, since it shows no face."""
+    others: Others | None = None
+    """Who else than the scored face was seen; None where the metric does not tell."""
 
 
 class Watch:

@@ -124,7 +124,7 @@ class _Worker:
         line = self._process.stdout.readline()
         if not line:
             self._process.wait()
-            said = self._log.read_text(errors="replace").strip().splitlines() or ["no word"]
+            said = self._log.read_bytes().decode(errors="replace").strip().split("\n")
             raise ValueError(f"VBench could not be run ({said[-1]}); {_REMEDY}.")
         answer = json.loads(line)
         if "error" in answer:

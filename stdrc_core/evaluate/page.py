@@ -117,10 +117,12 @@ def _cards(results: Sequence[Result], store: Store) -> str:
         )
         prompt = escape(result.asked.get("prompt") or "")
         what = f"{result.video}: its photo and frames"
+        others = "" if result.others is None else result.others.sentence
+        told = note(others) if others else ""
         cards.append(
             f"<div class=card><h3>{escape(result.video)}</h3><p>{prompt}</p>"
             f"<div class=row>{picture(store.strip(result.video), what)}</div>"
-            f"<div class=row>{_plot(result)}{scores}</div></div>"
+            f"<div class=row>{_plot(result)}{scores}</div>{told}</div>"
         )
     return f"<div class=cards>{''.join(cards)}</div>"
 
@@ -136,6 +138,9 @@ def _clips(summary: Summary) -> str:
     heads = [("clip", "name"), *((COLUMNS[name].title, "num") for name in measured)]
     if curve is not None:
         heads.append((f"{COLUMNS[curve].title} over time", ""))
+    has_others = any(each.others and each.others.num_frames for each in summary.results)
+    if has_others:
+        heads.append(("other people", "num"))
     rows = []
     for result in summary.results:
         cells = [text_cell(result.video, result.asked.get("prompt") or "")]
@@ -145,8 +150,27 @@ def _clips(summary: Summary) -> str:
         if curve is not None:
             drawn = [each for each in _curves(result) if each.title == COLUMNS[curve].title]
             cells.append(Cell(plot(drawn, result.num_frames, _SPARK_PX) if drawn else ""))
+        if has_others:
+            cells.append(_others_cell(result))
         rows.append(("", cells))
-    return section("Clips", note("Click a column's head to sort by it."), table(heads, rows))
+    about = "Click a column's head to sort by it."
+    if has_others:
+        about += (
+            " FaceSim scores the largest face of a frame. Other people: in how many of the frames "
+            "looked at more than one face was seen, and in how many of these another face was "
+            "nearer to the photo than the scored one. There a low curve is no drift."
+        )
+    return section("Clips", note(about), table(heads, rows))
+
+
+def _others_cell(result: Result) -> Cell:
+    if result.others is None:
+        return number_cell("", None)
+    found = result.others
+    shown = f"{found.num_frames} of {found.num_looked_at}" if found.num_frames else "0"
+    if found.num_nearer:
+        shown += f", nearer in {found.num_nearer}"
+    return number_cell(shown, found.num_frames)
 
 
 def _curves(result: Result) -> list[Curve]:

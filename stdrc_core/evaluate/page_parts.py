@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from ..text_files import read_text
+
 _ASSETS = Path(__file__).parent / "assets"
 # The classes of the curves' colours, in order.
 SHADES = ("first", "second", "third")
@@ -32,8 +34,8 @@ class Curve(NamedTuple):
 
 def document(title: str, lead: str, sections: Sequence[str]) -> str:
     """A whole page; `lead` and `sections` are HTML, `title` is text."""
-    style = (_ASSETS / "style.css").read_text(encoding="utf-8")
-    script = (_ASSETS / "sort.js").read_text(encoding="utf-8")
+    style = read_text(_ASSETS / "style.css")
+    script = read_text(_ASSETS / "sort.js")
     body = "\n".join(sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from ..folders import path_in
+from ..text_files import check_whole, read_lines
+
 _EXAMPLE = '{"video": "a.mp4", "prompt": "a person reads", "reference": "a.png"}'
 
 
@@ -41,8 +44,8 @@ def read_pairs(path: Path, videos: Path, needs: Collection[str]) -> list[Pair]:
             f"videos {videos} is no folder; needs the folder of clips: check --videos."
         )
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path, "pairs")
+    except OSError as error:
         raise ValueError(
             f"pairs {path} could not be read ({error}); needs a file of JSON lines such as "
             f"{_EXAMPLE}."
@@ -84,6 +87,7 @@ def _read(line: str, where: str, folder: Path) -> Pair:
         raise ValueError(
             f"{where} could not be used ({what}: {first['msg']}); needs a line like {_EXAMPLE}."
         ) from error
+    check_whole(pair.prompt or "", f"the prompt in {where}")
     # The clip's results will lie below --out, under this name.
     if Path(pair.video).is_absolute() or ".." in Path(pair.video).parts:
         raise ValueError(
@@ -92,7 +96,11 @@ def _read(line: str, where: str, folder: Path) -> Pair:
     if pair.reference is None:
         return pair
     person = pair.person or str(pair.reference)
-    return pair.model_copy(update={"reference": folder / pair.reference, "person": person})
+    try:
+        reference = path_in(folder, str(pair.reference))
+    except ValueError as error:
+        raise ValueError(f"{where} names reference {error}.") from error
+    return pair.model_copy(update={"reference": reference, "person": person})
 
 
 def _check_files(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[str, int]) -> None:
@@ -100,8 +108,8 @@ def _check_files(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[s
     if unknown:
         raise ValueError(
             f"line {places[unknown[0]]} of pairs {path} names video {unknown[0]}"
-            f"{_and_more(len(unknown))}, which is not in {videos}: check --videos, or take the "
-            "line out."
+            f"{_and_more(len(unknown))}, which is not in {videos}: check --videos, write / between "
+            "folders, or take the line out."
         )
     missing = [pair for pair in pairs if pair.reference and not pair.reference.is_file()]
     if missing:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
-from ..files import write_json, written_aside
+from ..files import write_json, write_text
+from ..shown_text import one_line
 from .metric_registry import COLUMNS
 from .page import render_page
 from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells
@@ -13,15 +15,16 @@ from .results import Store
 from .summary import METRICS_FILE, Summary
 from .tables import markdown_table
 
+# The columns of metrics.csv on others than the scored face, in frames looked at.
+_OTHERS = ("with_others", "other_nearer")
+
 
 def write_report(out: Path, summary: Summary, store: Store) -> None:
     """Writes the four files into `out`; `store` has the pictures of the clips."""
     write_json(out / METRICS_FILE, summary.model_dump(mode="json"))
     _write_csv(out / "metrics.csv", summary)
-    with written_aside(out / "metrics.md") as partial:
-        partial.write_text(markdown(summary), encoding="utf-8")
-    with written_aside(out / "report.html") as partial:
-        partial.write_text(render_page(summary, store), encoding="utf-8")
+    write_text(out / "metrics.md", markdown(summary))
+    write_text(out / "report.html", render_page(summary, store))
 
 
 def markdown(summary: Summary) -> str:
@@ -45,23 +48,28 @@ def markdown(summary: Summary) -> str:
             f"of others {found.mean_different:.3f} ({found.num_different} pairs): "
             f"AUC {found.auc:.4f}."
         )
+    crowded = [each for each in summary.results if each.others and each.others.num_frames]
+    if crowded:
+        lines += ["", "Other people beside the scored face, which is the largest of a frame:", ""]
+        lines += [f"- {result.video}: {result.others.sentence}" for result in crowded]
     broken = [result for result in summary.results if result.problems]
     if broken:
         lines += ["", "Not scored:", ""]
         for result in broken:
             for name, problem in result.problems.items():
-                lines.append(f"- {result.video}, {COLUMNS[name].title}: {problem}")
+                lines.append(one_line(f"- {result.video}, {COLUMNS[name].title}: {problem}"))
     return table + "\n" + "\n".join(lines) + "\n"
 
 
 def _write_csv(path: Path, summary: Summary) -> None:
-    with written_aside(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video", "person", "prompt", *COLUMNS, "problems"])
-        for result in summary.results:
-            values = [
-                result.scores[name].value if name in result.scores else "" for name in COLUMNS
-            ]
-            problems = "; ".join(f"{name}: {text}" for name, text in result.problems.items())
-            prompt = result.asked.get("prompt") or ""
-            writer.writerow([result.video, result.person or "", prompt, *values, problems])
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["video", "person", "prompt", *COLUMNS, "problems", *_OTHERS])
+    for result in summary.results:
+        values = [result.scores[name].value if name in result.scores else "" for name in COLUMNS]
+        problems = "; ".join(f"{name}: {said}" for name, said in result.problems.items())
+        prompt = result.asked.get("prompt") or ""
+        told = result.others
+        others = ["", ""] if told is None else [told.num_frames, told.num_nearer]
+        writer.writerow([result.video, result.person or "", prompt, *values, problems, *others])
+    write_text(path, text.getvalue())

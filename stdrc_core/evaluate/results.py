@@ -7,7 +7,6 @@ NAME.json              its scores; written last
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import write_json, written_aside
+from ..faces.others import Others
+from ..files import short_name, write_json, written_aside
+from ..text_files import read_json
 from .metric import Score
 from .pairs import Pair
 
@@ -42,6 +43,12 @@ class Result(BaseModel):
     scores: dict[str, Score] = {}
     problems: dict[str, str] = {}
     """Metric -> why it is missing, in one sentence; the next run tries it again."""
+
+    @property
+    def others(self) -> Others | None:
+        """Who else than the scored face was seen in the clip; None where no metric told."""
+        told = (score.others for score in self.scores.values())
+        return next((each for each in told if each is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,8 @@ class Store:
         return tensors["photo"], tensors["frames"]
 
     def _path(self, video: str, kind: str) -> Path:
-        return self.out / "clips" / f"{video}.{kind}"
+        path = self.out / "clips" / video
+        return path.with_name(f"{short_name(path.name)}.{kind}")
 
 
 def asked(videos: Path, pair: Pair) -> dict[str, Any]:
@@ -124,7 +132,7 @@ def note_settings(out: Path, settings: dict[str, dict[str, Any]]) -> None:
 def read_settings(out: Path) -> dict[str, dict[str, Any]]:
     """The settings that the scores of a folder were made with, by metric."""
     path = _settings_path(out)
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_json(path, "settings") if path.is_file() else {}
 
 
 def _settings_path(out: Path) -> Path:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..shown_text import one_line
+
 
 class Mean(NamedTuple):
     """A mean over clips and its standard error over persons; NaN where there is none."""
@@ -67,4 +69,6 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    # A name may hold what ends a cell or a line.
+    shown = (one_line(cell).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(shown)} |"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    from torch import nn
 
 _HUB = "https://huggingface.co"
 
@@ -61,17 +62,19 @@ def load_state(path: Path) -> Any:
 
     Raises ValueError for a file that is damaged or holds anything else.
     """
+    import torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).partition("\n")[0] if str(error) else type(error).__name__
         raise ValueError(
             f"weights {path} could not be read ({reason}); needs the published file of tensors: "
             "download it again."
         ) from error
 
 
-def load_weights(module: torch.nn.Module, state: Any, path: Path) -> torch.nn.Module:
+def load_weights(module: nn.Module, state: Any, path: Path) -> nn.Module:
     """`module` with the weights of `state`, frozen and in evaluation mode.
 
     Raises ValueError, which names `path`, where `state` holds the weights of another network.

@@ -17,7 +17,6 @@ is.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +27,11 @@ from torch import Tensor
 
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
-from ..files import write_json, written_aside
+from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline
 from ..mini.shipped import CHECKPOINT_NAME
-from ..mini_build.build import BASE, add_speed_arguments, train_recipe
+from ..mini_build.build import BASE, train_recipe
+from ..text_files import read_json
 from .models import (
     REFERENCE_SCALE,
     SHOT,
@@ -94,15 +94,14 @@ def main(args: argparse.Namespace) -> None:
                 clips = sample_cases(pipeline, cases, shot, seed, row.name)
                 scores.append(score_clips(clips, cases, faces, reader))
             write_json(done, summary(scores))
-        results[row.name] = json.loads(done.read_text())
+        results[row.name] = read_json(done)
         shown[row.name] = sample_cases(pipeline, cases[:_SHEET_PERSONS], shot, 0, "sheet")
     truth = [case.true_clip() for case in cases]
     decoded = round_trip(pipeline, truth)
     for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
         results[name] = summary([score_clips(clips, cases, faces, reader)])
     write_json(args.out / "ablation.json", results)
-    with written_aside(args.out / "ablation.md") as partial:
-        partial.write_text(table(results))
+    write_text(args.out / "ablation.md", table(results))
     sheet_cases = cases[:_SHEET_PERSONS]
     compare_rows(
         args.out / "ablation.png",
@@ -114,17 +113,6 @@ def main(args: argparse.Namespace) -> None:
     sweeps = sweep(pipeline, cases[: args.num_swept], faces, reader)
     write_json(args.out / "sweeps.json", sweeps)
     plot_sweeps(args.out / "sweeps.png", sweeps)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--build", type=Path, required=True, help="OUT of `python -m stdrc_core.mini_build`")
-    add("--out", type=Path, required=True, help="folder for the table and pictures")
-    add_speed_arguments(parser)
-    add("--num-persons", type=int, default=100)
-    add("--num-seeds", type=int, default=3)
-    add("--num-swept", type=int, default=50, help="persons of the sweeps over the scales")
-    add("--seed", type=int, default=1234, help="of persons and scenes")
 
 
 def open_row(

@@ -29,11 +29,10 @@ from torch import Tensor, nn
 from ..evaluate.tables import markdown_table
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import open_face_pack
-from ..files import write_json, written_aside
+from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.guidance_curve import GuidanceCurve
 from ..method.guidance_options import PRESETS
-from ..mini.shipped import CHECKPOINT, FACES
 from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
 from .scores import BATCH_SIZE, COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
 from .tables import by_person, cell, mean_and_error
@@ -42,7 +41,6 @@ log = logging.getLogger(__name__)
 
 _COMPARED = ("facesim", "caption")
 # The sampler's steps, as many as `python -m stdrc_core.generate` takes by default.
-_NUM_STEPS = 30
 
 
 @dataclass(kw_only=True)
@@ -108,21 +106,9 @@ def main(args: argparse.Namespace) -> None:
     for name, result in results.items():
         result["family"] = next((f for f, own in settings.items() if name in own), "exact")
     write_json(args.out / "guidance.json", results)
-    with written_aside(args.out / "guidance.md") as partial:
-        partial.write_text(table(results))
+    write_text(args.out / "guidance.md", table(results))
     plot(args.out / "guidance.png", results)
     log.info("%s", table(results))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for table and plot")
-    add("--num-persons", type=int, default=100)
-    add("--persons-seed", type=int, default=4321, help="of persons and scenes")
-    add("--steps", type=int, default=_NUM_STEPS, help="of the sampler")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
-    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
-    add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
 
 
 def compare(

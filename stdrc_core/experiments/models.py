@@ -19,6 +19,7 @@ from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MiniatureText
 from ..mini_build.vae_training import signed
 from ..uint8 import to_uint8
+from .arguments import NUM_STEPS
 from .reader import CaptionReader, train_reader
 
 TEXT_SCALE, REFERENCE_SCALE = 2.0, 4.0
@@ -27,7 +28,7 @@ SHOT = Shot(
     height=SIDE_PX,
     width=SIDE_PX,
     fps=FPS,
-    num_steps=20,
+    num_steps=NUM_STEPS,
     guidance=GuidanceOptions(text_scale=TEXT_SCALE, reference_scale=REFERENCE_SCALE),
 )
 _READER = {"num_clips": 4000, "num_steps": 1200}

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -36,12 +35,12 @@ from tqdm.auto import tqdm
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import open_face_pack
 from ..faces.similarity import spread
-from ..files import write_json, written_aside
+from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.reference import fit_reference
 from ..mini.drawing import NUM_FRAMES, SIDE_PX
-from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MiniatureText
+from ..text_files import read_json, read_text
 from ..uint8 import to_uint8
 from ..video import contact_sheet
 from .best_of_n import (
@@ -110,22 +109,9 @@ def main(args: argparse.Namespace) -> None:
     asked = {"persons": len(cases), "persons_seed": args.persons_seed, "seeds": args.seeds}
     asked |= made_by | {"shot": dataclasses.asdict(shot)}
     write_json(args.out / "staged.json", {"asked": asked} | results)
-    with written_aside(args.out / "staged.md") as unfinished:
-        unfinished.write_text(report(results, asked))
+    write_text(args.out / "staged.md", report(results, asked))
     plot(args.out / "staged.png", results["rows"])
-    log.info("%s\n%s", args.out / "staged.md", (args.out / "staged.md").read_text())
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for the table and its parts")
-    add("--num-persons", type=int, default=100)
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the noise")
-    add("--persons-seed", type=int, default=1234, help="of persons and scenes")
-    add("--steps", type=int, default=SHOT.num_steps, help="of the sampler, in both stages")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
-    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
-    add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
+    log.info("%s\n%s", args.out / "staged.md", read_text(args.out / "staged.md"))
 
 
 def summarize(
@@ -201,7 +187,7 @@ def _part(
     Where `shown` is given, what is made becomes a picture beside the file, too.
     """
     if path.is_file():
-        part = json.loads(path.read_text())
+        part = read_json(path)
         if part["asked"] == asked:
             return {name: StagedScore(**score) for name, score in part["rows"].items()}
     made = make()

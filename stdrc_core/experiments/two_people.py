@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -35,10 +34,9 @@ from ..faces.similarity import (
     largest_faces,
     spread,
 )
-from ..files import write_json, written_aside
+from ..files import write_json, write_text
 from ..generate.pipeline import Pipeline, Shot
-from ..mini.shipped import CHECKPOINT, FACES
-from ..mini_build.build import add_speed_arguments, prepare_clips, train_recipe
+from ..mini_build.build import prepare_clips, train_recipe
 from ..mini_build.dataset import write_dataset
 from ..mini_build.duo import Duo, draw_duos
 from ..uint8 import to_uint8
@@ -98,8 +96,7 @@ def main(args: argparse.Namespace) -> None:
     results = compare(scores)
     asked = {"pairs": len(duos), "pairs_seed": args.pairs_seed, "seeds": args.num_seeds}
     write_json(args.out / "two_people.json", {"asked": asked} | results)
-    with written_aside(args.out / "two_people.md") as partial:
-        partial.write_text(report(results, asked))
+    write_text(args.out / "two_people.md", report(results, asked))
     sheet_duos = duos[:_SHEET_DUOS]
     compare_rows(
         args.out / "two_people.png",
@@ -109,22 +106,6 @@ def main(args: argparse.Namespace) -> None:
         num_frames=_SHEET_FRAMES,
     )
     log.info("%s", report(results, asked))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for all that is made")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
-    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
-    add("--num-clips", type=int, default=4000, help="that the transformer learns from")
-    add("--seed", type=int, default=0, help="of the clips and of the training")
-    add("--num-pairs", type=int, default=60, help="of unseen persons")
-    add("--pairs-seed", type=int, default=2345, help="of unseen persons and their scenes")
-    add("--num-seeds", type=int, default=2, help="clips of each pair and row")
-    add("--steps", type=int, default=SHOT.num_steps, help="of the sampler")
-    add_speed_arguments(parser)
-    cores = len(os.sched_getaffinity(0))
-    add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
 
 
 def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder) -> list[DuoScore]:

@@ -18,8 +18,8 @@ from torch import Tensor
 from ..uint8 import to_uint8
 from .frames import check_aspect, check_values
 from .pack import FaceTask, read_pack
-from .provider import Provider, check_providers
-from .session import open_model
+from .provider import Provider
+from .session import PackModel
 
 MIN_SCORE = 0.5
 
@@ -52,10 +52,7 @@ def largest_face(faces: Iterable[Face]) -> Face | None:
 
 
 class FaceDetector:
-    """The detector of a pack, loaded once for many frames.
-
-    `providers` are the execution providers in use, as ONNX Runtime's session reports them.
-    """
+    """The detector of a pack, loaded once for many frames."""
 
     def __init__(
         self,
@@ -81,13 +78,24 @@ class FaceDetector:
         """
         sizes_px = _checked_sizes(sizes_px)
         path = read_pack(folder).model(FaceTask.DETECTION)
-        model = open_model(
-            path, FaceTask.DETECTION, Provider(provider), device_index, num_threads=num_threads
+
+        def prepare(model: Any) -> None:
+            _check_landmarks(model, path)
+            model.prepare(0, input_size=sizes_px, det_thresh=min_score)
+
+        self._model = PackModel(
+            path,
+            FaceTask.DETECTION,
+            provider,
+            device_index,
+            num_threads=num_threads,
+            prepare=prepare,
         )
-        self._model = _with_landmarks(model, path)
-        self._model.prepare(0, input_size=sizes_px, det_thresh=min_score)
-        self.providers: tuple[str, ...] = tuple(self._model.session.get_providers())
-        check_providers(Provider(provider), self.providers)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers in use, as ONNX Runtime's session reports them."""
+        return self._model.providers
 
     def detect(self, frames: Tensor) -> list[tuple[Face, ...]]:
         """Returns the faces of each frame, best score first; an empty tuple where none is found.
@@ -105,7 +113,7 @@ class FaceDetector:
         `pixels` is `[H, W, 3]` uint8 in BGR, as OpenCV reads it. Several threads may call this at
         once.
         """
-        boxes, landmarks = self._model.detect(pixels)
+        boxes, landmarks = self._model.run(lambda model: model.detect(pixels))
         return tuple(
             Face(
                 box=torch.tensor(box[:4], dtype=torch.float32),
@@ -121,13 +129,12 @@ def _as_opencv(frame: Tensor) -> np.ndarray:
     return frame.flip(0).permute(1, 2, 0).contiguous().numpy()
 
 
-def _with_landmarks(model: Any, path: Path) -> Any:
+def _check_landmarks(model: Any, path: Path) -> None:
     if not model.use_kps:
         raise ValueError(
             f"detector {path} has {len(model.output_names)} outputs and gives no landmarks; needs "
             "one with five landmarks a face (9 or 15 outputs), such as buffalo_l's det_10g.onnx."
         )
-    return model
 
 
 def _checked_sizes(sizes_px: Sequence[int] | None) -> list[tuple[int, int]] | None:

@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from ..folders import is_hidden
+
 log = logging.getLogger(__name__)
 
 LICENCE = "for non-commercial research only (InsightFace's model licence)"
@@ -107,11 +109,18 @@ def _fetch(archive: PackArchive, path: Path, on_bytes: Callable[[int], None]) ->
         )
 
 
+def _is_model(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() == ".onnx" and not any(
+        is_hidden(part) for part in path.parts if part != ".."
+    )
+
+
 def _unpack(archive: PackArchive, zipped: Path, folder: Path) -> None:
     """Unpacks the archive's ONNX files into `folder`, whatever folder they are in there."""
     folder.mkdir()
     with zipfile.ZipFile(zipped) as zip_file:
-        members = [each for each in zip_file.infolist() if each.filename.endswith(".onnx")]
+        members = [each for each in zip_file.infolist() if _is_model(each.filename)]
         for member in members:
             name = PurePosixPath(member.filename).name
             with zip_file.open(member) as source, (folder / name).open("wb") as target:

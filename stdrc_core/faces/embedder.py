@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .pack import FaceTask, read_pack
-from .provider import Provider, check_providers
-from .session import open_model
+from .provider import Provider
+from .session import PackModel
 
 
 def norm_crop(pixels: np.ndarray, landmarks: Tensor, size_px: int) -> np.ndarray:
@@ -31,10 +31,7 @@ def norm_crop(pixels: np.ndarray, landmarks: Tensor, size_px: int) -> np.ndarray
 
 
 class FaceEmbedder:
-    """The recognition model of a pack, which several threads may call at once.
-
-    `providers` are the execution providers in use, as ONNX Runtime's session reports them.
-    """
+    """The recognition model of a pack, which several threads may call at once."""
 
     def __init__(
         self,
@@ -51,11 +48,14 @@ class FaceEmbedder:
         there.
         """
         path = read_pack(folder).model(FaceTask.RECOGNITION)
-        self._model = open_model(
-            path, FaceTask.RECOGNITION, Provider(provider), device_index, num_threads=num_threads
+        self._model = PackModel(
+            path, FaceTask.RECOGNITION, provider, device_index, num_threads=num_threads
         )
-        self.providers: tuple[str, ...] = tuple(self._model.session.get_providers())
-        check_providers(Provider(provider), self.providers)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers in use, as ONNX Runtime's session reports them."""
+        return self._model.providers
 
     @property
     def takes_batches(self) -> bool:
@@ -75,7 +75,10 @@ class FaceEmbedder:
         N is at least 1.
         """
         if self.takes_batches:
-            raw = self._model.get_feat(list(crops))
+            raw = self._model.run(lambda model: model.get_feat(list(crops)))
         else:
-            raw = np.concatenate([self._model.get_feat(crop) for crop in crops])
+            each = [
+                self._model.run(lambda model, crop=crop: model.get_feat(crop)) for crop in crops
+            ]
+            raw = np.concatenate(each)
         return F.normalize(torch.from_numpy(raw), dim=-1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .detector import Face, FaceDetector
+from .pack import pack_name
 from .provider import Provider
 from .recognizer import Recognizer
 
@@ -91,4 +92,4 @@ def open_face_pack(folder: Path, device: torch.device = CPU) -> PackFinder:
         # By itself ONNX Runtime takes all cores, over which several processes would fight.
         num_threads=torch.get_num_threads() if on_cpu else None,
     )
-    return PackFinder(folder.name, detector, Recognizer.from_pack(folder).to(device), device)
+    return PackFinder(pack_name(folder), detector, Recognizer.from_pack(folder).to(device), device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..method.reference import MAX_OVERSHOOT
+from ..method.reference import BLACK, MAX_OVERSHOOT, over_color
 from ..uint8 import to_uint8
 
 # The most that one side may be of the other. A longer frame would have no pixel of width left when
@@ -83,6 +83,16 @@ def rgb_levels(images: Tensor, name: str) -> Tensor:
     rgb = images[..., :3]
     check_values(rgb, name)
     return to_uint8(rgb)
+
+
+def photo_levels(photo: Tensor, name: str) -> Tensor:
+    """Returns a photo `[1, h, w, 3 or 4]` as RGB `[1, h, w, 3]` uint8, black where transparent.
+
+    Raises ValueError as `check_values` does.
+    """
+    if photo.shape[-1] == 4 and photo.is_floating_point():
+        photo = over_color(photo, photo.new_tensor(BLACK))
+    return rgb_levels(photo, name)
 
 
 def _hold(name: str) -> str:

@@ -11,7 +11,7 @@ from ..prompts.gender import Gender
 from .detector import Face
 from .pack import FaceTask, read_pack
 from .provider import Provider
-from .session import open_model
+from .session import PackModel
 
 # The genders in the order of the model's two scores.
 _GENDERS = (Gender.WOMAN, Gender.MAN)
@@ -30,14 +30,15 @@ class GenderReader:
         Raises ValueError where the pack has no such model or a damaged one.
         """
         path = read_pack(folder).model(FaceTask.GENDERAGE)
-        self._model = open_model(path, FaceTask.GENDERAGE, provider)
+        self._model = PackModel(path, FaceTask.GENDERAGE, provider)
 
     def read(self, photo: Tensor, face: Face) -> Gender:
         """Returns man or woman for a face in a photo `[h, w, 3]` uint8 RGB."""
         from insightface.app.common import Face as Record
 
         pixels = np.ascontiguousarray(photo.numpy()[..., ::-1])
-        gender, _ = self._model.get(pixels, Record(bbox=face.box.numpy()))
+        record = Record(bbox=face.box.numpy())
+        gender, _ = self._model.run(lambda model: model.get(pixels, record))
         return _GENDERS[int(gender)]
 
 

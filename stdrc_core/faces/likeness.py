@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .finder import EmbeddedFace, FaceFinder
+from .finder import EmbeddedFace, FaceFinder, largest
 from .frames import rgb_levels
-from .similarity import clip_tic, cosines, facesim, largest_faces
+from .others import Others, count_others
+from .similarity import clip_tic, cosines, facesim, find_padding, other_cosines
 
 # Frames searched at once, and between two reports of progress; a long clip is never held twice.
 BATCH_SIZE = 8
@@ -28,6 +29,8 @@ class FrameLikeness:
     index: int
     face: EmbeddedFace | None
     cosine: float | None
+    other_cosines: tuple[float, ...] = ()
+    """The cosines of the frame's other faces."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +70,13 @@ class Likeness:
         return float(slope) * (self.num_frames - 1)
 
     @property
+    def others(self) -> Others:
+        """In which frames others than the scored face were seen."""
+        return count_others(
+            [each.cosine for each in self.frames], [each.other_cosines for each in self.frames]
+        )
+
+    @property
     def tic(self) -> float | None:
         """Temporal identity consistency (Eq. 10), 0 to 1. None without a face."""
         return clip_tic([each.face for each in self.frames])
@@ -79,6 +89,8 @@ class Likeness:
             "num_frames": self.num_frames,
             "num_scored": len(self.frames),
             "num_without_face": len(self.frames) - len(self.with_face),
+            "num_with_others": self.others.num_frames,
+            "num_other_nearer": self.others.num_nearer,
             "drift": self.drift,
             "consistency": self.tic,
             "best_frame": None if self.best is None else self.best.index,
@@ -108,9 +120,15 @@ def measure_likeness(
         batch = order[start : start + BATCH_SIZE]
         # One by one: as floats, frames take four times as much.
         frames = torch.stack([rgb_levels(clip[index], "images") for index in batch])
-        found = largest_faces(frames, faces)
-        for index, face, cosine in zip(batch, found, cosines(found, e_ref), strict=True):
-            measured[index] = FrameLikeness(index=index, face=face, cosine=cosine)
+        seen = find_padding(frames, faces)
+        found = [largest(here) for here in seen]
+        each_frame = zip(
+            batch, found, cosines(found, e_ref), other_cosines(seen, e_ref), strict=True
+        )
+        for index, face, cosine, rest in each_frame:
+            measured[index] = FrameLikeness(
+                index=index, face=face, cosine=cosine, other_cosines=tuple(rest)
+            )
         on_frames(len(batch))
     return Likeness(
         num_frames=len(clip),
@@ -134,6 +152,7 @@ def _plain(frame: FrameLikeness) -> dict[str, Any]:
     return {
         "frame": frame.index,
         "cosine": frame.cosine,
+        "other_cosines": list(frame.other_cosines),
         "box": None if face is None else [round(side, 2) for side in face.box.tolist()],
         "detection_score": None if face is None else face.score,
     }

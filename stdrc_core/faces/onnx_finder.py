@@ -20,6 +20,7 @@ from torch import Tensor
 from .detector import Face, FaceDetector
 from .embedder import FaceEmbedder
 from .finder import EmbeddedFace
+from .pack import pack_name
 from .provider import CUDA_PROVIDER, Provider, execution_providers
 
 # The most face crops that are embedded at once; larger batches are hardly faster and take more
@@ -108,7 +109,7 @@ def open_onnx_pack(
         "num_threads": None if on_cuda else 1,
     }
     return OnnxFinder(
-        Path(folder).name,
+        pack_name(Path(folder)),
         FaceDetector(folder, **options),
         FaceEmbedder(folder, **options),
         num_workers=num_workers,

@@ -11,12 +11,14 @@ InsightFace would download a folder that is missing; here nothing is downloaded.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ..folders import listed
+from ..text_files import read_json
 from .onnx_file import input_shapes, read_onnx
 
 _MIN_DETECTOR_OUTPUTS = 5
@@ -62,16 +64,16 @@ class FacePack:
 def read_pack(folder: str | Path) -> FacePack:
     """Reads which model of a folder does what, without downloading or running anything.
 
-    Raises ValueError where the folder is missing or has no ONNX files, where a file is damaged or
+    The pack may lie in a folder inside `folder`, as some archives unpack it. Raises ValueError
+    where the folder is missing, or has no ONNX files or several packs, where a file is damaged or
     no model of images, and where the pack has a manifest of InsightFace's version 2, which then
     counts instead of the shapes.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"face pack {folder} is no folder; nothing is downloaded: {_REMEDY}.")
-    files = tuple(sorted(folder.glob("*.onnx")))
-    if not files:
-        raise ValueError(f"face pack {folder} holds no .onnx file; needs two or more: {_REMEDY}.")
+    folder = _unpacked(folder)
+    files = onnx_files(folder)
     if _has_manifest(folder / "manifest.json"):
         raise ValueError(
             f"face pack {folder} goes by a manifest of version 2; needs a pack whose models are "
@@ -83,6 +85,41 @@ def read_pack(folder: str | Path) -> FacePack:
         if task is not None:
             models.setdefault(task, file)
     return FacePack(folder=folder, files=files, models=models)
+
+
+def find_packs(parent: Path) -> dict[str, Path]:
+    """Returns the folders in `parent` that have ONNX files, by name, or one folder that has."""
+    folders = [path for path in listed(parent) if path.is_dir()]
+    return {path.name: path for path in folders if onnx_files(path) or len(_inner(path)) == 1}
+
+
+def onnx_files(folder: Path) -> tuple[Path, ...]:
+    """Returns the ONNX files in a folder, in the order of their names; none for no folder."""
+    return tuple(listed(folder, (".onnx",)))
+
+
+def pack_name(folder: Path) -> str:
+    """Returns what the pack in `folder` is called: the folder's name, for `.` too."""
+    return Path(os.path.abspath(folder)).name
+
+
+def _unpacked(folder: Path) -> Path:
+    """The folder with the ONNX files: `folder`, or else the only one in it that has some."""
+    if onnx_files(folder):
+        return folder
+    inner = _inner(folder)
+    if len(inner) > 1:
+        raise ValueError(
+            f"face pack {folder} holds {', '.join(path.name for path in inner)}; needs one pack: "
+            f"name its own folder, such as {inner[0]}."
+        )
+    if not inner:
+        raise ValueError(f"face pack {folder} holds no .onnx file; needs two or more: {_REMEDY}.")
+    return inner[0]
+
+
+def _inner(folder: Path) -> list[Path]:
+    return [path for path in listed(folder) if path.is_dir() and onnx_files(path)]
 
 
 def _task(file: Path) -> FaceTask | None:
@@ -111,7 +148,7 @@ def _task(file: Path) -> FaceTask | None:
 def _has_manifest(path: Path) -> bool:
     # For InsightFace too, a manifest that cannot be read or is of another version counts as none.
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("manifest_version") == 2

@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..shown_text import one_line
 from .annotate import likeness_color
 from .likeness import Likeness
 
@@ -38,8 +39,8 @@ _NO_FACE_TEXT = (214, 132, 132)
 def plot_likeness(likeness: Likeness, note: str = "") -> Tensor:
     """A picture `[480, 960, 3]` uint8 of the cosine of each frame that was looked at.
 
-    FaceSim is a number and a dashed line; frames without a face are red bands with a cross; `note`
-    stands at the lower right.
+    FaceSim is a number and a dashed line; frames without a face are red bands with a cross; a ring
+    is the other face of a frame that is most like the photo; `note` stands at the lower right.
     """
     return _Canvas(likeness).draw(note)
 
@@ -50,6 +51,7 @@ class _Canvas:
         self.image = Image.new("RGB", (_WIDTH_PX * _SCALE, _HEIGHT_PX * _SCALE), _BACKGROUND)
         self.pen = ImageDraw.Draw(self.image)
         cosines = [frame.cosine for frame in likeness.with_face]
+        cosines += [max(each.other_cosines) for each in likeness.frames if each.other_cosines]
         self.low = min(0.0, min(cosines, default=0.0) - 0.08)
 
     def draw(self, note: str) -> Tensor:
@@ -121,6 +123,9 @@ class _Canvas:
         for each in self.likeness.with_face:
             color = likeness_color(each.cosine)
             self._dot(self._x(each.index), self._y(each.cosine), radius, color)
+        for each in self.likeness.frames:
+            if each.other_cosines:
+                self._ring(self._x(each.index), self._y(max(each.other_cosines)), radius)
 
     def _words(self, note: str) -> None:
         likeness = self.likeness
@@ -129,9 +134,13 @@ class _Canvas:
         self._text(_LEFT, 84, f"{likeness.facesim:.3f}", 54, color, "ls")
         missing = len(likeness.frames) - len(likeness.with_face)
         seen = f"face in {len(likeness.with_face)} of {len(likeness.frames)} frames looked at"
+        others = likeness.others
+        if others.num_frames:
+            seen += f", other people (rings) in {others.num_frames}"
         self._text(_RIGHT, 34, seen, 18, _NO_FACE_TEXT if missing else _TEXT, "rs")
         if likeness.drift is not None:
-            words = f"drift {likeness.drift:+.3f}   TIC {likeness.tic:.3f}"
+            nearer = f" (another face nearer in {others.num_nearer})" if others.num_nearer else ""
+            words = f"drift {likeness.drift:+.3f}{nearer}   TIC {likeness.tic:.3f}"
             self._text(_RIGHT, 60, words, 18, _TEXT, "rs")
             words = f"lowest {likeness.worst.cosine:.3f} at frame {likeness.worst.index}"
             self._text(_RIGHT, 86, words, 18, _TEXT, "rs")
@@ -154,9 +163,14 @@ class _Canvas:
             corners = (x - grown, y - grown, x + grown, y + grown)
             self.pen.ellipse([side * _SCALE for side in corners], fill)
 
+    def _ring(self, x: float, y: float, radius: float) -> None:
+        corners = (x - radius, y - radius, x + radius, y + radius)
+        self.pen.ellipse([side * _SCALE for side in corners], outline=_MUTED, width=2 * _SCALE)
+
     def _text(self, x: float, y: float, text: str, size_px: int, color: tuple, anchor: str) -> None:
         font = ImageFont.load_default(size_px * _SCALE)
-        self.pen.text((x * _SCALE, y * _SCALE), text, fill=color, font=font, anchor=anchor)
+        shown = one_line(text)
+        self.pen.text((x * _SCALE, y * _SCALE), shown, fill=color, font=font, anchor=anchor)
 
 
 def frame_ticks(num_frames: int, count: int) -> list[int]:

@@ -84,6 +84,12 @@ def cosines(found: Sequence[Embedded | None], e_ref: Tensor) -> list[float | Non
     return [None if each is None else float(each.embedding @ e_ref) for each in found]
 
 
+def other_cosines(found: Sequence[Sequence[Embedded]], e_ref: Tensor) -> list[list[float]]:
+    """For the faces of each frame, the cosines with `e_ref` `[D]` of all but the largest."""
+    rest = [[each for each in here if each is not largest(here)] for here in found]
+    return [[float(each.embedding @ e_ref) for each in here] for here in rest]
+
+
 def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:
     """The embedding `[D]` of the largest face in each frame, found as `largest_faces` does."""
     found = largest_faces(frames, faces)

@@ -7,17 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..ltx.adapters import KNOWN
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
 from ..method.guidance_options import EXACT, OPTION_NAMES, PRESETS
-from ..method.layout import Placement
-from ..method.reference import ReferenceTimestep
+from ..method.placement import Placement, ReferenceTimestep
 from ..mini.text import MINIATURE
 from ..prompts.gender import Gender
 from .jobs import LTX_SHOT, MINIATURE_SHOT, SHOT_NAMES
-from .pipeline import Shot
+from .shot import Shot
 
 # `add_argument` of a group of flags.
 Add = Callable[..., Any]
@@ -29,7 +26,7 @@ Makes a clip of a photo and a prompt, without ComfyUI. Its files go to the folde
     NAME.sheet.png        the photos beside frames of the clip
     NAME.similarity.png   the face's cosine with each photo's, frame by frame
     NAME.first.png        with --staged, the first frame that was kept
-    NAME.json             what was asked, FaceSim, and the cosines; written last
+    NAME.json             what was asked, FaceSim, and the cosines
 
 Without --checkpoint it uses the miniature that ships with this project. The miniature knows drawn
 characters alone, no real person; `python -m stdrc_core.mini draw` draws the photo of one.
@@ -43,7 +40,8 @@ makes several first frames and keeps the one most like the photo; of the second 
 clip that begins with it. --face-detail makes the face of that frame anew before, enlarged.
 
 A batch (--batch) can be stopped and started again: a clip whose NAME.json is there, made by the
-same request, is not made again.
+same request, is not made again. What fails once a clip is made, such as its plot, is said there
+under `problems`.
 """
 
 
@@ -132,6 +130,13 @@ def _add_clip(add: Add) -> None:
         default=Shot.window_overlap,
         metavar="FRAMES",
         help="how many frames a window shares with the one before it, 8n; by default %(default)s",
+    )
+    add(
+        "--pad-color",
+        default="#000000",
+        metavar="COLOR",
+        help="what shows beside a photo of another shape than the clip's and where a photo is "
+        "transparent, such as white; by default %(default)s",
     )
 
 
@@ -247,8 +252,8 @@ def _add_models(add: Add) -> None:
     )
     add(
         "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="where the models run: cpu, cuda, cuda:1, ...; by default %(default)s",
+        help="where the models run: cpu, cuda, cuda:1, ...; by default cuda where there is one, "
+        "else cpu",
     )
     add(
         "--text-device",

@@ -8,15 +8,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..ltx.reference_layout import Decision
+from ..files import short_name
+from ..folders import name_key, path_in
 from ..method.guidance_curve import read_scale
 from ..method.guidance_options import OPTION_NAMES, PRESETS, GuidanceOptions
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.text import MINIATURE
 from ..prompts.gender import Gender
-from .pipeline import Shot
+from ..shown_text import one_line
+from ..text_files import check_whole, read_lines
+from .shot import Shot
+
+if TYPE_CHECKING:
+    from ..ltx.reference_layout import Decision
 
 # A size that LTX-2.3 makes well and that one large GPU can hold, and the miniature's own.
 LTX_SHOT = {"num_frames": 121, "height": 512, "width": 768, "fps": Shot.fps}
@@ -64,6 +70,8 @@ class Job:
     """How the clip is made in two stages; None if it is made at once."""
     further: tuple[Path, ...] = ()
     """The photos in slots 1, 2, ..."""
+    pad_color: str | None = None
+    """The colour beside the photos and where they are transparent; None is black."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for several photos in two stages."""
@@ -86,7 +94,7 @@ class Job:
         """Returns all that decides what the clip is, as JSON can hold it: words and numbers."""
         asked = dataclasses.asdict(self) | {"reference": str(self.reference)}
         asked["further"] = [str(path) for path in self.further]
-        for name in ("staging", "further"):
+        for name in ("staging", "further", "pad_color"):
             if not asked[name]:
                 del asked[name]
         asked |= asked.pop("shot")
@@ -133,7 +141,7 @@ def read_shot(args: argparse.Namespace) -> Shot:
 def _read_batch(args: argparse.Namespace, common: dict[str, Any]) -> list[Job]:
     """Returns the clips of the file `args.batch`; `common` is what its lines may change."""
     try:
-        lines = args.batch.read_text().splitlines()
+        lines = read_lines(args.batch, "batch")
     except OSError as error:
         raise ValueError(f"batch {args.batch} could not be read ({error.strerror}).") from error
     jobs = [
@@ -141,12 +149,26 @@ def _read_batch(args: argparse.Namespace, common: dict[str, Any]) -> list[Job]:
         for i, line in enumerate(lines, start=1)
         if line.strip()
     ]
-    names = [job.name for job in jobs]
-    doubles = sorted({name for name in names if names.count(name) > 1})
-    if not jobs or doubles:
-        found = f"two clips named {doubles[0]}" if doubles else "no clips"
-        raise ValueError(f"batch {args.batch} has {found}; needs clips with a name of their own.")
+    if not jobs:
+        raise ValueError(f"batch {args.batch} has no clips; needs clips with a name of their own.")
+    _check_names(args.batch, [job.name for job in jobs])
     return jobs
+
+
+def _check_names(batch: Path, names: Sequence[str]) -> None:
+    """Raises ValueError for two clips whose files would be the same, on Windows or macOS at least.
+
+    There, names that differ in case alone, or in how accents are composed, are one name.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.get(name_key(name))
+        seen[name_key(name)] = name
+        if other is not None:
+            found = f"two clips named {name}"
+            if other != name:
+                found = f"clips named {other} and {name}, which are one name on Windows and macOS"
+            raise ValueError(f"batch {batch} has {found}; needs clips with a name of their own.")
 
 
 def _read_line(line: str, where: str, args: argparse.Namespace, common: dict[str, Any]) -> Job:
@@ -155,7 +177,7 @@ def _read_line(line: str, where: str, args: argparse.Namespace, common: dict[str
         values = json.loads(line)
         photos, prompt = values.pop("reference"), values.pop("prompt")
         listed = photos if isinstance(photos, list) else [photos]
-        reference, *further = [args.batch.parent / photo for photo in listed]
+        reference, *further = [path_in(args.batch.parent, photo) for photo in listed]
         name = str(values.pop("name")) if "name" in values else None
         shot = _shot(common | values)
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -172,15 +194,22 @@ def _job(
 ) -> Job:
     """Returns one clip to make; without a name its files are called by the photo and the seed."""
     reference, *further = references
+    check_whole(prompt, "prompt")
     return Job(
-        name=f"{reference.stem}_{shot.seed}" if name is None else name,
+        name=f"{_photo_name(reference)}_{shot.seed}" if name is None else name,
         reference=reference,
         further=tuple(further),
+        pad_color=_pad_color(args),
         prompt=prompt,
         shot=shot,
         weights=_weights(args),
         staging=_staging(args),
     )
+
+
+def _photo_name(photo: Path) -> str:
+    """The photo's name as clips are called by it, with the ends of lines that a name may hold."""
+    return short_name(one_line(photo.stem))
 
 
 def _shot(values: dict[str, Any]) -> Shot:
@@ -201,6 +230,14 @@ def _staging(args: argparse.Namespace) -> Staging | None:
     return Staging(
         num_candidates=args.num_candidates, gender=args.subject, face_detail=args.face_detail
     )
+
+
+def _pad_color(args: argparse.Namespace) -> str | None:
+    """Raises ValueError for text that is no colour."""
+    # It imports torch, which --help does without.
+    from ..photo_file import read_color
+
+    return args.pad_color if any(read_color(args.pad_color)) else None
 
 
 def _weights(args: argparse.Namespace) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..device import open_device
+from ..device import default_device, open_device
 from ..faces.finder import FaceFinder, open_face_pack
 from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
@@ -20,7 +20,7 @@ from ..ltx.lora import merge_lora
 from ..ltx.lora_file import read_metadata
 from ..ltx.offload import offload_blocks
 from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
-from ..ltx.vae import load_vae
+from ..ltx.vae import load_vae, require_vae
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
 from .pipeline import Pipeline
@@ -53,7 +53,7 @@ def open_devices(args: argparse.Namespace) -> tuple[torch.device, torch.device]:
     CPU if no other is named. Raises ValueError for a device that cannot be used, and for offloading
     without a GPU.
     """
-    device = open_device(args.device)
+    device = open_device(args.device or default_device())
     if args.offload and device.type != "cuda":
         raise ValueError(f"offload was asked for on {device}; it needs a GPU: leave it out.")
     if args.text_device is not None:
@@ -66,7 +66,8 @@ def decide_layout(args: argparse.Namespace) -> Decision:
 
     The log tells of a LoRA, and of weights that were trained for something else, another version of
     LTX too, or do not say what for. Raises ValueError for a checkpoint or LoRA that cannot be read,
-    for a VAE of another version of LTX, and for an adapter that needs what only the nodes do.
+    where there is no VAE or one of another version of LTX, and for an adapter that needs what only
+    the nodes do.
     """
     choice = LayoutChoice(
         placement=args.placement,
@@ -75,6 +76,7 @@ def decide_layout(args: argparse.Namespace) -> Decision:
         lora_files=() if args.lora is None else (args.lora.name,),
     )
     require_same_version(args.checkpoint, args.vae)
+    require_vae(args.vae or args.checkpoint)
     metadata = [] if args.lora is None else [read_metadata(args.lora)]
     checkpoint = open_checkpoint(args.checkpoint)
     settings = checkpoint.config.get("transformer", {})

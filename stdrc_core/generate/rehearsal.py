@@ -17,6 +17,7 @@ from ..ltx.published import open_sizes, sized_vae, text_encoder_bytes
 from ..ltx.text import NUM_TOKENS
 from ..rehearsal.memory_record import GPU, HOST, MemoryRecord, fake_gpu
 from ..rehearsal.parking import park_blocks
+from ..rehearsal.repeated import run_few
 from ..rehearsal.report import as_table, gib, judge, memory_rows
 from .pipeline import Pipeline, Shot
 
@@ -43,6 +44,7 @@ def rehearse(args: argparse.Namespace, shot: Shot) -> str:
         with MemoryRecord() as record:
             record.declare([backbone])
             record.declare([vae], is_frozen=True)
+            run_few(backbone.transformer.transformer_blocks, record)
             pipeline.many(
                 [photos],
                 context[None],
@@ -52,14 +54,19 @@ def rehearse(args: argparse.Namespace, shot: Shot) -> str:
             )
     of_a_step = flops[-1] - flops[-2]
     peak, text_bytes = record.peak(), text_encoder_bytes(sizes)
+    is_on_gpu = not args.offload if args.text_device is None else args.text_device != "cpu"
+    where = "GPU" if is_on_gpu else "host"
     rows = [
         ("clip", f"{shot.num_frames} frames of {shot.width} x {shot.height}"),
-        *memory_rows(peak),
-        ("text encoder, before the model is loaded", gib(text_bytes)),
+        *memory_rows(peak, frozen="VAE"),
+        (f"text encoder, alone on the {where} before", gib(text_bytes)),
         ("host memory", f"{gib(record.peak(HOST).total)} kept beside the process itself"),
         ("a step of three streams", f"{of_a_step / 1e12:,.0f} TFLOP"),
         ("the clip", f"{(record.flops + (shot.num_steps - 2) * of_a_step) / 1e12:,.0f} TFLOP"),
     ]
+    needed = max(peak.total, text_bytes if is_on_gpu else 0)
     remedies = [] if args.offload else ["--offload"]
+    if needed > peak.total:
+        remedies.insert(0, "--text-device cpu")
     remedies += ["fewer --frames", "a smaller --height and --width"]
-    return f"{as_table(rows)}\n{judge(peak.total, args.vram, remedies).sentence}"
+    return f"{as_table(rows)}\n{judge(needed, args.vram, remedies).sentence}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..method.layout import Placement
+from ..method.placement import Placement
 from ..method.source_phase import DEFAULT_PHASE, SourcePhase
 
 # Among an adapter's held_frames: as long as the clip.

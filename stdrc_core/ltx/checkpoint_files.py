@@ -25,13 +25,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ..folders import listed
 from .checkpoint import TEXT_PREFIX, TRANSFORMER_PREFIX, transformer_key
 from .packed_weights import Packing, lies_beside_a_weight, packings, unpack
 
-# A split file names the transformer's tensors with the last part of the prefix, or without it.
-_SHORT_PREFIXES = ("diffusion_model.", "")
+# Split files name the transformer's tensors with the last part of the prefix or without it, and
+# those of trainers with what their modules were wrapped in.
+_SHORT_PREFIXES = (
+    *("diffusion_model.", "model.", "transformer.", "module.", "velocity_model."),
+    *("model.velocity_model.", "model.diffusion_model._orig_mod.", "_orig_mod.", ""),
+)
 # What weights have that no scale has to be read with.
-_FULL_PRECISION = ("F64", "F32", "F16", "BF16")
+FULL_PRECISION = ("F64", "F32", "F16", "BF16")
 _FIRST_LAYER = transformer_key("proj_in.weight").removeprefix(TRANSFORMER_PREFIX)
 _NUM_NAMES_SHOWN = 3
 
@@ -103,7 +108,7 @@ class Checkpoint:
         for name in names:
             stored = self.tensors[name]
             is_known = stored.packing is not None and stored.packing.is_known
-            if is_known or (stored.packing is None and stored.dtype in _FULL_PRECISION):
+            if is_known or (stored.packing is None and stored.dtype in FULL_PRECISION):
                 continue
             how = "no scale" if stored.packing is None else f"the format {stored.packing.title}"
             raise ValueError(
@@ -180,6 +185,15 @@ def load_into(
     module.load_state_dict(state, assign=True)
 
 
+def stored_dtypes(path: Path) -> dict[str, str]:
+    """Returns the dtypes of a safetensors file's tensors, as safetensors names them.
+
+    Raises ValueError where the file cannot be read.
+    """
+    with _opened(path) as file:
+        return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+
+
 def first_few(names: list[str]) -> str:
     """Returns the first of `names` as text for an error message."""
     more = ", ..." if len(names) > _NUM_NAMES_SHOWN else ""
@@ -207,8 +221,8 @@ def _open_folder(path: Path, component: str) -> Checkpoint:
 
 def _shards(folder: Path) -> list[Path]:
     """Returns the .safetensors files of a diffusers folder: those of its index, or its only one."""
-    indices = sorted(folder.glob("*.safetensors.index.json"))
-    files = sorted(folder.glob("*.safetensors"))
+    indices = listed(folder, (".safetensors.index.json",))
+    files = listed(folder, (".safetensors",))
     if len(indices) == 1:
         weight_map = _parse(indices[0].read_bytes(), str(indices[0])).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
@@ -236,8 +250,15 @@ def _read_header(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
             )
         metadata = file.metadata() or {}
         dtypes = {name: tensor.dtype for name, tensor in stored.items()}
-        packed = packings(dtypes, metadata, file.get_tensor)
+        try:
+            packed = packings(dtypes, metadata, file.get_tensor)
+        except ValueError as error:
+            raise ValueError(
+                f"checkpoint {path} has {error}; needs the original file: download it again."
+            ) from error
     for name, packing in packed.items():
+        if packing.scale is not None:
+            packing = packing.fitted(stored[name].shape, stored[packing.scale].shape)
         stored[name] = replace(stored[name], packing=packing)
     kept = {name: each for name, each in stored.items() if not lies_beside_a_weight(name)}
     return kept, metadata
@@ -247,6 +268,11 @@ def _opened(path: Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
+        if path.suffix.lower() == ".gguf":
+            raise ValueError(
+                f"checkpoint {path} is a GGUF, which ComfyUI-GGUF alone reads; needs a safetensors "
+                "file: take the one in bfloat16, or in fp8 or int8 with ComfyUI's scales."
+            ) from error
         raise ValueError(
             f"checkpoint {path} could not be read as safetensors ({error}); needs a whole "
             ".safetensors file: download it again."
@@ -279,9 +305,9 @@ def _with_prefix(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     for prefix in _SHORT_PREFIXES:
         if prefix + _FIRST_LAYER in stored:
             return {
-                name
-                if name.startswith(TEXT_PREFIX)
-                else TRANSFORMER_PREFIX + name.removeprefix(prefix): tensor
+                TRANSFORMER_PREFIX + name.removeprefix(prefix)
+                if name.startswith(prefix) and not name.startswith(TEXT_PREFIX)
+                else name: tensor
                 for name, tensor in stored.items()
             }
     return stored

@@ -33,6 +33,7 @@ _VAE_NAMES = {
 }
 
 CONV_VAE_2_5 = "ltx-2.5-video-vae-conv-bf16.safetensors"
+DIFFUSION_VAE_2_5 = "ltx-2.5-video-vae-bf16.safetensors"
 TEXT_ENCODER_2_5 = "gemma4-12b-with-proj-ltx-2.5-bf16.safetensors"
 
 

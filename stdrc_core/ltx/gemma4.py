@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..text_files import read_text
 from .checkpoint import TEXT_PREFIX
 from .checkpoint_files import Checkpoint, first_few, load_into, open_checkpoint
 from .connector import VideoConnector, load_connector
@@ -229,4 +230,4 @@ def _tokenizer_json(path: Path, encoder: Checkpoint) -> str:
             f"text encoder {path} has no tokenizer (tokenizer.json); needs that of Gemma 4 beside "
             "the model: download it too."
         )
-    return found.read_text(encoding="utf-8")
+    return read_text(found, "tokenizer")

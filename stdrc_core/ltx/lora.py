@@ -1,6 +1,8 @@
-"""Merging a LoRA file into the backbone's weights: W + strength * (alpha / rank) * B A.
+"""Merging a LoRA file into the backbone's weights.
 
-The names in the file are those that ComfyUI's loaders read; the trainer exports them too
+Files of all trainers are read: under the names of ComfyUI's loaders, of diffusers, of peft and of
+kohya (lora_names), with the kinds of change that ComfyUI knows (lora_changes). What cannot be
+merged is refused by name, and never left out in silence. The trainer exports ComfyUI's names
 (train/export).
 """
 
@@ -15,16 +17,15 @@ from torch import Tensor
 from .backbone import VideoBackbone
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 from .checkpoint_files import first_few
+from .lora_changes import Change, apply_change
 from .lora_file import open_lora
+from .lora_layers import Scales, changes_of
+from .lora_names import known_layers, sorted_by_layer
 
 log = logging.getLogger(__name__)
 
-_DOWN, _UP, _ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
-# Other trainers' endings of the names of A and B -> ours.
-_OTHER_NAMES = {".lora_down.weight": _DOWN, ".lora_up.weight": _UP}
 # How many numbers of a weight are in float32 at a time: 64 MiB.
 _ENTRIES_TOGETHER = 2**24
-_SHORT_PREFIX = TRANSFORMER_PREFIX.removeprefix("model.")
 
 
 @torch.no_grad()
@@ -39,62 +40,48 @@ def merge_lora(
     It is computed in float32 on `device`, by default where each weight is, a part of a weight at a
     time; the weights stay where they are. The backbone has no audio tower, so the LoRA's layers for
     it are left out. Raises ValueError for a file that cannot be read, that holds no LoRA of this
-    model, or whose sizes are those of another model; the weights are then unchanged.
+    model, whose sizes are those of another model, or that changes a layer in a way that is not
+    known; the weights are then unchanged.
     """
-    with open_lora(path) as file:
-        tensors = {_known_name(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     weights = {
-        transformer_key(name).removesuffix(".weight"): parameter
+        transformer_key(name).removeprefix(TRANSFORMER_PREFIX).removesuffix(".weight"): parameter
         for name, parameter in backbone.transformer.named_parameters()
-        if name.endswith(".weight")
     }
-    modules = [key.removesuffix(_DOWN) for key in tensors if key.endswith(_DOWN)]
-    merged = [module for module in modules if module in weights]
-    if not merged:
-        raise ValueError(
-            f"LoRA {path} holds {first_few(list(tensors))}; needs layers of LTX-2's video branch: "
-            "take a LoRA that was trained for this model."
+    changes = _read_changes(path, backbone, weights)
+    if strength == 0:
+        return
+    for layer, change in changes.items():
+        weight = weights[layer]
+        apply_change(
+            weight,
+            change,
+            strength,
+            device or weight.device,
+            entries_together=_ENTRIES_TOGETHER,
         )
-    if len(merged) < len(modules):
-        log.info("LoRA %s: %d layers are not of the video branch", path, len(modules) - len(merged))
-    for module in merged:
-        weight, down = weights[module], tensors[module + _DOWN]
-        up = tensors.get(module + _UP)
-        if up is None or (up.shape[0], down.shape[1]) != tuple(weight.shape):
-            found = None if up is None else [up.shape[0], down.shape[1]]
-            raise ValueError(
-                f"LoRA {path} has a change of shape {found} for {module}; this model's is "
-                f"{list(weight.shape)}: take a LoRA that was trained for this model."
-            )
-        if up.shape[1] != down.shape[0]:
-            raise ValueError(
-                f"LoRA {path} has halves of ranks {down.shape[0]} and {up.shape[1]} for {module}; "
-                "needs one rank: the file is damaged, get it again."
-            )
-    for module in merged:
-        down, up = tensors[module + _DOWN], tensors[module + _UP]
-        rank = down.shape[0]
-        alpha = float(tensors.get(module + _ALPHA, torch.tensor(float(rank))))
-        _add_product(weights[module], up, down, strength * alpha / rank, device)
 
 
-def _add_product(
-    weight: Tensor, up: Tensor, down: Tensor, factor: float, device: torch.device | None
-) -> None:
-    """Adds factor * B A to W in place, rows at a time, on `device` or else where W is."""
-    device = device or weight.device
-    down = down.to(device, torch.float32)
-    num_rows = max(1, _ENTRIES_TOGETHER // weight.shape[1])
-    for rows, ups in zip(weight.split(num_rows), up.split(num_rows), strict=True):
-        own = rows.to(device, torch.float32)
-        rows.copy_(own.addmm_(ups.to(device, torch.float32), down, alpha=factor))
-
-
-def _known_name(key: str) -> str:
-    """Returns a LoRA file's key with the single file's prefix and our endings for A and B."""
-    for other, ours in _OTHER_NAMES.items():
-        if key.endswith(other):
-            key = key.removesuffix(other) + ours
-    if key.startswith(_SHORT_PREFIX):
-        return TRANSFORMER_PREFIX + key.removeprefix(_SHORT_PREFIX)
-    return key
+def _read_changes(
+    path: str | Path, backbone: VideoBackbone, weights: dict[str, Tensor]
+) -> dict[str, Change]:
+    """Returns the change of each layer of `weights` that the file changes."""
+    layers = known_layers(name for name, _ in backbone.transformer.named_parameters())
+    changes: dict[str, Change] = {}
+    with open_lora(path) as file:
+        keys = list(file.keys())
+        try:
+            found, others = sorted_by_layer(keys, layers)
+            scales = Scales.of(file.metadata() or {})
+            for layer, parts in found.items():
+                tensors = {part: file.get_tensor(key) for part, key in parts.items()}
+                changes |= changes_of(layer, tensors, weights, scales)
+        except ValueError as error:
+            raise ValueError(f"LoRA {path} {error}") from error
+    if not changes:
+        raise ValueError(
+            f"LoRA {path} holds {first_few(keys)}; needs layers of LTX-2's video branch: take a "
+            "LoRA that was trained for this model."
+        )
+    if others:
+        log.info("LoRA %s: %d tensors are not of the video branch", path, len(others))
+    return changes

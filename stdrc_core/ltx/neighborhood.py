@@ -61,12 +61,12 @@ def neighborhood_attention(
     for tile in _tiles(sizes):
         firsts = [starts[axis][part] for axis, part in enumerate(tile)]
         boxes = [
-            slice(int(first[0]), int(first[-1]) + length)
+            slice(first[0], first[-1] + length)
             for first, length in zip(firsts, lengths, strict=True)
         ]
-        offsets = tuple(tuple((first - first[0]).tolist()) for first in firsts)
+        offsets = tuple(tuple(start - first[0] for start in first) for first in firsts)
         if offsets not in masks:
-            masks[offsets] = _mask(offsets, lengths).to(query.device)
+            masks[offsets] = _mask(offsets, lengths, query.device)
         parts = (query[:, *tile], key[:, *boxes], value[:, *boxes])
         # [B, t, h, w, heads, D] -> [B, heads, t h w, D]
         q, k, v = (part.flatten(1, 3).transpose(1, 2) for part in parts)
@@ -75,7 +75,7 @@ def neighborhood_attention(
     return output
 
 
-def _mask(offsets: Sequence[Sequence[int]], lengths: Sequence[int]) -> Tensor:
+def _mask(offsets: Sequence[Sequence[int]], lengths: Sequence[int], device: torch.device) -> Tensor:
     """Returns which positions of its box each query of a tile sees, `[t h w, t' h' w']`.
 
     `offsets` are where the windows of the tile's queries begin in the box, along each axis, and
@@ -83,7 +83,8 @@ def _mask(offsets: Sequence[Sequence[int]], lengths: Sequence[int]) -> Tensor:
     """
     seen = []
     for starts, length in zip(offsets, lengths, strict=True):
-        offset = torch.arange(starts[-1] + length) - torch.tensor(starts)[:, None]
+        own = torch.tensor(starts, device=device)[:, None]
+        offset = torch.arange(starts[-1] + length, device=device) - own
         seen.append((offset >= 0) & (offset < length))
     time, height, width = seen
     mask = (
@@ -94,10 +95,10 @@ def _mask(offsets: Sequence[Sequence[int]], lengths: Sequence[int]) -> Tensor:
     return mask.flatten(3).flatten(0, 2)
 
 
-def _starts(size: int, kernel: int) -> Tensor:
+def _starts(size: int, kernel: int) -> list[int]:
     """Returns where the window of each of `size` positions begins."""
     length = min(size, kernel)
-    return (torch.arange(size) - length // 2).clamp(0, size - length)
+    return [min(max(i - length // 2, 0), size - length) for i in range(size)]
 
 
 def _tiles(sizes: torch.Size) -> Iterator[tuple[slice, slice, slice]]:

@@ -12,8 +12,9 @@ the regular Hadamard matrix R of size n, which is symmetric and its own inverse.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,16 +44,30 @@ class Packing:
     """The name of the scale's tensor in the file."""
     group_size: int | None = None
     """How many inputs were rotated together; None where none were."""
+    flaw: str = ""
+    """What about the sizes of scale or groups is not known; empty where all fits."""
 
     @property
     def is_known(self) -> bool:
         """Whether `unpack` can read the weight back."""
-        return self.scale is not None and (self.kind in _FP8 or self.kind == _INT8)
+        is_kind = self.kind in _FP8 or self.kind == _INT8
+        return self.scale is not None and is_kind and not self.flaw
+
+    def fitted(self, shape: tuple[int, ...], scale_shape: tuple[int, ...]) -> Packing:
+        """Returns the same with its flaw, for a weight of `shape` and its scale's."""
+        flaw = ""
+        rows = shape[0] if shape else 1
+        if math.prod(scale_shape) not in (1, rows) or (scale_shape and scale_shape[0] == 0):
+            flaw = f"a scale of shape {list(scale_shape)}"
+        elif self.group_size is not None and not _is_rotatable(shape, self.group_size):
+            flaw = f"groups of {self.group_size} in {list(shape)}"
+        return replace(self, flaw=flaw)
 
     @property
     def title(self) -> str:
         """What the format is called in messages."""
-        return self.kind if self.group_size is None else f"{self.kind} with ConvRot"
+        title = self.kind if self.group_size is None else f"{self.kind} with ConvRot"
+        return f"{title} and {self.flaw}" if self.flaw else title
 
 
 def packings(
@@ -63,6 +78,9 @@ def packings(
     `dtypes` are the file's tensors and their dtypes as safetensors names them, `metadata` its
     safetensors metadata; `read(name)` reads a tensor, and is called for the small ones alone that
     say a format. A weight in fp8 without a scale is not packed: nothing says what it is worth.
+
+    Raises ValueError, whose message goes on after "the file has", where what says a format is
+    damaged.
     """
     facts = _facts(dtypes, metadata, read)
     found = {}
@@ -121,12 +139,30 @@ def _facts(
     """Returns what a file says of its packed layers, by their names."""
     facts = {}
     if _METADATA_KEY in metadata:
-        facts |= json.loads(metadata[_METADATA_KEY])["layers"]
+        stored = _parsed(metadata[_METADATA_KEY], f"metadata {_METADATA_KEY}").get("layers")
+        for layer, each in (stored if isinstance(stored, dict) else {}).items():
+            facts[layer] = each if isinstance(each, dict) else {}
     for name in dtypes:
         layer, _, last = name.rpartition(".")
         if last == _LAYER_KEY:
-            facts[layer] = json.loads(bytes(read(name).tolist()))
+            facts[layer] = _parsed(bytes(read(name).to(torch.uint8).tolist()), name)
     return facts
+
+
+def _parsed(text: str | bytes, what: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    # Bytes that are not text raise a ValueError too.
+    except ValueError as error:
+        raise ValueError(f"a damaged {what} ({error})") from error
+    if not isinstance(parsed, dict):
+        raise ValueError(f"a damaged {what} (a {type(parsed).__name__})")
+    return parsed
+
+
+def _is_rotatable(shape: tuple[int, ...], group_size: int) -> bool:
+    is_power_of_4 = group_size > 0 and 4 ** round(math.log(group_size, 4)) == group_size
+    return is_power_of_4 and len(shape) == 2 and shape[1] % group_size == 0
 
 
 def _packing(facts: Mapping[str, Any], scale: str | None) -> Packing:

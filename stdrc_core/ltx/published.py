@@ -16,9 +16,16 @@ import torch
 from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
 from torch import Tensor
 
-from .base_version import title, version_by_file
+from .base_version import base_version, title, version_by_file
 from .checkpoint import VAE_PREFIX, transformer_key, vae_key
 from .checkpoint_files import Checkpoint, StoredTensor, open_checkpoint
+from .file_versions import (
+    CONV_VAE_2_5,
+    DIFFUSION_VAE_2_5,
+    decodes_by_diffusion,
+    needs_gemma_4,
+    version_by_name,
+)
 from .transformer_config import arguments_of
 from .vae import VideoVAE, diffusers_config
 
@@ -93,10 +100,33 @@ _VAE_2_0 = _VAE_2_3 | {
         ),
     ],
 }
-# Gemma 3 12B without its vision tower and its norms: width, layers, width of the feed-forward,
-# words; and the widths of the queries and of the keys, which are grouped.
-_GEMMA_3_12B = (3840, 48, 15360, 262_208)
-_GEMMA_QUERIES, _GEMMA_KEYS = 4096, 2048
+# Both Gemmas, 3 and 4 of 12B, without vision tower and norms: width, layers, and the width of the
+# feed-forward. Every sixth layer sees the whole text.
+_GEMMA_WIDTH, _GEMMA_LAYERS, _GEMMA_FEED_FORWARD, _SIXTH = 3840, 48, 15360, 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gemma:
+    """What the Gemmas differ in."""
+
+    num_words: int
+    near: int
+    """The widths of queries, keys, values and output of a layer that sees nearby words, together.
+    """
+    whole: int
+    """Those of a layer that sees the whole text."""
+
+    @property
+    def of_layers(self) -> int:
+        """The numbers in the matrices of all layers."""
+        num_whole = _GEMMA_LAYERS // _SIXTH
+        attention = num_whole * self.whole + (_GEMMA_LAYERS - num_whole) * self.near
+        return _GEMMA_WIDTH * (attention + _GEMMA_LAYERS * 3 * _GEMMA_FEED_FORWARD)
+
+
+_GEMMA_3 = _Gemma(num_words=262_208, near=2 * (4096 + 2048), whole=2 * (4096 + 2048))
+# In a layer that sees the whole text the values are the keys, of one head.
+_GEMMA_4 = _Gemma(num_words=262_144, near=2 * (4096 + 2048), whole=2 * 8192 + 512)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +173,11 @@ def open_sizes(path: Path) -> Sizes:
     """
     if path.exists():
         return Sizes(**vars(open_checkpoint(path)))
+    if path.name == DIFFUSION_VAE_2_5:
+        raise ValueError(_no_sizes_of_diffusion(path))
     version = path.name.lower().removeprefix("ltx-")
-    version = version if version in PUBLISHED else version_by_file(path.name)
+    if version not in PUBLISHED:
+        version = version_by_file(path.name) or version_by_name(path.name)
     if version is None:
         raise ValueError(
             f"checkpoint {path} does not exist, and its name is not a published one; needs a file, "
@@ -155,6 +188,8 @@ def open_sizes(path: Path) -> Sizes:
 
 def sized_vae(sizes: Checkpoint, dtype: torch.dtype, device: torch.device) -> VideoVAE:
     """Returns the checkpoint's VAE with empty weights on `device`."""
+    if decodes_by_diffusion(sizes):
+        raise ValueError(_no_sizes_of_diffusion(sizes.path))
     config = sizes.config.get("vae")
     if not isinstance(config, Mapping):
         raise ValueError(
@@ -180,24 +215,29 @@ def file_bytes(checkpoint: Checkpoint) -> int:
     )
 
 
-def text_encoder_bytes(checkpoint: Checkpoint) -> int:
-    """Returns the bytes of Gemma 3 12B in bfloat16 and of the video's connector after it.
+def text_encoder_bytes(checkpoint: Checkpoint, *, is_int8: bool = False) -> int:
+    """Returns the bytes of the published text encoder of a checkpoint's version, in bfloat16.
 
-    Raises ValueError for LTX-2.5, whose Gemma 4 is not counted yet.
+    It is the language model of Gemma 3 12B, or for LTX-2.5 of Gemma 4 12B, with the projection of
+    its hidden states and the video's connector. `is_int8` is for matrices of Gemma's layers in 8
+    bits.
     """
     settings = checkpoint.config.get("transformer", {})
-    if settings.get("use_keyframes_abs_pos_embedding"):
-        raise ValueError(
-            f"checkpoint {checkpoint.path} is LTX-2.5, whose text encoder's size is not known "
-            "here; needs LTX-2.0 or LTX-2.3: name one of them."
-        )
-    width, layers, feed_forward, vocabulary = _GEMMA_3_12B
-    attention = 2 * width * (_GEMMA_QUERIES + _GEMMA_KEYS)
-    gemma = layers * (attention + 3 * width * feed_forward) + vocabulary * width
+    gemma = _GEMMA_4 if needs_gemma_4(base_version(checkpoint.tensors)) else _GEMMA_3
     heads = settings.get("connector_num_attention_heads", 30)
     inner = heads * settings.get("connector_attention_head_dim", 128)
     connector = settings.get("connector_num_layers", 2) * 12 * inner**2
-    return 2 * (gemma + connector + inner * width * (layers + 1))
+    # The words' own embedding counts as a hidden state too.
+    projection = inner * _GEMMA_WIDTH * (_GEMMA_LAYERS + 1)
+    rest = gemma.num_words * _GEMMA_WIDTH + connector + projection
+    return (1 if is_int8 else 2) * gemma.of_layers + 2 * rest
+
+
+def _no_sizes_of_diffusion(path: Path) -> str:
+    return (
+        f"vae {path} decodes by diffusion, which is not rehearsed; needs the convolutional "
+        f"decoder's sizes: take {CONV_VAE_2_5}, whether it is there or not."
+    )
 
 
 @cache

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .lora_file import open_lora
+from .lora_names import without_wrappers
 
-_PREFIXES = ("diffusion_model.reference_slot_embedding.", "reference_slot_embedding.")
+_PREFIX = "reference_slot_embedding."
 _NAMES = ("frequencies", "net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
 
 
@@ -55,10 +56,9 @@ def read_slot_tags(path: str | Path, scale: float) -> SlotTags | None:
     """
     with open_lora(path) as file:
         tensors = {
-            key.removeprefix(prefix): file.get_tensor(key).float()
+            without_wrappers(key).removeprefix(_PREFIX): file.get_tensor(key).float()
             for key in file.keys()  # noqa: SIM118
-            for prefix in _PREFIXES
-            if key.startswith(prefix)
+            if without_wrappers(key).startswith(_PREFIX)
         }
     if not tensors:
         return None

@@ -15,6 +15,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..folders import listed
+from .checkpoint_files import FULL_PRECISION, stored_dtypes
 from .connector import VideoConnector, load_connector
 from .file_versions import require_right_gemma
 from .gemma4 import is_gemma_4, load_gemma_4
@@ -151,6 +153,7 @@ def load_gemma(
             "of Gemma 3 beside the model: download it too."
         )
     config = _read(AutoConfig, model_folder)
+    _require_whole_weights(folder, model_folder, config)
     _check_fits(folder, config, checkpoint, connector)
     tokenizer = _read(AutoTokenizer, tokenizer_folder)
 
@@ -191,6 +194,28 @@ def _read(auto_class: Any, folder: Path, **options: Any) -> Any:
             f"text encoder {folder} could not be read ({reason}); needs Gemma 3 12B in "
             "transformers' layout, model and tokenizer: download it again."
         ) from error
+
+
+def _require_whole_weights(folder: Path, model_folder: Path, config: Any) -> None:
+    """Raises ValueError for a Gemma in less than 16 bits: transformers would leave its scales out.
+
+    It looks at the headers of the safetensors files alone.
+    """
+    packed = getattr(config, "quantization_config", None)
+    how = None
+    if packed is not None:
+        method = packed.get("quant_method") if isinstance(packed, dict) else packed
+        how = f"quantised weights ({method})"
+    for file in listed(model_folder, (".safetensors",)):
+        for name, dtype in stored_dtypes(file).items():
+            if name.endswith(".weight") and dtype not in FULL_PRECISION and how is None:
+                how = f"{dtype} weights ({name})"
+    if how is not None:
+        raise ValueError(
+            f"text encoder {folder} holds {how}, which would be read without their scales; needs "
+            "Gemma 3 12B in bfloat16: take google/gemma-3-12b-it (prepare has "
+            "--text-quantization int8 for less memory)."
+        )
 
 
 def _check_fits(

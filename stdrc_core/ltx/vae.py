@@ -28,6 +28,8 @@ from .vae_config import diffusers_config, encoder_arguments
 # The most pixels that go through the VAE at once, unless one clip alone has more: 8 photos of
 # 512 x 512.
 _PIXELS_TOGETHER = 2**21
+# The encoder's first layer, which single files and diffusers folders name alike.
+_FIRST_LAYER = "encoder.conv_in.conv.weight"
 
 
 class VideoVAE(nn.Module):
@@ -131,6 +133,27 @@ def load_vae(path: str | Path, dtype: torch.dtype = torch.float32) -> VideoVAE:
     Raises ValueError for a path where nothing is or that cannot be read, that holds no VAE, or that
     describes one of another make.
     """
+    checkpoint = _open(path)
+    if decodes_by_diffusion(checkpoint):
+        return VideoVAE(_with_diffusion_decoder(checkpoint, dtype))
+    with torch.device("meta"):
+        vae = AutoencoderKLLTX2Video(**_arguments(checkpoint))
+    vae.load_state_dict(_read(checkpoint, vae, dtype), strict=True, assign=True)
+    return VideoVAE(vae)
+
+
+def require_vae(path: str | Path) -> None:
+    """Raises ValueError as `load_vae` does where a file or folder has no video VAE.
+
+    It reads the header alone, so that it can be asked before larger files are loaded.
+    """
+    checkpoint = _open(path)
+    if not decodes_by_diffusion(checkpoint):
+        _arguments(checkpoint)
+        _require_encoder(checkpoint)
+
+
+def _open(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.exists():
         raise ValueError(
@@ -138,12 +161,17 @@ def load_vae(path: str | Path, dtype: torch.dtype = torch.float32) -> VideoVAE:
         )
     checkpoint = open_checkpoint(path, "vae")
     checkpoint.require_readable(_vae_names(checkpoint), "the VAE's bfloat16 file")
-    if decodes_by_diffusion(checkpoint):
-        return VideoVAE(_with_diffusion_decoder(checkpoint, dtype))
-    with torch.device("meta"):
-        vae = AutoencoderKLLTX2Video(**_arguments(checkpoint))
-    vae.load_state_dict(_read(checkpoint, vae, dtype), strict=True, assign=True)
-    return VideoVAE(vae)
+    return checkpoint
+
+
+def _require_encoder(checkpoint: Checkpoint) -> None:
+    """Raises ValueError for a file whose metadata describe a VAE that is not in it."""
+    if not {_FIRST_LAYER, VAE_PREFIX + _FIRST_LAYER}.isdisjoint(checkpoint.tensors):
+        return
+    raise ValueError(
+        f"checkpoint {checkpoint.path} has no video VAE in it; needs an LTX-2 single file with its "
+        f"VAE, or the VAE's own file: name it as the VAE (for LTX-2.5 {CONV_VAE_2_5})."
+    )
 
 
 def _arguments(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The paper's s_y and s_r.
 TEXT_SCALE = 5.0
@@ -118,7 +120,7 @@ class GuidanceScales:
 
 
 # A function like `classifier_free_guidance`: (cond, uncond or None, scales) -> guided prediction.
-ClassifierFreeGuidance = Callable[[Tensor, Tensor | None, GuidanceScales], Tensor]
+ClassifierFreeGuidance = Callable[["Tensor", "Tensor | None", GuidanceScales], "Tensor"]
 
 
 def classifier_free_guidance(cond: Tensor, uncond: Tensor | None, scales: GuidanceScales) -> Tensor:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .placement import ReferenceTimestep as ReferenceTimestep
+
 # The least share of a photo's area that may be left when it is cropped to fill the frame.
 MIN_CROPPED_SHARE = 1 / 256
 # Nodes that resample go a little beyond [0, 1]. Values further beyond it than this have another
@@ -31,17 +33,6 @@ class Fit(StrEnum):
 
     PAD = "pad"
     CROP = "crop"
-
-
-class ReferenceTimestep(StrEnum):
-    """Which timestep the reference's tokens have.
-
-    `clean` is t = 0, LTX's convention for conditioning tokens. `shared` is the video's t. The paper
-    does not say which it uses; the default, `clean`, is ours (docs/method.md section 2).
-    """
-
-    CLEAN = "clean"
-    SHARED = "shared"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _THETA = 10000.0
 
@@ -54,8 +54,11 @@ def turn(table: Sequence[Any], phases: Sequence[float], tokens_per_phase: int) -
     tokens. A reference has `tokens_per_phase` tokens, and those of all references are the last in
     the table. The tensors of `table` are not changed.
     """
+    # Adapters name a source phase, which the command line reads; it should not wait for torch.
+    import torch
+
     first, *rest = table
-    if not isinstance(rest[0], Tensor):
+    if not isinstance(rest[0], torch.Tensor):
         angles = _angles(phases, tokens_per_phase, first.shape[-3], first)[:, None]
         cos, sin = angles.cos(), angles.sin()
         turned = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), -2)
@@ -78,6 +81,8 @@ def _angles(
     phases: Sequence[float], tokens_per_phase: int, num_frequencies: int, like: Tensor
 ) -> Tensor:
     """Returns phi_d of each token: `[tokens, L]` float32, in radians."""
+    import torch
+
     d = torch.arange(num_frequencies, device=like.device, dtype=torch.float32)
     rate = _THETA ** (-d / num_frequencies)
     sources = torch.tensor(phases, device=like.device, dtype=torch.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -24,11 +23,6 @@ def unseen_photo(seed: int) -> np.ndarray:
     rng = random.Random(seed)
     (number,) = draw_numbers(1, rng, unseen=True)
     return draw_photo(identity(number), draw_scene(rng))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("person.png"), help="PNG to write")
-    parser.add_argument("--seed", type=int, default=0, help="whom to draw")
 
 
 def main(args: argparse.Namespace) -> None:

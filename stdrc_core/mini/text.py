@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .config import VIDEO_DIM
-from .prompt import encode_prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Its name, which is given where a folder of Gemma would be.
 MINIATURE = "miniature"
@@ -18,6 +20,9 @@ class MiniatureText:
 
     def encode(self, text: str) -> Tensor:
         """The embedding of a prompt, `[32, D]` float32 on the CPU; words beyond 32 are left out."""
+        # The command line tells of the miniature by name, and should not wait for torch.
+        from .prompt import encode_prompt
+
         return encode_prompt(text)[0, :, :VIDEO_DIM]
 
 

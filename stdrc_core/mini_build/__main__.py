@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 
-from ..commands import exit_on_failure
-from . import build
+from ..commands import docstring_of, exit_on_failure, parse_arguments, set_up_terminal
+from . import arguments
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the build; input that cannot be used is one sentence on stderr and exit status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}",
-        description=build.__doc__,
+        description=docstring_of(".build", __package__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    build.add_arguments(parser)
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    arguments.build(parser)
+    args = parse_arguments(parser, argv)
+    set_up_terminal()
+    # Until here nothing heavy is imported, so that --help comes at once.
+    from . import build
+
     with exit_on_failure(parser, parser.prog):
         build.main(args)
 

@@ -16,9 +16,7 @@ command goes on where it was stopped. Persons whose `is_unseen` is true take par
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -39,6 +37,7 @@ from ..mini import config
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini.text import MINIATURE
+from ..text_files import read_json
 from ..train.__main__ import main as train
 from ..train.prepare import PrepareConfig
 from .dataset import MANIFEST, write_dataset
@@ -99,29 +98,6 @@ def _be_one_of_several() -> None:
     # The processes share the machine's cores, one each.
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for all that is made")
-    add("--until", choices=list(STAGES), help="the last stage to run; by default all of them")
-    add("--seed", type=int, default=0)
-    add("--num-persons", type=int, default=4000, help="of the face pack's portraits")
-    add("--recognizer-steps", type=int, default=900)
-    add("--detector-steps", type=int, default=1500)
-    add("--vae-steps", type=int, default=7000)
-    add_speed_arguments(parser)
-    add("--num-clips", type=int, default=12_000, help="that the transformer learns from")
-    cores = len(os.sched_getaffinity(0))
-    add("--num-processes", type=int, default=cores, help="at once, where a stage can be shared")
-
-
-def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that make training faster on some machines and change its results by
-    rounding."""
-    add = parser.add_argument
-    add("--bfloat16", action="store_true", help="of the VAE: faster where the CPU has it")
-    add("--compile", action="store_true", help="the transformer: needs a C++ compiler on a CPU")
 
 
 def train_recipe(
@@ -281,7 +257,7 @@ _NEED_A_SEED_ALONE = {"faces", "vae.safetensors", DATA}
 def _note(out: Path, notes: dict[str, Any]) -> None:
     """Adds lines to the build's report."""
     path = out / REPORT
-    stored = json.loads(path.read_text()) if path.is_file() else {}
+    stored = read_json(path) if path.is_file() else {}
     # What was stopped and continued took the time of all its runs.
     notes |= {key: stored.get(key, 0) + notes[key] for key in notes if key.endswith("time_s")}
     write_json(path, stored | notes)

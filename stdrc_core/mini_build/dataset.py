@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..files import written_aside
+from ..files import write_text, written_aside
 from ..mini.character import draw_numbers, identity
 from ..mini.drawing import FPS, draw_clip, draw_photo
 from ..mini.scene import CLIP_FREEDOM, draw_scene
@@ -52,8 +52,7 @@ def write_dataset(
     with ProcessPoolExecutor(num_processes, get_context("spawn")) as pool:
         written = pool.map(partial(write, folder, seed), casts)
         entries = list(tqdm(written, "clips", total=num_clips, unit="clip"))
-    with written_aside(folder / MANIFEST) as aside:
-        aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    write_text(folder / MANIFEST, "".join(json.dumps(entry) + "\n" for entry in entries))
     return folder / MANIFEST
 
 

@@ -164,7 +164,7 @@ def _string_of(value: Any, part: Part) -> str | None:
 def _from_list(text: str, part: Part) -> str:
     if not _ITEM.search(text):
         return text
-    lines = [_ITEM.sub("", line).strip() for line in text.splitlines()]
+    lines = [_ITEM.sub("", line).strip() for line in text.split("\n")]
     return _strung([line for line in lines if line], part)
 
 

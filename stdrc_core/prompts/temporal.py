@@ -10,8 +10,13 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 
 from .gender import Gender, is_consistent, with_gender
+from .grammar import Token
+from .noun_phrases import is_person, noun_phrase_end
+from .subject import Acting, find_acting
+from .tags import Tag
 from .text import (
     capitalized,
     count_words,
@@ -21,13 +26,10 @@ from .text import (
     uncapitalized,
     without_framing,
 )
-from .verbs import action_pattern, past_pattern
-from .words import IN_WORD, Noun, names, subject_pattern
+from .words import Noun, names, subject_pattern
 
 # LTX's own advice on the length of prompts.
 MAX_TEMPORAL_WORDS = 200
-# The most words between the subject and its action, which may say what the subject wears.
-_MAX_GAP_WORDS = 8
 _MOVES = "moves naturally"
 # The end of what is left before the subject once the subject has been moved to the front. A
 # conjunction ("as") is dropped; a word that wants an object ("zooms in on") gets a pronoun.
@@ -35,6 +37,9 @@ _ENDS_OPEN = re.compile(r"(?:^|\s+)(?:as|while|and|where|when|with)$", re.IGNORE
 _WANTS_OBJECT = re.compile(
     r"\b(?:on|at|to|around|toward|towards|follows|tracks|past)$", re.IGNORECASE
 )
+# What an item of a list may have: "onions, red carrots and peppers".
+_IN_LIST = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN, Tag.AND})
+_POSSESSIVES = ("his", "her", "its", "their")
 # The last three end sentences in Chinese and Japanese.
 _ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
 
@@ -51,12 +56,12 @@ class TemporalRule(StrEnum):
 def broken_temporal_rules(text: str, gender: Gender | None) -> list[TemporalRule]:
     """Returns the rules that an English prompt of the motion breaks.
 
-    Action first means that the prompt begins with the subject and has a verb of action within eight
-    words after it. With `gender` None the prompt is about a man and a woman, and the rule on gender
-    is not checked.
+    Action first means that the prompt begins with the subject and says within eight words after it
+    what the subject does, without a comma or a participle between. With `gender` None the prompt is
+    about a man and a woman, and the rule on gender is not checked.
     """
     holds = {
-        TemporalRule.ACTION_FIRST: _acting_subject().match(text) is not None,
+        TemporalRule.ACTION_FIRST: _acts_first(text),
         TemporalRule.GENDER: gender is None or is_consistent(text, gender),
         TemporalRule.FACE: names(text, Noun.FACE),
         TemporalRule.LENGTH: count_words(text) <= MAX_TEMPORAL_WORDS,
@@ -91,12 +96,13 @@ def with_facial_cue(text: str, gender: Gender | None) -> str:
     cut = cut_words(text, MAX_TEMPORAL_WORDS - count_words(cue))
     if not cut:
         return cue
-    end = "" if cut.endswith(_ENDS) else "."
+    end = "" if cut.rstrip("\"'\u201d\u2019").endswith(_ENDS) else "."
     return f"{cut}{end} {cue}"
 
 
 def _with_action_first(text: str, gender: Gender) -> str:
-    if _acting_subject().match(text):
+    text = without_framing(text)
+    if _acts_first(text):
         return text
     sentences = [without_framing(sentence) for sentence in split_sentences(text)]
     for i, sentence in enumerate(sentences):
@@ -112,57 +118,82 @@ def _with_action_first(text: str, gender: Gender) -> str:
     return f"{subject[0]} {_MOVES}{', ' if rest[:1].isalnum() else ' '}{rest}".strip()
 
 
+def _acts_first(text: str) -> bool:
+    """Returns whether a text begins with the main subject and, soon after it, its verb."""
+    if _moves_first().match(text):
+        return True
+    first = next(iter(split_sentences(text)), "")
+    acting = find_acting(first)
+    return acting is not None and acting.subject_start == 0 and acting.is_close
+
+
 def _turned_round(sentence: str, gender: Gender) -> str | None:
-    """Returns the sentence with its acting subject in front, or None where it has none."""
+    """Returns the sentence with its acting subject in front, or None where it has none.
+
+    "A woman, in red, walks home, smiling" becomes "A woman walks home, in red, smiling", and "In a
+    garden, a woman dances" becomes "A woman dances, in a garden".
+    """
     body, end = re.fullmatch(r"(.*?)([.!?]*)", sentence, re.DOTALL).groups()
-    parts = [part.strip() for part in body.split(",") if part.strip()]
-    found = _drawn_together(parts) or _put_first(parts, gender)
-    if found is None:
+    acting = find_acting(body)
+    if acting is None:
         return None
-    turned = capitalized(", ".join(part for part in found if part)) + (end or ".")
-    return turned if _acting_subject().match(turned) else None
+    tokens, (first, after) = acting.tokens, (acting.subject_start, acting.subject_end)
+    verb = after if acting.is_close else _with_adverbs(acting)
+    stop = _phrase_end(tokens, acting.verb.end)
+    before = _ENDS_OPEN.sub("", _told(body, tokens, 0, first)).rstrip(" ,;:-")
+    if _WANTS_OBJECT.search(before):
+        before = f"{before} {gender.objective}"
+    subject = _told(body, tokens, first, after)
+    named = noun_phrase_end(tokens, 0)
+    is_pronoun = tokens[first].tag is Tag.SUBJECT_PRONOUN
+    if is_pronoun and 0 < named < first and is_person(tokens[named - 1]):
+        # "The woman is tall, and she glides" becomes "The woman glides, she is tall".
+        has_verb = any(
+            each.tag in (Tag.AUXILIARY, Tag.PRESENT, Tag.ED) for each in tokens[named:first]
+        )
+        before = before[tokens[named - 1].end :].strip(" ,;:-")
+        before = f"{subject} {before}" if has_verb else before
+        subject = _told(body, tokens, 0, named)
+    action = f"{subject} {_told(body, tokens, verb, stop)}"
+    described = _told(body, tokens, after, verb)
+    rest = _told(body, tokens, stop, len(tokens))
+    parts = (action, described, uncapitalized(before), rest)
+    turned = capitalized(", ".join(part for part in parts if part))
+    if end or not turned.rstrip("\"'\u201d\u2019").endswith(_ENDS):
+        turned += end or "."
+    return turned if _acts_first(turned) else None
 
 
-def _drawn_together(parts: list[str]) -> list[str] | None:
-    """Turns "A woman with long hair, in red, walks" into "A woman walks, with long hair, in red".
-
-    `parts` is the sentence split at its commas. Returns None where it is not built so.
-    """
-    subject = re.match(subject_pattern(), parts[0], re.IGNORECASE) if parts else None
-    if subject is None:
-        return None
-    for i, part in enumerate(parts[1:], start=1):
-        if _leading_action().match(part):
-            described = parts[0][subject.end() :].strip()
-            rest = [described, *parts[1:i], *parts[i + 1 :]]
-            return [f"{subject[0]} {part}", *rest]
-    return None
+def _told(text: str, tokens: list[Token], start: int, end: int) -> str:
+    """Returns the text of the tokens from `start` to `end`, without marks at its ends."""
+    if start >= end:
+        return ""
+    return text[tokens[start].start : tokens[end - 1].end].strip(" ,;:-")
 
 
-def _put_first(parts: list[str], gender: Gender) -> list[str] | None:
-    """Turns "In a garden, a woman dances" into "a woman dances, in a garden".
+def _with_adverbs(acting: Acting) -> int:
+    """Returns the index of the verb, or of "slowly" or "then" before it."""
+    start = acting.verb.start
+    while start > acting.subject_end and acting.tokens[start - 1].tag is Tag.ADVERB:
+        start -= 1
+    return start
 
-    `parts` is the sentence split at its commas. Returns None where it is not built so.
-    """
-    for i, part in enumerate(parts):
-        found = _acting_subject().search(part)
-        if found:
-            before = _ENDS_OPEN.sub("", part[: found.start()].strip())
-            if _WANTS_OBJECT.search(before):
-                before = f"{before} {gender.objective}"
-            others = [uncapitalized(each) for each in (*parts[:i], before) if each]
-            return [part[found.start() :], *others, *parts[i + 1 :]]
-    return None
+
+def _phrase_end(tokens: list[Token], start: int) -> int:
+    """Returns the index of the comma that ends what a verb governs, which may be a list."""
+    marks = [i for i in range(start, len(tokens)) if tokens[i].tag is Tag.MARK] + [len(tokens)]
+    stop = marks[0]
+    for here, there in pairwise(marks):
+        item = {each.tag for each in tokens[here + 1 : there]}
+        if not item or not item <= _IN_LIST:
+            break
+        if tokens[here + 1].word in _POSSESSIVES:
+            break
+        if Tag.AND in item:
+            return there
+    return stop
 
 
 @cache
-def _acting_subject() -> re.Pattern[str]:
-    gap = rf"(?:\s+[{IN_WORD}]+){{0,{_MAX_GAP_WORDS}}}?"
-    action = rf"(?:{gap}\s+{action_pattern()}|(?:\s+\w+ly)*\s+{past_pattern()})"
-    return re.compile(rf"(?<![{IN_WORD}]){subject_pattern()}{action}", re.IGNORECASE)
-
-
-@cache
-def _leading_action() -> re.Pattern[str]:
-    adverbs = r"(?:(?:is|are)\s+)?(?:\w+ly\s+)*"
-    return re.compile(rf"{adverbs}{action_pattern()}", re.IGNORECASE)
+def _moves_first() -> re.Pattern[str]:
+    return re.compile(rf"{subject_pattern()}\s+{_MOVES}", re.IGNORECASE)

@@ -12,14 +12,21 @@ _WORD = re.compile(rf"{_IDEOGRAPH}|(?:(?!{_IDEOGRAPH})\S)+")
 _MIN_LATIN_SHARE = 0.95
 
 # Words about the picture itself at the beginning of a prompt: "The video shows", "A close-up shot
-# of".
+# of", "Medium shot:", "There is".
 _FRAMING = re.compile(
-    r"(?:(?:the|this|a|an|in this|in the)\s+)?(?:[\w-]+\s+){0,3}?"
-    r"(?:video|clip|scene|footage|shot|image|picture|photo|photograph|portrait|view)\s+"
-    r"(?:of|shows|showing|depicts|depicting|features|featuring|captures|capturing|opens with|"
-    r"begins with|starts with)\s+",
+    r"there (?:is|are|was|were)\s+|in (?:this|the) (?:video|clip|scene|shot|footage),\s+|"
+    r"(?:(?:the|this|a|an|in this|in the|in)\s+)?(?P<before>(?:[\w-]+\s+){0,3}?)"
+    r"(?:video|clip|scene|footage|film|shot|image|picture|photo|photograph|portrait|view|close-?up|"
+    r"headshot|selfie|frame|angle|painting|illustration|drawing|render(?:ing)?)(?:\s+shot)?"
+    r"(?:\s*:\s+|,?\s+"
+    r"(?:of|shows|showing|depicts|depicting|features|featuring|captures|capturing|presents|"
+    r"portrays|portraying|reveals|revealing|follows|following|opens (?:with|on)|"
+    r"begins with|starts with|focuses on|focused on|centers on)\s+)",
     re.IGNORECASE,
 )
+# What somebody says, in quotes.
+QUOTE = r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|(?<!\w)'[^']*'(?!\w)|\u2018[^\u2019]*\u2019(?!\w)"
+_SENTENCE = re.compile(rf"(?:{QUOTE}|[^.!?]|[.!?]+(?!\s|$))*(?:[.!?]+|$)")
 
 
 def count_words(text: str) -> int:
@@ -44,14 +51,20 @@ def one_line(text: str) -> str:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Returns the sentences of a text, with the marks that end them."""
-    return [each for each in re.split(r"(?<=[.!?])\s+", text.strip()) if each]
+    """Returns the sentences of a text, with the marks that end them.
+
+    A mark inside quotes ends none.
+    """
+    return [each.strip() for each in _SENTENCE.findall(text) if each.strip()]
 
 
 def without_framing(sentence: str) -> str:
     """Returns the sentence without "The video shows" and the like at its beginning."""
     framing = _FRAMING.match(sentence)
-    return capitalized(sentence[framing.end() :]) if framing else sentence
+    if framing is None or re.search(r"\w+s\b", framing["before"] or ""):
+        # "An artist paints a portrait of": the words before have a verb.
+        return sentence
+    return capitalized(sentence[framing.end() :])
 
 
 def capitalized(text: str) -> str:

@@ -12,6 +12,7 @@ which would take most of the time (torchtitan estimates memory with the same one
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ GPU, HOST = torch.device("cpu:0"), torch.device("cpu")
 
 _TOTAL = "Total"
 _GIB = 2**30
+# How far above an operation DTensor's question may stand.
+_NUM_FRAMES_ABOVE = 20
 _aten = torch.ops.aten
 # The fused attention of a CPU, for which torch lists no formula; it counts as any other does.
 _FLOPS = {
@@ -165,6 +168,8 @@ class MemoryRecord(MemTracker):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if _only_asks_for_a_shape():
+            return func(*args, **(kwargs or {}))
         result = super().__torch_dispatch__(func, types, args, kwargs)
         if result is NotImplemented:
             return result
@@ -196,6 +201,22 @@ class MemoryRecord(MemTracker):
     def _pre_bw_hook(self, module: nn.Module, args: Any) -> None: ...
 
     def _post_bw_hook(self, module: nn.Module, args: Any) -> None: ...
+
+
+def _only_asks_for_a_shape() -> bool:
+    """Whether DTensor is asking what shape an operation's result has.
+
+    The first time that it meets an operation it runs it on tensors of the whole size, which have no
+    numbers in a real run either.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001
+    for _ in range(_NUM_FRAMES_ABOVE):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "_propagate_tensor_meta_non_cached":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..commands import FAILURES, run_command
 
-# Command -> (its module, what it does); the module has `add_arguments` and `main`.
+# Command -> (its module, what it does); the module has `main`, `arguments` what it takes.
 COMMANDS = {
     "prepare": (".prepare_command", "turns a dataset into the cache that training reads"),
     "run": (".run", "trains on a cache; `python -m stdrc_core.train CONFIG.yaml` is the same"),

@@ -12,13 +12,15 @@ from torch.nn.parallel import DistributedDataParallel
 from ..device import move
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
+from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.file_versions import (
     CONV_VAE_2_5,
     is_diffusion_vae,
     require_same_version,
     transformer_version,
 )
-from ..ltx.vae import VideoVAE, load_vae
+from ..ltx.transformer_config import transformer_arguments
+from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
 from .config import TrainConfig
@@ -109,13 +111,13 @@ def assemble(
     if will_shard:
         require_shardable(config)
     cache = Cache(config.data.cache)
-    require_fitting_files(config)
     if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
         numbers = " and ".join(map(str, sorted(cache.num_references)))
         raise ValueError(
             f"run.micro_batch_size was {config.run.micro_batch_size} with FSDP2 and a cache of "
             f"samples with {numbers} references; needs 1, since those of one number run together."
         )
+    require_fitting_files(config)
     home = torch.device("cpu") if will_shard else device
     backbone = load_trainable_backbone(config, home, reads_weights=reads_weights)
     cache.require(
@@ -171,10 +173,16 @@ def put_together(
 
 
 def require_fitting_files(config: TrainConfig) -> None:
-    """Raises ValueError for a VAE of another version of LTX than the checkpoint, and for one whose
-    decoder the identity losses cannot differentiate. It reads headers alone."""
+    """Raises ValueError where there is no VAE, for one of another version of LTX than the
+    checkpoint, and for one whose decoder the identity losses cannot differentiate.
+
+    It reads headers alone.
+    """
     model = config.model
     require_same_version(model.checkpoint, model.vae)
+    # A file that is no transformer's is told of as such, before what it lacks.
+    transformer_arguments(open_checkpoint(model.checkpoint))
+    require_vae(model.vae or model.checkpoint)
     if config.objective.has_identity_losses and is_diffusion_vae(model.vae or model.checkpoint):
         raise ValueError(
             f"model.vae was {model.vae or model.checkpoint}, whose decoder is a one-step diffusion "

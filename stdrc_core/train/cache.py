@@ -21,7 +21,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..folders import files_below, has_ending, listed
 from ..ltx.base_version import title
+from ..text_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +118,9 @@ def fingerprint(path: Path) -> str:
     .safetensors files in it.
     """
     if path.is_dir():
-        files = sorted(path.rglob("*.safetensors"))
+        files = [file for file in files_below(path) if has_ending(file, (".safetensors",))]
         names = [f"{file.relative_to(path)} {fingerprint(file)}" for file in files]
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
@@ -256,7 +258,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path, "manifest")
         version = values.get("format_version")
         if version == FORMAT_VERSION:
             return Manifest(**values | {"context_shape": tuple(values["context_shape"])})
@@ -279,7 +281,7 @@ def read_samples(folder: Path, *, existing_only: bool = False) -> dict[str, dict
     lines = {line["id"]: line for line in read_lines(folder / SAMPLES)}
     if not existing_only:
         return lines
-    shards = {path.name for path in (folder / SHARDS).glob("*.safetensors")}
+    shards = {path.name for path in listed(folder / SHARDS, (".safetensors",))}
     return {key: line for key, line in lines.items() if line["shard"] in shards}
 
 

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..files import written_aside
+from ..files import encoded, write_text, written_aside
+from ..folders import listed
 from .cache import (
     COMMON,
     MANIFEST,
@@ -109,9 +110,9 @@ class CacheWriter:
         if not self.folder.exists() or (self.folder / MANIFEST).is_file():
             return
         is_folder = self.folder.is_dir()
-        found = sorted(path.name for path in self.folder.iterdir()) if is_folder else ["a file"]
+        found = [path.name for path in listed(self.folder)] if is_folder else ["a file"]
         # Another rank may have made the folder and not written its manifest yet.
-        foreign = [name for name in found if name != SHARDS and not name.startswith(".")]
+        foreign = [name for name in found if name != SHARDS]
         if foreign:
             raise ValueError(
                 f"cache {self.folder} is not a cache, but holds {foreign[0]}; needs a folder that "
@@ -123,8 +124,7 @@ class CacheWriter:
         there = read_manifest(self.folder)
         if there is None:
             text = json.dumps(dataclasses.asdict(manifest), indent=2)
-            with written_aside(self.folder / MANIFEST) as partial:
-                partial.write_text(text, encoding="utf-8")
+            write_text(self.folder / MANIFEST, text)
             return
         for field in fields(Manifest):
             old, new = getattr(there, field.name), getattr(manifest, field.name)
@@ -147,7 +147,7 @@ def append_lines(path: Path, lines: list[Mapping[str, Any]]) -> None:
             file.seek(size - 1)
             if file.read(1) != b"\n":
                 text = "\n" + text
-        file.write(text.encode())
+        file.write(encoded(text))
         os.fsync(file.fileno())
 
 

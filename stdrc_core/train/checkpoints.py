@@ -18,7 +18,8 @@ from typing import Any
 
 from torch.distributed.checkpoint.api import CheckpointException
 
-from ..files import failures_told, write_json
+from ..files import encoded, failures_told, write_json
+from ..text_files import read_json
 from .config import RunSection
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class CheckpointFolder:
                     partial.mkdir(parents=True)
                 _save_unwrapped(save, partial)
                 if is_main:
-                    (partial / _STATE).write_text(json.dumps({"step": step}))
+                    (partial / _STATE).write_bytes(encoded(json.dumps({"step": step})))
                     shutil.rmtree(final, ignore_errors=True)
                     os.replace(partial, final)
         finally:
@@ -153,7 +154,7 @@ class CheckpointFolder:
 
 def _read_state(path: Path) -> dict[str, Any]:
     """The step of a checkpoint and, once it was validated, its mean FaceSim."""
-    state = json.loads((path / _STATE).read_text())
+    state = read_json(path / _STATE)
     if "face_sim" in state:
         # Runs that began before the key had its name keep their best checkpoint.
         state["facesim"] = state.pop("face_sim")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,26 +18,16 @@ import torch
 from torch import Tensor
 
 from ..faces.finder import FaceFinder
+from ..faces.similarity import find_padding
 from ..ltx.text import TextEncoder
 from ..ltx.vae import VideoVAE
 from ..video import ClipTooShortError, read_clip
 from .ahead import ahead
 from .cache import FurtherReference, Sample
-from .dataset_entry import Entry
+from .dataset_entry import Entry, Reason
 from .face_track import Track, follow
 from .prepare_config import PrepareConfig
 from .references import Reference, find_references, given_reference
-
-
-class Reason(StrEnum):
-    """Why a clip was set aside, in the words of the report."""
-
-    INCOMPLETE = "incomplete entry"
-    UNREADABLE = "unreadable"
-    TOO_SHORT = "too short"
-    NO_REFERENCE = "no reference with a face"
-    NO_FACE = "no face in the clip"
-    OTHER_PERSON = "faces disagree with the reference"
 
 
 class SetAsideError(ValueError):
@@ -102,11 +91,11 @@ def make_stages(
 
     def read(work: Work) -> Work:
         if work.entry.problem is not None:
-            raise SetAsideError(Reason.INCOMPLETE, work.entry.problem)
+            raise SetAsideError(work.entry.reason, work.entry.problem)
         return replace(work, clip=_read(work.entry, config))
 
     def look(work: Work) -> Work:
-        entry, faces = work.entry, finder.find(work.clip)
+        entry, faces = work.entry, find_padding(work.clip, finder)
         if not any(faces):
             raise SetAsideError(
                 Reason.NO_FACE, f"{entry.video} shows no face from {entry.start_s:.3f} s on"

@@ -8,17 +8,17 @@ writes.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from ..method.grid import LTX_SCALE_FACTORS
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
+from ..text_files import parse_yaml, read_yaml
+from .config_errors import sentence
 from .objective_config import ObjectiveSection, ReferenceSection
 from .section import Section
 
@@ -250,13 +250,13 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path, "config")
     except OSError as error:
         raise ValueError(
             f"config {path} could not be read ({error.strerror}); needs a YAML recipe: check the "
             "path."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise ValueError(f"config {path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise ValueError(f"config {path} holds no sections; needs model, data, run and objective.")
@@ -265,7 +265,7 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"config {path}: {_sentence(error)}") from error
+        raise ValueError(f"config {path}: {sentence(error, TrainConfig)}") from error
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
@@ -278,43 +278,8 @@ def _apply(values: dict[str, Any], change: str) -> None:
         if not isinstance(values, dict):
             raise ValueError(f"--set was {change!r}; {section} is a value, not a section.")
     try:
-        values[name] = yaml.safe_load(value)
+        values[name] = parse_yaml(value)
     except yaml.YAMLError as error:
         raise ValueError(
             f"--set was {change!r}; its value is not YAML: quote it, as in --set 'a.b=[1, 2]'."
         ) from error
-
-
-def _sentence(error: ValidationError) -> str:
-    """All that is wrong in one sentence, with each key and the value that was given for it."""
-    parts = []
-    for problem in error.errors():
-        key = ".".join(map(str, problem["loc"])) or "the whole"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            parts.append(f"{key} is missing")
-        elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            parts.append(f"{key} is not a known key{_nearest(problem['loc'])}")
-        elif problem["type"] == "value_error":
-            parts.append(message)
-        else:
-            parts.append(f"{key} was {problem['input']!r}: {message[0].lower()}{message[1:]}")
-    return "; ".join(parts) + "."
-
-
-def _nearest(place: Sequence[str | int]) -> str:
-    """The part of a sentence that names the known key which looks most like the unknown one."""
-    *sections, name = (part for part in place if isinstance(part, str))
-    known = _keys(TrainConfig)
-    for section in sections:
-        known = _keys(known[section])
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; the nearest is {close[0]}" if close else f"; needs one of {', '.join(known)}"
-
-
-def _keys(section: Any) -> dict[str, Any]:
-    """The keys of a section with their types; a tuple of sections has the keys of one of them."""
-    section = get_args(section)[0] if get_args(section) else section
-    if dataclasses.is_dataclass(section):
-        return {field.name: field.type for field in dataclasses.fields(section)}
-    return {name: field.annotation for name, field in section.model_fields.items()}

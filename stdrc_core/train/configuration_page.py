@@ -17,14 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic import BaseModel
 from pydantic.fields import PydanticUndefined
 
-from ..files import written_aside
+from ..files import write_text
 from ..method.augmentation import PROBABILITY_RANGE, RANGES, Augmentation
 from .config import TrainConfig, ValidationItem
 
@@ -58,17 +57,12 @@ class Row:
     """What the key does, and where its type does not say enough, which values it takes."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, help="file to write; by default the page is printed")
-
-
 def main(args: argparse.Namespace) -> None:
     """Prints or writes the page; raises OSError where it cannot be written."""
     if args.out is None:
         sys.stdout.write(page())
         return
-    with written_aside(args.out) as partial:
-        partial.write_text(page(), encoding="utf-8")
+    write_text(args.out, page())
 
 
 def page() -> str:

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+from ..folders import files_below, has_ending
+
+# In lower case; the first is the one that a clip is said to lack.
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+VIDEO_SUFFIXES += (".ts", ".mts", ".m2ts", ".3gp", ".ogv")
+
+
+class Reason(StrEnum):
+    """Why a clip was set aside, in the words of the report."""
+
+    INCOMPLETE = "incomplete entry"
+    ENCODING = "text is not UTF-8"
+    UNREADABLE = "unreadable"
+    TOO_SHORT = "too short"
+    NO_REFERENCE = "no reference with a face"
+    NO_FACE = "no face in the clip"
+    OTHER_PERSON = "faces disagree with the reference"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +58,10 @@ class Entry:
     """At what second of its footage `video` begins."""
     problem: str | None = None
     """Why the entry cannot be used, where that is known before decoding; else None."""
+    reason: Reason = Reason.INCOMPLETE
+    """What kind of problem it is, if there is one."""
 
 
 def find_videos(folder: Path) -> list[Path]:
     """All videos in a folder and its subfolders, sorted by path."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    return [path for path in files_below(folder) if has_ending(path, VIDEO_SUFFIXES)]

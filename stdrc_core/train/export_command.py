@@ -17,20 +17,6 @@ log = logging.getLogger(__name__)
 _LOADERS = {"lora": "LoraLoaderModelOnly", "full": "Load Diffusion Model"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="folder of a run (its run.out)")
-    parser.add_argument(
-        "--checkpoint",
-        default="last",
-        help="last (default), best (by FaceSim), or a name in RUN/checkpoints",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="file to write; by default in RUN, named after the checkpoint",
-    )
-
-
 def main(args: argparse.Namespace) -> None:
     """Writes the file; raises ValueError, in one sentence, for a run or checkpoint not there."""
     config = load_config(args.run / CONFIG_NAME)

@@ -23,7 +23,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from ..files import written_aside
+from ..files import encoded, written_aside
 from .batches import Batches, MicroBatch
 from .checkpoint_weights import leave_out_wrapper
 from .checkpoints import CheckpointFolder
@@ -35,6 +35,7 @@ from .processes import Processes, in_any_process
 from .progress import Progress, reset_peak_memory
 from .resume import CONFIG_NAME
 from .sharding import policy_of_run, require_shardable
+from .step_lines import LOG, VALIDATIONS, cut_back
 from .stopping import Stopper
 from .trainable import (
     AverageOfWeights,
@@ -152,13 +153,18 @@ def train(
     folder = CheckpointFolder.of(run)
     if is_main:
         with written_aside(run.out / CONFIG_NAME) as partial:
-            partial.write_text(config.to_yaml())
+            partial.write_bytes(encoded(config.to_yaml()))
     done, last = 0, None
     newest = folder.newest()
     if newest is not None:
         last, done = newest
         load_state(accelerator, last, optimizer, schedule)
         log.info("going on at step %d from %s", done, last)
+    if is_main:
+        # A step's number counts from 0; a validation has the number of steps before it.
+        cut_back(run.out / LOG, lambda step: step < done)
+        is_rated = folder.is_rated(done)
+        cut_back(run.out / VALIDATIONS, lambda step: step < done + is_rated)
 
     def save(path: Path) -> None:
         processes.wait()

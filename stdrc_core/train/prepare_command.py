@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from pathlib import Path
-from typing import get_args
 
 import torch
 
@@ -21,45 +19,15 @@ from ..faces.finder import open_face_pack
 from ..ltx.file_versions import require_same_version, transformer_version
 from ..ltx.int8 import Int8
 from ..ltx.text import open_text_encoder
-from ..ltx.vae import load_vae
-from ..mini.text import MINIATURE, STAND_INS
+from ..ltx.vae import load_vae, require_vae
+from ..mini.text import STAND_INS
 from .cache import fingerprint
-from .config import Dtype
 from .prepare import Models, PrepareConfig, prepare
 from .prepare_rehearsal import rehearse
 from .sources import check_any_usable, read_sources
 from .stopping import Stopper
 
 log = logging.getLogger(__name__)
-
-_QUANTIZATIONS = ("none", "int8")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--data", type=Path, required=True, help="folder of clips, .jsonl manifest or VIP .json")
-    add("--clips", type=Path, help="where VIP-200K's clips are; by default beside its .json")
-    add("--out", type=Path, required=True, help="cache folder, new or begun")
-    add("--checkpoint", type=Path, required=True, help="LTX-2 file, transformer or folder")
-    add("--vae", type=Path, help="file of the video VAE; by default --checkpoint")
-    add("--faces", type=Path, required=True, help="folder of an InsightFace pack, as buffalo_l")
-    add("--text-encoder", required=True, help=f"Gemma's folder or file, or {MINIATURE!r}")
-    add("--num-frames", type=int, default=121, help="frames of a clip, 8n + 1")
-    add("--height", type=int, default=544, help="pixels, a multiple of 32")
-    add("--width", type=int, default=960, help="pixels, a multiple of 32")
-    add("--fps", type=float, default=24.0, help="frame rate that clips are resampled to")
-    add("--min-cosine", type=float, default=0.25, help="least likeness of clip and reference")
-    add("--shard-size", type=int, default=32, help="samples a file")
-    add("--retry", action="store_true", help="try again what earlier runs set aside")
-    add("--device", default=_default_device(), help="cpu, cuda, cuda:1, ...")
-    add("--text-device", help="for Gemma, 24 GB; by default --device")
-    add("--text-quantization", choices=_QUANTIZATIONS, default="none", help="of Gemma's weights")
-    add("--vae-dtype", choices=get_args(Dtype), help="by default bfloat16 on CUDA, else float32")
-    add("--rank", type=int, default=int(os.environ.get("RANK", "0")), help="this process")
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    add("--world-size", type=int, default=world_size, help="number of processes")
-    add("--rehearse", action="store_true", help="says what a clip takes, and makes no cache")
-    add("--vram", type=float, default=24.0, help="GiB of the GPU that --rehearse judges for")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -76,19 +44,15 @@ def main(args: argparse.Namespace) -> None:
         retry=args.retry,
     )
     if args.rehearse:
-        dtype = getattr(torch, args.vae_dtype or "bfloat16")
-        text_there = args.text_device in (None, args.device)
-        log.info(
-            "%s",
-            rehearse(args.checkpoint, config, dtype, text_there=text_there, vram=args.vram),
-        )
+        log.info("%s", rehearse(args, config))
         return
     entries = read_sources(args.data, window_s=config.window_s, clips=args.clips)
     check_any_usable(entries, args.data)
-    device = open_device(args.device)
+    device = open_device(args.device or _default_device())
     text_device = device if args.text_device is None else open_device(args.text_device)
     int8 = Int8("text-quantization") if args.text_quantization == "int8" else None
     require_same_version(args.checkpoint, args.vae)
+    require_vae(args.vae or args.checkpoint)
     dtype = args.vae_dtype or ("bfloat16" if device.type == "cuda" else "float32")
     models = Models(
         vae=load_vae(args.vae or args.checkpoint, getattr(torch, dtype)).to(device),

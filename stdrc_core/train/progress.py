@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -13,6 +12,7 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from .config import RunSection
+from .step_lines import LOG, append_line
 
 _GIB = 2**30
 
@@ -76,8 +76,7 @@ class Progress:
             "step_time_s": round(time_s, 6),
             "time_left_s": round(pace_s * (self.section.num_steps - num_done), 1),
         }
-        with (self.section.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **entry}) + "\n")
+        append_line(self.section.out / LOG, {"step": step, **entry})
         self.accelerator.log(entry, step=step)
         shown = {name: f"{value:.4f}" for name, value in losses.items()}
         self.bar.set_postfix(

@@ -15,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..faces.finder import FaceFinder, largest
+from ..faces.finder import FaceFinder
+from ..faces.similarity import largest_faces
 from ..method.reference import fitted_box
-from ..photo_file import load_photo
+from ..photo_file import load_opaque_photo
+from ..uint8 import to_uint8
 from ..video import probe, read_frames
 from .dataset_entry import Entry
 
@@ -74,10 +76,8 @@ def given_reference(photo: Path, finder: FaceFinder, size: tuple[int, int]) -> I
 
     Raises ValueError when the photo cannot be read.
     """
-    pixels = load_photo(photo)[0]
     # Transparent parts become black, as is the padding around the photo.
-    pixels = pixels[..., :3] * pixels[..., 3:] if pixels.shape[-1] == 4 else pixels
-    pixels = (pixels * 255).round().to(torch.uint8)
+    (pixels,) = to_uint8(load_opaque_photo(photo))
     return _embedded([(pixels, f"photo {photo.name}")], finder, size)
 
 
@@ -104,7 +104,7 @@ def _embedded(
         if 0 in pixels.shape:
             continue
         kept = _at_most(pixels, (MAX_OVERSIZE * size[0], MAX_OVERSIZE * size[1]))
-        face = largest(finder.find(kept[None])[0])
+        (face,) = largest_faces(kept[None], finder)
         if face is not None:
             yield Reference(pixels=kept, e_ref=face.embedding, source=source)
 
@@ -155,7 +155,7 @@ def _crops(
 ) -> Iterator[tuple[Tensor, str]]:
     """Crops of the largest face of each frame that shows one."""
     for time, frame in frames:
-        face = largest(finder.find(frame[None])[0])
+        (face,) = largest_faces(frame[None], finder)
         if face is not None:
             source = f"{kind} at {time:.3f} s of {video.name}"
             yield crop_face(frame, face.face.box.tolist()), source

@@ -29,6 +29,7 @@ from ..faces.recognizer import Recognizer
 from ..ltx.published import file_bytes, open_sizes, sized_vae
 from ..rehearsal.memory_record import GPU, HOST, MemoryRecord, Peak, fake_gpu
 from ..rehearsal.parking import park
+from ..rehearsal.repeated import run_few
 from .assemble import load_trainable_backbone, place_vae, put_together
 from .batches import Batches, own_share
 from .cache import Cache, Manifest, read_manifest
@@ -127,6 +128,9 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
         with MemoryRecord() as record:
             record.declare([parts.model])
             record.declare(_frozen(parts, vae), is_frozen=True)
+            # FSDP2 frees what it gathered for a block by hooks that a stand-in does not call.
+            if config.model.gradient_checkpointing and not is_sharded:
+                run_few(parts.model.backbone.transformer.transformer_blocks, record)
             process = RehearsedProcess(
                 parts.model, device, record, num_gpus=num_gpus, is_sharded=is_sharded
             )

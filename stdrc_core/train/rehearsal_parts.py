@@ -17,6 +17,7 @@ from ..ltx.text import NUM_TOKENS
 from ..method.grid import latent_grid
 from ..rehearsal.memory_record import MemoryRecord
 from ..video import check_num_frames
+from .arguments import HEIGHT, NUM_FRAMES, WIDTH
 from .cache import Cache, FurtherReference, Manifest, Sample
 from .cache_writer import CacheWriter
 from .config import TrainConfig
@@ -31,9 +32,9 @@ _EIGHT_BIT_FROM, _EIGHT_BIT_BLOCK = 4096, 256
 class ClipSize:
     """The size of the clips of a cache that is not there."""
 
-    num_frames: int = 49
-    height: int = 512
-    width: int = 768
+    num_frames: int = NUM_FRAMES
+    height: int = HEIGHT
+    width: int = WIDTH
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number of frames or a side that the VAE cannot take."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 from functools import partial
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -37,31 +36,6 @@ from .tracking import show, trackers
 from .validation import Case, Validator, read_cases, read_photos
 
 log = logging.getLogger(__name__)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="YAML recipe")
-    parser.add_argument(
-        "--set",
-        dest="changes",
-        metavar="SECTION.KEY=VALUE",
-        action="append",
-        default=[],
-        help="changes a value of the recipe; may be given several times",
-    )
-    parser.add_argument(
-        "--rehearse",
-        action="store_true",
-        help="prints the resolved configuration and what a step of the run takes, and stops; "
-        "neither a GPU nor files of weights are needed",
-    )
-    clip, add = ClipSize(), parser.add_argument_group("with --rehearse").add_argument
-    add("--gpus", type=int, default=1, help="GPUs that share the run, by default %(default)s")
-    add("--vram", type=float, default=24, help="GiB of each GPU, by default %(default)s")
-    add("--num-frames", type=int, help=f"where no cache is: its frames, {clip.num_frames} if not")
-    add("--height", type=int, help=f"where no cache is: its height, {clip.height} if not given")
-    add("--width", type=int, help=f"where no cache is: its width, {clip.width} if not given")
-    add("--report", type=Path, metavar="FILE", help="writes it to a JSON file as well")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -104,6 +78,11 @@ def main(args: argparse.Namespace) -> None:
     if validates:
         validate = _make_validator(config, parts, cases, faces, accelerator, processes)
     accelerator.init_trackers("")
+    if is_main and validate is not None:
+        folder = CheckpointFolder.of(config.run)
+        newest = folder.newest()
+        if newest is not None and folder.is_rated(newest[1]):
+            validate.show_again(newest[1])
     try:
         result = train(config, parts, accelerator, validate)
     except BaseException:

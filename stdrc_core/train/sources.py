@@ -1,7 +1,7 @@
 """Reads a dataset of one of three kinds: one `Entry` for each training clip.
 
 * A folder has `clip.mp4` with its caption in `clip.txt`, and may have its photo in `clip.ref.png`
-  (or jpg, jpeg, webp) or `refs/clip.png`.
+  or `refs/clip.png` (see `folder_source`).
 * A JSON-lines manifest has lines of `video` and `caption`, and of `reference`, `references`,
   `identity` and `start_s` where they are known. Paths begin at the manifest's folder.
 * VIP-200K's JSON describes the user's clips (see `vip`).
@@ -18,10 +18,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .dataset_entry import VIDEO_SUFFIXES, Entry, find_videos
+from ..folders import path_in
+from ..shown_text import whole
+from ..text_files import NotTextError, check_whole, decode_line, read_raw_lines
+from .dataset_entry import VIDEO_SUFFIXES, Entry, Reason
+from .folder_source import read_folder
 from .vip import read_vip
-
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def read_sources(path: str | Path, *, window_s: float, clips: Path | None = None) -> list[Entry]:
@@ -32,16 +34,17 @@ def read_sources(path: str | Path, *, window_s: float, clips: Path | None = None
     the three, cannot be read, or describes no clip at all.
     """
     path = Path(path)
-    if clips is not None and path.suffix != ".json":
+    kind = path.suffix.lower()
+    if clips is not None and kind != ".json":
         raise ValueError(
             f"clips was {clips}, but data {path} is no VIP-200K .json, which alone needs it: leave "
             "it out."
         )
     if path.is_dir():
         entries = read_folder(path)
-    elif path.suffix == ".jsonl" and path.is_file():
+    elif kind == ".jsonl" and path.is_file():
         entries = read_manifest_lines(path)
-    elif path.suffix == ".json" and path.is_file():
+    elif kind == ".json" and path.is_file():
         entries = read_vip(path, clips or path.parent, window_s)
     else:
         raise ValueError(
@@ -70,65 +73,21 @@ def check_any_usable(entries: Sequence[Entry], path: Path) -> None:
         )
 
 
-def read_folder(folder: Path) -> list[Entry]:
-    """An entry for each video of the folder and its subfolders.
-
-    A caption without a video becomes an entry with a problem.
-    """
-    videos = find_videos(folder)
-    told = {video.with_suffix(".txt") for video in videos}
-    lost = sorted(path for path in folder.rglob("*.txt") if path not in told)
-    return [
-        _captioned(
-            Entry(
-                id=video.relative_to(folder).as_posix(),
-                video=video,
-                reference=_photo_beside(video),
-            )
-        )
-        for video in videos
-    ] + [
-        Entry(
-            id=caption.relative_to(folder).as_posix(),
-            video=caption.with_suffix(VIDEO_SUFFIXES[0]),
-            problem=f"caption {caption} has no video beside it",
-        )
-        for caption in lost
-    ]
-
-
 def read_manifest_lines(path: Path) -> list[Entry]:
     """An entry for each line; a line that cannot be used becomes an entry with a problem."""
-    lines = path.read_bytes().split(b"\n")
+    lines = read_raw_lines(path)
     numbered = ((number, text) for number, text in enumerate(lines, 1) if text.strip())
     return [_manifest_entry(path, number, text) for number, text in numbered]
-
-
-def _captioned(entry: Entry) -> Entry:
-    """The entry with the caption in the `.txt` file beside its video."""
-    path = entry.video.with_suffix(".txt")
-    if not path.is_file():
-        return replace(entry, problem=f"caption {path} is missing")
-    try:
-        caption = path.read_bytes().decode(errors="replace").strip()
-    except OSError as error:
-        return replace(entry, problem=f"caption {path} could not be read ({error})")
-    return replace(entry, caption=caption, problem=None if caption else f"caption {path} is empty")
-
-
-def _photo_beside(video: Path) -> Path | None:
-    """The photo that belongs to a video of a folder; None where there is none."""
-    names = [video.with_name(f"{video.stem}.ref{suffix}") for suffix in PHOTO_SUFFIXES]
-    names += [video.parent / "refs" / f"{video.stem}{suffix}" for suffix in PHOTO_SUFFIXES]
-    return next((path for path in names if path.is_file()), None)
 
 
 def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
     """The entry of a manifest's line, whose number is counted from 1."""
     unusable = Entry(id=f"{path.name}:{number}", video=path)
     try:
-        line = json.loads(text)
-    # json raises ValueErrors of its own, and those of bytes that are no text.
+        line = json.loads(decode_line(text))
+    except NotTextError as error:
+        problem = f"line {number} of {path} {error}: save it as UTF-8"
+        return replace(unusable, problem=problem, reason=Reason.ENCODING)
     except ValueError as error:
         return replace(unusable, problem=f"line {number} of {path} is not JSON ({error})")
     kinds = {"video": str, "caption": str, "reference": str, "identity": str | int}
@@ -151,10 +110,16 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
         if not (is_alone and photos and all(isinstance(photo, str) for photo in photos)):
             problem = f"line {number} of {path} has references {photos!r}; needs names of photos"
             return replace(unusable, problem=f"{problem}, and no reference beside them")
-    first, *further = [path.parent / photo for photo in photos] or [None]
+    try:
+        check_whole(given["caption"], "caption")
+        video = path_in(path.parent, given["video"])
+        first, *further = [path_in(path.parent, photo) for photo in photos] or [None]
+    except ValueError as error:
+        problem = f"line {number} of {path} could not be used: {str(error).rstrip('.')}"
+        return replace(unusable, problem=problem)
     return Entry(
         id=f"{given['video']}@{start_s:g}",
-        video=path.parent / given["video"],
+        video=video,
         caption=given["caption"].strip(),
         start_s=start_s,
         identity=str(given["identity"]) if "identity" in given else None,
@@ -164,10 +129,11 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
 
 
 def _with_unique_ids(entries: list[Entry]) -> list[Entry]:
-    """The entries with `#2`, `#3`, ... added to an id that an earlier entry has."""
+    """The entries with ids that any file can hold, and with `#2`, `#3`, ... added to an id that an
+    earlier entry has."""
     seen: Counter[str] = Counter()
     unique = []
-    for entry in entries:
+    for entry in (replace(each, id=whole(each.id)) for each in entries):
         seen[entry.id] += 1
         count = seen[entry.id]
         unique.append(entry if count == 1 else replace(entry, id=f"{entry.id}#{count}"))

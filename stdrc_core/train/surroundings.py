@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch.distributed.launcher.api import LaunchConfig
 
+from ..folders import files_below
 from ..ltx.backbone import empty_backbone
 from ..ltx.checkpoint_files import Checkpoint, open_checkpoint
 from ..ltx.published import file_bytes
@@ -144,7 +145,7 @@ def _base_bytes(base: Path | Checkpoint) -> int:
 
 def _size_of(path: Path) -> int:
     """The bytes of a file, or of all files in a folder; 0 where there is neither."""
-    paths = [path] if path.is_file() else path.rglob("*")
+    paths = files_below(path) if path.is_dir() else [path]
     return sum(each.stat().st_size for each in paths if each.is_file())
 
 

@@ -15,6 +15,7 @@ from accelerate.utils import is_tensorboard_available, is_wandb_available
 from PIL import Image
 from torch import Tensor
 
+from .checkpoints import CheckpointFolder
 from .config import TrainConfig
 from .validation import SHEET_NAME, Validated
 
@@ -31,7 +32,7 @@ def trackers(config: TrainConfig) -> list[GeneralTracker]:
     out = config.run.out
     made: list[GeneralTracker] = []
     if "tensorboard" in config.run.trackers and is_tensorboard_available():
-        made.append(TensorBoardTracker("tensorboard", out))
+        made.append(TensorBoardTracker("tensorboard", out, **_purged(config)))
     if "wandb" in config.run.trackers and is_wandb_available():
         # W&B writes to the machine's temporary folder where the run's folder is missing.
         out.mkdir(parents=True, exist_ok=True)
@@ -45,6 +46,14 @@ def trackers(config: TrainConfig) -> list[GeneralTracker]:
             )
         )
     return made
+
+
+def _purged(config: TrainConfig) -> dict[str, int]:
+    """What lets TensorBoard forget the steps that a run which goes on does again."""
+    if not (config.run.out / "tensorboard").is_dir():
+        return {}
+    newest = CheckpointFolder.of(config.run).newest()
+    return {"purge_step": 0 if newest is None else newest[1]}
 
 
 def show(accelerator: Accelerator, validated: Validated) -> None:

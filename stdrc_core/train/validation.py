@@ -16,7 +16,6 @@ process without an item of its own then samples one for nothing, so that all mak
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -40,12 +39,14 @@ from ..method.guidance_options import GuidanceOptions
 from ..method.reference import fit_reference, in_slots
 from ..method.sampling import needs_reference, sample, sigma_schedule
 from ..photo_file import load_opaque_photo
+from ..shown_text import one_line
 from ..uint8 import to_uint8
-from ..video import contact_sheet, write_clip
+from ..video import contact_sheet, read_clip, write_clip
 from .assemble import ReferenceEncoder
 from .cache import Manifest
 from .config import TrainConfig, ValidationItem, ValidationSection
 from .processes import Processes
+from .step_lines import VALIDATIONS, append_line, read_lines
 
 log = logging.getLogger(__name__)
 
@@ -190,21 +191,46 @@ class Validator:
             ],
             "time_s": round(time.perf_counter() - started, 3),
         }
-        with (self.out / "validation.jsonl").open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        if self.show is not None:
-            self.show(
-                Validated(
-                    step=step,
-                    facesim=mean,
-                    scores=scores,
-                    clips=clips,
-                    fps=self.fps,
-                    folder=folder,
-                )
-            )
+        append_line(self.out / VALIDATIONS, entry)
+        self._show(step, mean, scores, clips, folder)
         log.info("validated after step %d: mean FaceSim %s, clips in %s", step, mean, folder)
         return mean
+
+    def show_again(self, step: int) -> None:
+        """Shows the validation after `step` steps once more, from its files, where they are there.
+
+        Where a run goes on, TensorBoard forgets all from its step on (tracking), and so the
+        validation of that step too.
+        """
+        folder = self._folder(step)
+        entries = read_lines(self.out / VALIDATIONS)
+        entry = next((each for each in entries if each["step"] == step), None)
+        if entry is None or not (folder / SHEET_NAME).is_file():
+            return
+        size = {"num_frames": self.num_frames, "height": self.height, "width": self.width}
+        paths = [folder / f"{i:02d}.mp4" for i in range(len(entry["items"]))]
+        clips = [read_clip(path, fps=self.fps, **size) for path in paths if path.is_file()]
+        scores = [item["facesim"] for item in entry["items"]]
+        self._show(step, entry["facesim"], scores, clips, folder)
+
+    def _show(
+        self,
+        step: int,
+        facesim: float | None,
+        scores: list[float | None],
+        clips: list[Tensor],
+        folder: Path,
+    ) -> None:
+        if self.show is None:
+            return
+        self.show(
+            Validated(
+                step=step, facesim=facesim, scores=scores, clips=clips, fps=self.fps, folder=folder
+            )
+        )
+
+    def _folder(self, step: int) -> Path:
+        return self.out / "validation" / f"step_{step:08d}"
 
     def _sampled(self) -> list[Tensor]:
         """The latents of all items, in their order, on the main process; none on the others."""
@@ -258,8 +284,8 @@ class Validator:
     def _write(self, step: int, clips: list[Tensor], scores: list[float | None]) -> Path:
         """Writes clips and contact sheet aside, renames their folder when it is whole, and returns
         it."""
-        root, name = self.out / "validation", f"step_{step:08d}"
-        partial, final = root / f".partial_{name}", root / name
+        final = self._folder(step)
+        partial = final.with_name(f".partial_{final.name}")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             rows, labels = [], []
@@ -273,7 +299,7 @@ class Validator:
                 frames = clip[spread(len(clip), num_columns - len(photos))]
                 rows.append(torch.cat((*photos, frames)))
                 shown = "" if score is None else f"FaceSim {score:.3f}  "
-                labels.append(shown + " ".join(case.item.prompt.split())[:_LABEL_LENGTH])
+                labels.append(shown + one_line(" ".join(case.item.prompt.split()), _LABEL_LENGTH))
             contact_sheet(partial / SHEET_NAME, rows, labels=labels, num_columns=num_columns)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..text_files import NotTextError, read_json
 from .dataset_entry import Entry, KnownFace, find_videos
 
 
@@ -26,13 +27,15 @@ def read_vip(path: Path, clips: Path, window_s: float) -> list[Entry]:
     """
     files = {video.stem: video for video in find_videos(clips)}
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = read_json(path, "data")
         entries = [
             _vip_entry(segment, record["faces"], f"vip-{number}", files, clips, window_s)
             for number, record in enumerate(records)
             for segment in record["segments"]
         ]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except NotTextError:
+        raise
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"data {path} is not VIP-200K's JSON ({type(error).__name__}: {error}); needs a list "
             "of records with faces and segments: use the published file."

@@ -39,9 +39,10 @@ def test_every_command_is_one(page: str, line: str, monkeypatch: pytest.MonkeyPa
             make_parser("stdrc_core.experiments", None, COMMANDS, rest).parse_args(rest)
         case ["python", "-m", "stdrc_core.mini_build", *rest]:
             from stdrc_core.mini_build import __main__ as command
+            from stdrc_core.mini_build import build
 
             seen: list[object] = []
-            monkeypatch.setattr(command.build, "main", seen.append)
+            monkeypatch.setattr(build, "main", seen.append)
             command.main(rest)
             assert len(seen) == 1
         case ["python", script, *rest] if script.startswith("tests/benchmarks/"):

@@ -17,13 +17,14 @@ from helpers.doc_pages import DOCS, commands
 from stdrc_core.generate.__main__ import make_parser as make_generate_parser
 from stdrc_core.ltx.text import NUM_TOKENS
 from stdrc_core.train import __main__ as command_line
-from stdrc_core.train import prepare_command, references, resume
+from stdrc_core.train import arguments, references, resume
 from stdrc_core.train.cache import SHARDS, Manifest, Sample
 from stdrc_core.train.cache_writer import CacheWriter
 from stdrc_core.train.config import ValidationSection
 from stdrc_core.train.dataset_entry import VIDEO_SUFFIXES
+from stdrc_core.train.folder_source import PHOTO_SUFFIXES, read_folder
 from stdrc_core.train.prepare import Reason
-from stdrc_core.train.sources import PHOTO_SUFFIXES, read_folder, read_manifest_lines
+from stdrc_core.train.sources import read_manifest_lines
 from stdrc_core.train.vip import read_vip
 
 PAGES = {path.stem: path for path in (DOCS / "train").glob("*.md")}
@@ -96,7 +97,7 @@ def test_every_reason_has_its_row():
 
 def test_every_option_of_prepare_has_its_row_and_default():
     parser = argparse.ArgumentParser()
-    prepare_command.add_arguments(parser)
+    arguments.prepare(parser)
     told = {
         option: row[1] for row in rows("dataset", "Options of prepare") for option in codes(row[0])
     }

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from stdrc_core.faces.detector import Face, FaceDetector, largest_face
 from stdrc_core.faces.pack import FaceTask
-from stdrc_core.faces.provider import CPU_PROVIDER, CUDA_PROVIDER, Provider
+from stdrc_core.faces.provider import CPU_PROVIDER, CUDA_PROVIDER, Provider, say_once
 from stdrc_core.faces.session import open_model
 
 BOX = torch.tensor([30.0, 20.0, 40.0, 50.0])
@@ -187,11 +187,19 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *providers: str) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(providers))
 
 
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An NVIDIA GPU, on which install.py brings onnxruntime-gpu."""
+    monkeypatch.setattr("stdrc_core.faces.provider.install_may_help", lambda: True)
+
+
 def test_cuda_is_refused_where_this_onnx_runtime_has_none(
     pack: Path, monkeypatch: pytest.MonkeyPatch
 ):
     pretend(monkeypatch, CPU_PROVIDER)
     assert FaceDetector(pack, provider=Provider.AUTO).providers == (CPU_PROVIDER,)
+    with pytest.raises(ValueError, match=r"^provider was cuda, .*has no CUDA.*take the provider"):
+        FaceDetector(pack, provider=Provider.CUDA)
+    pretend_gpu(monkeypatch)
     with pytest.raises(ValueError, match=r"^provider was cuda, .*has no CUDA.*run install\.py"):
         FaceDetector(pack, provider=Provider.CUDA)
 
@@ -222,6 +230,8 @@ def test_a_fall_back_to_the_cpu_is_said(
 ):
     """CUDA is listed and cannot be loaded: the session itself runs on, on the CPU."""
     pretend(monkeypatch, CUDA_PROVIDER, CPU_PROVIDER)
+    pretend_gpu(monkeypatch)
+    say_once.cache_clear()
     with caplog.at_level(logging.WARNING, logger="stdrc_core"):
         detector = FaceDetector(pack, provider=Provider.AUTO, sizes_px=[128])
     assert detector.providers == (CPU_PROVIDER,)

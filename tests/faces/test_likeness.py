@@ -111,6 +111,7 @@ def test_the_report_is_plain_values():
         "cosine": None,
         "box": None,
         "detection_score": None,
+        "other_cosines": [],
     }
     assert report["frames"][2]["box"] == [1, 2, 5, 7]
     assert report["frames"][2]["detection_score"] == 0.75

@@ -151,5 +151,6 @@ def test_a_recogniser_that_the_runtime_refuses_is_one_sentence(tmp_path: Path):
 
 
 def test_cuda_that_is_not_there_is_one_sentence():
-    with pytest.raises(ValueError, match=r"^provider was cuda, but .*install\.py"):
+    said = r"^provider was cuda, but .*needs onnxruntime-gpu: .*provider auto or cpu"
+    with pytest.raises(ValueError, match=said):
         open_onnx_pack(FACES, provider=Provider.CUDA)

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from stdrc_core.generate.__main__ import make_parser, run
+from stdrc_core.generate.__main__ import make_parser
 from stdrc_core.generate.models import decide_layout, name_models
 from stdrc_core.generate.pipeline import Pipeline, Shot
+from stdrc_core.generate.run import run
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.ltx.lora import merge_lora
 from stdrc_core.ltx.reference_layout import ReferenceLayout

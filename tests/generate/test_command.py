@@ -16,8 +16,9 @@ from PIL import Image
 from stdrc_core.faces.finder import open_face_pack
 from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.generate import models
-from stdrc_core.generate.__main__ import main, make_parser, run
+from stdrc_core.generate.__main__ import main, make_parser
 from stdrc_core.generate.jobs import read_jobs
+from stdrc_core.generate.run import run
 from stdrc_core.ltx.reference_layout import LayoutChoice
 from stdrc_core.method.guidance import REFERENCE_SCALE
 from stdrc_core.method.guidance_curve import CurveShape, GuidanceCurve
@@ -161,7 +162,7 @@ def test_the_text_encoder_is_opened_on_its_own_device(
         opened.append(device)
         raise ValueError("seen")
 
-    monkeypatch.setattr("stdrc_core.generate.__main__.open_text_encoder", open_text_encoder)
+    monkeypatch.setattr("stdrc_core.generate.run.open_text_encoder", open_text_encoder)
     asked = ["--reference", photo, "--prompt", "a", "--text-device", "meta"]
     with pytest.raises(ValueError, match="seen"):
         run(make_parser().parse_args(words(mini_checkpoint, tmp_path, *asked)))

@@ -32,9 +32,9 @@ def test_weights_are_on_the_gpu_or_wait_on_the_host(
     backbone = load_backbone(mini_checkpoint, dtype=torch.bfloat16)
     whole = sum(each.nbytes for each in (*backbone.parameters(), *backbone.buffers())) / 2**20
     of_blocks = sum(p.nbytes for p in backbone.transformer.transformer_blocks.parameters()) / 2**20
-    plain = rehearse(caplog, "--checkpoint", mini_checkpoint)
+    plain = rehearse(caplog, "--checkpoint", mini_checkpoint, "--vram", "25")
     assert mebibytes(plain, "weights") == pytest.approx(whole, abs=0.01)
-    assert "fits a GPU of 24 GiB" in plain
+    assert "fits a GPU of 25 GiB" in plain
     offloaded = rehearse(caplog, "--checkpoint", mini_checkpoint, "--offload", "--vram", "1")
     kept = mebibytes(offloaded, "host memory") - mebibytes(plain, "host memory")
     assert kept == pytest.approx(of_blocks, abs=0.02)
@@ -49,3 +49,18 @@ def test_a_checkpoint_of_no_known_size_is_one_sentence(capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert "mine.safetensors" in said
     assert "ltx-2.3" in said
+
+
+def test_the_text_encoder_counts_where_it_is_on_the_gpu(
+    mini_checkpoint: Path, caplog: pytest.LogCaptureFixture
+):
+    """It is of Gemma's size, 22 GiB, whatever the model's."""
+    words = ("--checkpoint", mini_checkpoint, "--vram", "20")
+    beside = rehearse(caplog, *words)
+    assert "alone on the GPU before" in beside
+    assert "does not fit a GPU of 20 GiB" in beside
+    assert "Change this: --text-device cpu" in beside
+    for elsewhere in (("--text-device", "cpu"), ("--offload",)):
+        apart = rehearse(caplog, *words, *elsewhere)
+        assert "alone on the host before" in apart
+        assert "fits a GPU of 20 GiB" in apart

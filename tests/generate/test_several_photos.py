@@ -16,10 +16,11 @@ from stdrc_core.experiments.models import open_pipeline
 from stdrc_core.experiments.scores import draw_cases
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.similarity import best_cosines
-from stdrc_core.generate.__main__ import main, make_parser, run
+from stdrc_core.generate.__main__ import main, make_parser
 from stdrc_core.generate.jobs import read_jobs
 from stdrc_core.generate.models import decide_layout
 from stdrc_core.generate.pipeline import Shot
+from stdrc_core.generate.run import run
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from torch import Tensor
+
+# Bilinear, with swscale's SWS_ACCURATE_RND and SWS_FULL_CHR_H_INT.
+_EXACT = int(Interpolation.BILINEAR) | 0x40000 | 0x2000
 
 
 def encode(
@@ -32,9 +36,26 @@ def encode(
 
 
 def decode(path: Path) -> np.ndarray:
-    """All frames, `[F, h, w, 3]` uint8 RGB."""
+    """All frames, `[F, h, w, 3]` uint8 RGB.
+
+    The matrix is BT.709 where the file says so, and else BT.601, as of small files without a tag.
+    """
     with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        is_709 = container.streams.video[0].codec_context.colorspace == Colorspace.ITU709
+        matrices = (Colorspace.ITU709, Colorspace.ITU601)
+        source, other = matrices if is_709 else reversed(matrices)
+        frames = [
+            frame.reformat(
+                format="gbrp",
+                src_colorspace=source,
+                dst_colorspace=other,
+                src_color_range=ColorRange.MPEG,
+                dst_color_range=ColorRange.JPEG,
+                interpolation=_EXACT,
+            )
+            for frame in container.decode(video=0)
+        ]
+    return np.stack([frame.to_ndarray() for frame in frames])
 
 
 def frame_rate(path: Path) -> Fraction:

@@ -8,7 +8,7 @@ models have the sizes that are published.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from helpers.stray_tensors import NoStrays
 
 CUDA = torch.device("cuda")
 # What code is told that asks for a number. The float is a sigma in the middle of a run.
@@ -29,6 +31,7 @@ _aten = torch.ops.aten
 # by other names.
 _PRODUCTS = (_aten.mm, _aten.addmm, _aten.bmm, _aten.baddbmm, _aten.convolution)
 _PRODUCTS += (_aten.linear, _aten.matmul, _aten.conv2d, _aten.conv3d)
+_PRODUCTS += (_aten.native_layer_norm, _aten.native_group_norm, _aten.scaled_dot_product_attention)
 _OF_ONE_DTYPE = {each.default for each in _PRODUCTS}
 
 
@@ -38,7 +41,7 @@ class _Answers(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        if func is _aten._local_scalar_dense.default:
+        if func is _aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             if args[0].constant is not None:
                 with unset_fake_temporarily():
                     return args[0].constant.item()
@@ -52,7 +55,7 @@ class _Answers(TorchDispatchMode):
         if func in _OF_ONE_DTYPE:
             dtypes = {each.dtype for each in args if isinstance(each, Tensor)}
             if len(dtypes) > 1:
-                raise RuntimeError(f"{func} of {', '.join(map(str, dtypes))}")
+                raise RuntimeError(f"{func} of {', '.join(sorted(map(str, dtypes)))}")
         return func(*args, **(kwargs or {}))
 
 
@@ -64,9 +67,10 @@ def _all_of(index: Tensor | None) -> Tensor | None:
 
 
 @contextmanager
-def fake_cuda() -> Iterator[None]:
+def fake_cuda(*, may_stray: bool = False) -> Iterator[None]:
     """Makes every tensor that is made in the block a fake one.
 
+    Unless they `may_stray`, tensors that take the way over the CPU raise (stray_tensors).
     A module's `to` works too, though torch's own cannot change fake parameters in place.
     """
     with (
@@ -74,6 +78,7 @@ def fake_cuda() -> Iterator[None]:
         torch.inference_mode(mode=False),
         torch.no_grad(),
         _MODE,
+        nullcontext() if may_stray else NoStrays(),
         _Answers(),
     ):
         yield

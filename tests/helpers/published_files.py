@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
+from diffusers import (
+    AutoencoderKLLTX2Video,
+    LTX2VideoDiffusionDecoderModel,
+    LTX2VideoTransformer3DModel,
+)
 from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 from torch import Tensor
 
-from helpers import tiny_ltx, tiny_text_encoders
-from stdrc_core.ltx.checkpoint import vae_key
+from helpers import tiny_diffusion_vae, tiny_ltx, tiny_text_encoders
+from stdrc_core.ltx import gemma4
+from stdrc_core.ltx.checkpoint import TEXT_PREFIX, vae_key
 from stdrc_core.ltx.published import PUBLISHED
 from stdrc_core.ltx.transformer_config import arguments_of
 from stdrc_core.ltx.vae import diffusers_config
@@ -46,10 +51,6 @@ class PublishedFile:
     def __init__(self, tensors: dict[str, Tensor], config: dict[str, Any] | None = None) -> None:
         self._tensors = tensors
         self._metadata = {"config": json.dumps(config)} if config else {}
-
-    def __call__(self, path: str | Path, framework: str) -> PublishedFile:
-        """Stands for `safe_open`."""
-        return self
 
     def __enter__(self) -> PublishedFile:
         return self
@@ -85,11 +86,49 @@ class PublishedSlice:
 
 
 def ltx(version: str, num_layers: int = NUM_LAYERS) -> PublishedFile:
-    """Transformer, connectors with their projections, and VAE; LTX-2.5 with the sizes of 2.3's VAE,
-    since its own is in a file of its own."""
+    """Transformer, connectors with their projections, and VAE; LTX-2.5 has the transformer and the
+    connectors alone."""
     settings = settings_of(version, num_layers)
     with torch.device("meta"):
         transformer = LTX2VideoTransformer3DModel(**arguments_of(settings, "the test"))
+    tensors = tiny_ltx.file_tensors(transformer)
+    if version == "2.5":
+        own = {k: v for k, v in _connectors().items() if not k.startswith(TEXT_PREFIX)}
+        return PublishedFile(tensors | own, {"transformer": settings})
+    vae = {f"vae.{name}": value for name, value in _vae().items()}
+    return PublishedFile(
+        tensors | _connectors() | vae, {"transformer": settings, "vae": PUBLISHED["2.3"].vae}
+    )
+
+
+def conv_vae() -> PublishedFile:
+    """LTX-2.5's VAE with the convolutional decoder, whose sizes are those of LTX-2.3's."""
+    return PublishedFile(_vae(), {"vae": PUBLISHED["2.3"].vae})
+
+
+def diffusion_vae() -> PublishedFile:
+    """LTX-2.5's VAE with the diffusion decoder; what its metadata leave out is as published."""
+    with torch.device("meta"):
+        vae = AutoencoderKLLTX2Video(**diffusers_config(PUBLISHED["2.3"].vae))
+        decoder = LTX2VideoDiffusionDecoderModel()
+        tensors = tiny_diffusion_vae.file_tensors(vae, decoder)
+    return PublishedFile(tensors, {"vae": {"_class_name": "CausalDiffusionVAE"}})
+
+
+def gemma_4() -> PublishedFile:
+    """LTX-2.5's text encoder with its projections; its metadata leave its sizes out."""
+    from transformers import Gemma4UnifiedConfig, Gemma4UnifiedTextModel
+
+    settings = gemma4._parse(Path("gemma4"), None)
+    with torch.device("meta"):
+        model = Gemma4UnifiedTextModel(Gemma4UnifiedConfig.from_dict(settings).text_config)
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    projections = {k: v for k, v in _connectors().items() if k.startswith(TEXT_PREFIX)}
+    return PublishedFile(tensors | projections)
+
+
+def _connectors() -> dict[str, Tensor]:
+    with torch.device("meta"):
         connectors = LTX2TextConnectors(
             caption_channels=GEMMA_WIDTH,
             text_proj_in_factor=GEMMA_LAYERS + 1,
@@ -104,14 +143,16 @@ def ltx(version: str, num_layers: int = NUM_LAYERS) -> PublishedFile:
             per_modality_projections=True,
             proj_bias=True,
         )
+    return tiny_text_encoders.file_tensors(connectors)
+
+
+def _vae() -> dict[str, Tensor]:
+    """Under the names of a file of the VAE alone."""
+    with torch.device("meta"):
         vae = AutoencoderKLLTX2Video(**diffusers_config(PUBLISHED["2.3"].vae))
     num_blocks = len(vae.encoder.down_blocks)
-    return PublishedFile(
-        tiny_ltx.file_tensors(transformer)
-        | tiny_text_encoders.file_tensors(connectors)
-        | {vae_key(key, num_blocks): value for key, value in vae.state_dict().items()},
-        {"transformer": settings, "vae": PUBLISHED["2.3"].vae},
-    )
+    state = vae.state_dict()
+    return {vae_key(key, num_blocks).removeprefix("vae."): state[key] for key in state}
 
 
 def lora(num_layers: int, rank: int = 32, width: int = 4096) -> PublishedFile:

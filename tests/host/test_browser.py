@@ -23,7 +23,7 @@ from helpers.comfyui_page import (
 )
 from helpers.comfyui_server import Server
 from helpers.face_workflow import workflow as face_workflow
-from helpers.shipped_workflows import knows_input, models_of, nodes_of, page_workflow
+from helpers.shipped_workflows import knows_input, models_of, nodes_of, page_workflow, titled
 from PIL import Image
 
 from stdrc_core.faces.finder import open_face_pack
@@ -45,10 +45,10 @@ def page(server: Server) -> Iterator[Any]:
 
 
 def with_face_detail(page: Any, name: str) -> dict[str, Any]:
-    """The queue's format of a workflow whose bypassed group is switched on."""
+    """The queue's format of a workflow whose bypassed box is switched on."""
     graph = page_workflow(name)
     bypassed = [node for node in graph["nodes"] if node["mode"] == BYPASS]
-    assert bypassed
+    assert [node["title"] for node in bypassed] == ["Face detail"]
     for node in bypassed:
         node["mode"] = ALWAYS
     load(page, graph)
@@ -133,22 +133,25 @@ def test_the_run_button_makes_the_miniature_clip(page: Any, server: Server) -> N
 
 
 @pytest.mark.parametrize("name", ["stdrc_ltx23_staged", "stdrc_wan_vace_staged"])
-def test_the_face_detail_group_fits_its_graph(page: Any, name: str) -> None:
+def test_the_face_detail_box_fits_its_graph(page: Any, name: str) -> None:
     prompt = with_face_detail(page, name)
     (back,) = (n for n in prompt.values() if n["class_type"] == "ImageCompositeMasked")
     (best,) = (key for key, n in prompt.items() if n["class_type"] == "STDRCKeepBestIdentity")
     assert back["inputs"]["destination"] == [best, 0]
-    (details,) = (n for n in prompt.values() if n["_meta"]["title"] == "Face detail")
-    (frames,) = (n for n in prompt.values() if n["_meta"]["title"] == "First frames")
+    details = prompt[titled(prompt, "Sample the face")]
+    frames = prompt[titled(prompt, "Sample each seed")]
     # It says, is guided and is sampled as the first frames are, beside a reference of its size.
-    for same in ("model", "positive", "negative", "sampler", "text_scale", "reference_scale"):
+    for same in ("model", "positive", "negative", "text_scale", "reference_scale"):
         assert details["inputs"][same] == frames["inputs"][same]
+    samplers = [prompt[each["inputs"]["sampler"][0]]["inputs"] for each in (details, frames)]
+    assert samplers[0] == samplers[1]
     sources = [prompt[each["inputs"]["reference"][0]]["inputs"] for each in (details, frames)]
-    assert sources[0]["image"] == sources[1]["image"]
+    for same in ("image", "mask"):
+        assert sources[0][same] == sources[1][same]
     assert sources[0]["latent"] == details["inputs"]["latent_image"]
 
 
-def test_the_face_detail_group_makes_the_face_anew_and_nothing_else(
+def test_the_face_detail_box_makes_the_face_anew_and_nothing_else(
     page: Any, server: Server
 ) -> None:
     prompt = with_face_detail(page, "stdrc_mini_staged")

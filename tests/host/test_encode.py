@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers.comfyui import HostError, Worker
+from helpers.found_faces import embedded_face
 from helpers.real_photo import astronaut
-from PIL import Image
+from PIL import Image, ImageCms
 from safetensors.torch import load_file
 
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.method.reference import Fit, fit_reference
-from stdrc_core.photo_file import load_photo, read_color
+from stdrc_core.photo_file import load_opaque_photo, load_photo, read_color
+from stdrc_core.train.references import given_reference
 
 pytestmark = pytest.mark.host
 
@@ -95,6 +99,105 @@ def test_load_images_mask_gives_the_pixels_that_the_command_line_reads(
     assert (got["preview"] - expected).abs().max() < 1e-5
     without = host("encode.loaded", path=str(cut_out), height=3, width=5, fit=fit, use_mask=False)
     assert (without["preview"] - expected).abs().max() > 0.1
+
+
+def write_cut_out(path: Path, kind: str) -> Path:
+    """A photo with a hole and a soft edge, as programs save it; returns its path."""
+    pixels = astronaut()[100:196, 100:228]
+    alpha = np.tile(np.linspace(0, 255, 128).round().astype(np.uint8), (96, 1))
+    alpha[20:40, 60:90] = 0
+    rgba = Image.fromarray(np.dstack((pixels, alpha)))
+    if kind == "RGBA":
+        rgba.save(path)
+    elif kind == "RGBA, 16 bit":
+        write_png(path, 6, np.dstack((pixels, alpha)).astype(np.uint16) * 257)
+    elif kind == "LA":
+        rgba.convert("LA").save(path)
+    elif kind == "LA, 16 bit":
+        grey = np.asarray(rgba.convert("LA"))
+        write_png(path, 4, grey.astype(np.uint16) * 257)
+    elif kind == "palette with one transparent colour":
+        image = Image.fromarray(pixels).quantize(32)
+        image.save(path, transparency=3)
+    elif kind == "palette with levels of transparency":
+        image = Image.fromarray(pixels).quantize(32)
+        image.save(path, transparency=bytes(range(0, 256, 8)))
+    elif kind == "RGBA, turned by EXIF":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        rgba.save(path, exif=exif)
+    elif kind == "RGBA, interlaced WebP":
+        path = path.with_suffix(".webp")
+        rgba.save(path, lossless=True, exact=True)
+    elif kind == "TIFF":
+        path = path.with_suffix(".tiff")
+        rgba.save(path)
+    elif kind == "RGBA with sRGB's profile":
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        rgba.save(path, icc_profile=profile)
+    elif kind == "RGBA, opaque":
+        Image.fromarray(np.dstack((pixels, np.full_like(alpha, 255)))).save(path)
+    elif kind == "RGBA, all transparent":
+        Image.fromarray(np.dstack((pixels, np.zeros_like(alpha)))).save(path)
+    return path
+
+
+def write_png(path: Path, color_type: int, values: np.ndarray) -> None:
+    """A PNG of 16 bits a channel, which Pillow cannot write (PNG, sections 5 and 11.2.2)."""
+    height, width = values.shape[:2]
+    rows = values.astype(">u2").reshape(height, -1)
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    head = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    chunks = {b"IHDR": head, b"IDAT": zlib.compress(data), b"IEND": b""}
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, body in chunks.items():
+            check = zlib.crc32(name + body)
+            file.write(struct.pack(">I", len(body)) + name + body + struct.pack(">I", check))
+
+
+CUT_OUTS = (
+    "RGBA",
+    "RGBA, 16 bit",
+    "LA",
+    "LA, 16 bit",
+    "palette with one transparent colour",
+    "palette with levels of transparency",
+    "RGBA, turned by EXIF",
+    "RGBA, interlaced WebP",
+    "TIFF",
+    "RGBA with sRGB's profile",
+    "RGBA, opaque",
+    "RGBA, all transparent",
+)
+
+
+@pytest.mark.parametrize("pad_color", ["#000000", "#ffffff", "#3399ff"])
+@pytest.mark.parametrize("kind", CUT_OUTS)
+def test_generate_and_prepare_see_a_cut_out_as_the_node_does(
+    host: Worker, tmp_path: Path, kind: str, pad_color: str
+) -> None:
+    """All kinds of transparency; `prepare` has black alone, as training has."""
+    path = write_cut_out(tmp_path / "cut_out.png", kind)
+    node = host("encode.loaded", path=str(path), height=3, width=4, pad_color=pad_color)["preview"]
+    color = read_color(pad_color)
+    by_generate = fit_reference(load_opaque_photo(path, color), 96, 128, pad_color=color)
+    # Pillow keeps 8 of 16 bits, ComfyUI may keep all; its own grey is off by up to two levels.
+    within = (2.01 if kind == "LA" else 1.01) / 255
+    assert (node - by_generate).abs().max() <= within
+    if pad_color == "#000000":
+        (found,) = given_reference(path, Anywhere(), (96, 128))
+        by_prepare = fit_reference(found.pixels[None].float() / 255, 96, 128)
+        assert (node - by_prepare).abs().max() <= 2 * within
+
+
+class Anywhere:
+    """Finds a face in every picture."""
+
+    name = "anywhere"
+
+    def find(self, frames: torch.Tensor) -> list:
+        return [(embedded_face([1.0, 0.0]),)] * len(frames)
 
 
 def test_a_photo_without_alpha_has_load_images_empty_mask(

@@ -188,6 +188,21 @@ def test_packs_are_found_in_the_folder_and_in_extra_paths(host: Worker, tmp_path
     assert {"in_models", "in_root"} <= set(host("faces.options")["face_pack"])
 
 
+def test_a_pack_that_was_unpacked_twice_is_found(host: Worker, tmp_path: Path) -> None:
+    """antelopev2's archive has a folder of its name in it; macOS leaves files behind."""
+    packs = tmp_path / "unpacked [1]" / "models"
+    for folder in ("twice/twice", "once", ".twice.partial/once", "hidden", "__MACOSX"):
+        (packs / folder).mkdir(parents=True)
+    for file in ("twice/twice/det.ONNX", "once/det.onnx", ".twice.partial/once/det.onnx"):
+        (packs / file).write_bytes(b"")
+    for file in ("hidden/._det.onnx", "__MACOSX/det.onnx", "twice/._det.onnx"):
+        (packs / file).write_bytes(b"")
+    found = host("faces.with_pack", folder=str(packs.parent), extra=True)
+    ours = [each for each in found if "unpacked [1]" in each]
+    assert ours == [f"once {packs / 'once'}", f"twice {packs / 'twice'}"]
+    assert {"once", "twice"} <= set(host("faces.options")["face_pack"])
+
+
 @pytest.mark.newest_host
 def test_two_hundred_hd_frames_hold_memory_level(host: Worker, case: Case) -> None:
     """Beyond the annotated frames that it returns, a run takes little, and nothing is left."""

@@ -41,7 +41,7 @@ def test_the_clip_begins_with_the_frame_that_was_kept(
     assert apart[-1] > 1.2 * apart[0]
 
     progress = [m["data"] for m in messages if m["type"] == "progress"]
-    for title, num_runs in (("First frames", NUM_CANDIDATES), ("Animate", 1)):
+    for title, num_runs in (("Sample each seed", NUM_CANDIDATES), ("Sample the clip", 1)):
         steps = [each for each in progress if each["node"] == titled(prompt, title)]
         assert sum(each["value"] == each["max"] for each in steps) == num_runs, title
 
@@ -50,7 +50,7 @@ def test_an_interrupt_in_the_second_stage_leaves_the_first_frame(
     server: Server, prompt: dict[str, Any]
 ) -> None:
     server.forget()
-    second = titled(prompt, "Animate")
+    second = titled(prompt, "Sample the clip")
 
     def stop_there(message: dict[str, Any]) -> None:
         if message["type"] == "progress" and message["data"]["node"] == second:

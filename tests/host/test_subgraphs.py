@@ -90,26 +90,49 @@ def test_two_of_one_kind_keep_values_of_their_own(page: Any) -> None:
 
 
 def on_the_miniature(graph: dict[str, Any]) -> dict[str, Any]:
-    """A page-form workflow with the miniature's loader, prompts, character and size."""
+    """A page-form workflow with the miniature's loader, prompts, character and size.
+
+    What stands inside a box is set there and, for a page that keeps it on the box, on it.
+    """
     of_type = {}
     for node in nodes_of(graph):
         of_type.setdefault(node["type"], []).append(node)
     (loader,) = of_type["CheckpointLoaderSimple"]
     loader["widgets_values"] = ["stdrc_mini.safetensors"]
-    (photo,) = of_type["LoadImage"]
-    photo |= {"type": "STDRCMiniCharacter", "inputs": [], "widgets_values": [7, "fixed"]}
-    for prompt, text in zip(
-        of_type["CLIPTextEncode"],
-        ["a person with red stripes, blue checked wall, bright light, near middle, turns left", ""],
-        strict=True,
-    ):
-        clip = prompt["inputs"].pop(0)["link"]
-        graph["links"] = [link for link in graph["links"] if link[0] != clip]
-        prompt |= {"type": "STDRCMiniPrompt", "widgets_values": [text]}
     (encoder,) = of_type["LTXAVTextEncoderLoader"]
     graph["nodes"].remove(encoder)
+    (photo,) = of_type["LoadImage"]
+    photo |= {"type": "STDRCMiniCharacter", "inputs": [], "widgets_values": [7, "fixed"]}
+    photo["outputs"] = photo["outputs"][:1]
+    gone = {link[0] for link in graph["links"] if link[1] == encoder["id"]}
+    gone |= {link[0] for link in graph["links"] if link[1:3] == [photo["id"], 1]}
+    graph["links"] = [link for link in graph["links"] if link[0] not in gone]
+    for slot in (slot for node in graph["nodes"] for slot in node["inputs"]):
+        if slot["link"] in gone:
+            slot["link"] = None
+
+    # The miniature reads its prompts without a text encoder.
+    (prompts,) = [box for box in graph["nodes"] if box.get("title") == "Prompt and size"]
+    (inside,) = [d for d in graph["definitions"]["subgraphs"] if d["id"] == prompts["type"]]
+    prompts["inputs"].pop(0)
+    inside["inputs"].pop(0)
+    assert prompts["id"] not in {link[3] for link in graph["links"]}
+    for link in inside["links"][:]:
+        if link["origin_id"] == -10:
+            link["origin_slot"] -= 1
+            if link["origin_slot"] < 0:
+                inside["links"].remove(link)
+            elif link["type"] == "STRING":
+                link["target_slot"] -= 1
+    text = "a person with red stripes, blue checked wall, bright light, near middle, turns left"
+    for node, words in zip(of_type["CLIPTextEncode"], [text, ""], strict=True):
+        node["inputs"].pop(0)
+        node |= {"type": "STDRCMiniPrompt", "widgets_values": [words]}
+    prompts["widgets_values"] = [text, "", 128, 128, 17, 24]
     (size,) = of_type["EmptyLTXVLatentVideo"]
     size["widgets_values"] = [128, 128, 17, 1]
+    (sample,) = [box for box in graph["nodes"] if box.get("title") == "Sample and decode"]
+    sample["widgets_values"][1] = 20
     (steps,) = of_type["LTXVScheduler"]
     steps["widgets_values"][0] = 20
     (save,) = of_type["SaveVideo"]
@@ -126,7 +149,7 @@ def test_the_reference_box_makes_the_flat_graphs_clip(page: Any, server: Server)
     chosen = {"placement": "auto", "fit": "pad", "text_scale": 2, "reference_scale": 4}
     page.evaluate(
         """(chosen) => {
-            const box = app.graph.nodes.find((node) => node.isSubgraphNode?.());
+            const box = app.graph.nodes.find((node) => node.title === 'ST-DRC reference');
             for (const widget of box.widgets) {
                 widget.value = chosen[widget.name];
                 widget.callback?.(widget.value);

@@ -8,16 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import commands, tiny_ltx, tiny_ltx25, tiny_text_encoders
 from helpers.cached_samples import EMPTY, MANIFEST, make_sample
 from helpers.drawn_faces import RED, SIDE, write_pack, write_photo
 from helpers.one_sentence import assert_one_sentence
 from helpers.tiny_ltx25 import CAPTION, NUM_FRAMES, Files
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from stdrc_core.generate.arguments import make_parser
 from stdrc_core.generate.models import decide_layout
-from stdrc_core.train import prepare_command, run
+from stdrc_core.generate.run import run as generate
+from stdrc_core.ltx.checkpoint import write_tensors
+from stdrc_core.ltx.trained_for import TrainedFor
+from stdrc_core.ltx.vae import load_vae
+from stdrc_core.method.layout import Placement
+from stdrc_core.method.reference import ReferenceTimestep
+from stdrc_core.train import arguments, prepare_command, run
 from stdrc_core.train.cache import Cache, fingerprint
 from stdrc_core.train.cache_writer import CacheWriter
 from stdrc_core.video import read_clip
@@ -99,7 +107,7 @@ def test_prepare_refuses_every_mixture(
 ):
     paths = {part: of_2_3[part] if part in older else getattr(files, part) for part in PARTS}
     parser = argparse.ArgumentParser()
-    prepare_command.add_arguments(parser)
+    arguments.prepare(parser)
     (tmp_path / "clips").mkdir()
     clips = tiny_ltx25.write_clips(tmp_path / "clips")
     words = {
@@ -176,7 +184,7 @@ def test_a_run_refuses_what_does_not_go_together(
         words += ["--set", f"validation.text_encoder={of_2_3['text_encoder']}"]
         words += ["--set", f"validation.items=[{{prompt: a man, photo: {photo}}}]"]
     parser = argparse.ArgumentParser()
-    run.add_arguments(parser)
+    arguments.run(parser)
     with pytest.raises(ValueError, match=sentence) as raised:
         run.main(parser.parse_args(words[1:]))
     assert_one_sentence(raised.value)
@@ -190,6 +198,111 @@ def test_generate_refuses_a_vae_of_another_version(
     line = ["--checkpoint", paths["transformer"], "--vae", paths["vae"]]
     with pytest.raises(ValueError, match="needs a VAE of LTX-2") as raised:
         decide_layout(make_parser().parse_args([str(word) for word in line]))
+    assert_one_sentence(raised.value)
+
+
+@pytest.mark.parametrize("describes", [False, True])
+@pytest.mark.parametrize("command", ["run", "prepare", "generate"])
+def test_a_transformer_without_a_vae_is_refused_before_anything_is_loaded(
+    command: str,
+    describes: bool,
+    files: Files,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Also where its metadata describe one, as those of a whole file that was split may."""
+    transformer = files.transformer
+    if describes:
+        with safe_open(files.vae, "pt") as whole, safe_open(transformer, "pt") as split:
+            config = json.loads(split.metadata()["config"])
+            config |= {"vae": json.loads(whole.metadata()["config"])["vae"]}
+            metadata = split.metadata() | {"config": json.dumps(config)}
+        transformer = tmp_path / "described.safetensors"
+        save_file(load_file(files.transformer), transformer, metadata)
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("it was loaded")
+
+    pack = write_pack(tmp_path / "pack")
+    if command == "run":
+        monkeypatch.setattr("stdrc_core.train.assemble.load_trainable_backbone", load)
+        recipe = tiny_ltx25.recipe(tmp_path, files, tmp_path / "cache", pack, num_steps=1)
+        parser = argparse.ArgumentParser()
+        arguments.run(parser)
+        changes = (f"model.checkpoint={transformer}", "model.vae=null")
+        line = [str(recipe), *(word for each in changes for word in ("--set", each))]
+        main, args = run.main, parser.parse_args(line)
+    elif command == "prepare":
+        monkeypatch.setattr(prepare_command, "open_text_encoder", load)
+        parser = argparse.ArgumentParser()
+        arguments.prepare(parser)
+        (tmp_path / "clips").mkdir()
+        clips = tiny_ltx25.write_clips(tmp_path / "clips")
+        line = ["--data", clips, "--out", tmp_path / "cache", "--checkpoint", transformer]
+        line += ["--faces", pack, "--text-encoder", files.text_encoder]
+        main, args = prepare_command.main, parser.parse_args([str(word) for word in line])
+    else:
+        monkeypatch.setattr("stdrc_core.generate.run.open_text_encoder", load)
+        line = ["--checkpoint", transformer, "--text-encoder", files.text_encoder]
+        line += ["--reference", write_photo(tmp_path / "photo.png", RED), "--prompt", CAPTION]
+        main, args = generate, make_parser().parse_args([str(word) for word in line])
+    with pytest.raises(ValueError, match=r"VAE.*ltx-2\.5-video-vae-conv-bf16") as raised:
+        main(args)
+    assert_one_sentence(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("older", "sentence"),
+    [
+        (("text_encoder",), "is no Gemma 4, checkpoint .* is LTX-2.5; needs the Gemma 4"),
+        (("transformer", "vae"), "is a Gemma 4, that of LTX-2.5, checkpoint .* is LTX-2.3; needs"),
+    ],
+    ids=str,
+)
+def test_generate_refuses_a_text_encoder_of_another_version(
+    files: Files,
+    of_2_3: dict[str, Path],
+    tmp_path: Path,
+    older: tuple[str, ...],
+    sentence: str,
+):
+    paths = {part: of_2_3[part] if part in older else getattr(files, part) for part in PARTS}
+    line = [
+        *("--checkpoint", paths["transformer"], "--vae", paths["vae"]),
+        *("--text-encoder", paths["text_encoder"], "--out", tmp_path / "out", "--prompt", CAPTION),
+        *("--reference", write_photo(tmp_path / "photo.png", RED), "--device", "cpu"),
+        *("--frames", NUM_FRAMES, "--height", SIDE, "--width", SIDE),
+    ]
+    with pytest.raises(ValueError, match=sentence) as raised:
+        generate(make_parser().parse_args([str(word) for word in line]))
+    assert_one_sentence(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_generate_tells_of_a_lora_of_another_version(
+    files: Files, of_2_3: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """It is a warning, since it loads and may do something: the nodes tell of it too."""
+    weights = {"diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight": torch.zeros(1, 96)}
+    made = TrainedFor(
+        placement=Placement.TASS,
+        reference_timestep=ReferenceTimestep.CLEAN,
+        text_scale=3.0,
+        reference_scale=3.0,
+        base_model=files.transformer.name,
+        config_sha256="",
+        base_version="2.5",
+    )
+    lora = write_tensors(tmp_path / "lora.safetensors", weights, made.lora_metadata())
+    line = ["--checkpoint", of_2_3["transformer"], "--vae", of_2_3["vae"], "--lora", lora]
+    decide_layout(make_parser().parse_args([str(word) for word in line]))
+    (told,) = [each.getMessage() for each in caplog.records if "LTX-2.5" in each.getMessage()]
+    assert "The model is LTX-2.3, and" in told and "load LTX-2.5, or weights for LTX-2.3." in told
+
+
+def test_a_transformer_without_a_vae_names_the_file_to_take(files: Files):
+    with pytest.raises(ValueError, match=r"ltx-2\.5-video-vae-conv-bf16") as raised:
+        load_vae(files.transformer)
     assert_one_sentence(raised.value)
 
 

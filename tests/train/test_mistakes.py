@@ -249,7 +249,7 @@ VALIDATES = ["validation.every=1", "validation.text_encoder=miniature"]
             ["letter.txt could not be read as safetensors", "download it again"],
         ),
         (
-            ["model.checkpoint={here}/tiny.safetensors"],
+            ["model.checkpoint={here}/tiny.safetensors", "model.vae={here}/mini.safetensors"],
             ["cache", f"its prompts have {VIDEO_DIM}", "another cache"],
         ),
         (["model.vae=none.safetensors"], ["checkpoint none.safetensors does not exist", "needs"]),
@@ -310,7 +310,7 @@ def test_run_names_what_is_wrong_and_writes_nothing(
     ("name", "parts"),
     [
         ("nowhere.yaml", ["config", "nowhere.yaml could not be read", "check the path"]),
-        ("binary.yaml", ["binary.yaml is not YAML"]),
+        ("binary.yaml", ["binary.yaml begins with the mark of UTF-16, but is not", "UTF-8"]),
         ("words.yaml", ["words.yaml is not YAML"]),
     ],
 )

@@ -14,13 +14,17 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from diffusers.pipelines.ltx2.connectors import LTX2ConnectorTransformer1d
 from helpers import mini_run
 from helpers.tiny_face_networks import export_recognizer, mobile_face_net, randomize
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
 from stdrc_core.ltx.base_version import base_version
-from stdrc_core.ltx.published import file_bytes, open_sizes
+from stdrc_core.ltx.gemma4 import _PUBLISHED as GEMMA_4_12B
+from stdrc_core.ltx.published import file_bytes, open_sizes, text_encoder_bytes
+from stdrc_core.mini import config as mini_sizes
 from stdrc_core.mini.config import NUM_LAYERS, VIDEO_DIM
+from stdrc_core.mini_build.random_weights import write_miniature
 from stdrc_core.rehearsal.memory_record import GPU, HOST, MemoryRecord, fake_gpu
 from stdrc_core.train import loop
 from stdrc_core.train.__main__ import main
@@ -31,6 +35,16 @@ from stdrc_core.train.rehearsal_parts import ClipSize
 from stdrc_core.train.rehearsal_report import verdict
 
 CPU = torch.device("cpu")
+# config.json of google/gemma-3-12b-it.
+GEMMA_3_12B = {
+    "hidden_size": 3840,
+    "intermediate_size": 15360,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 256,
+    "vocab_size": 262_208,
+}
 # Every sample has its reference and its prompt, and is made in the main thread, as in a rehearsal.
 WHOLE = {
     "data": {"prefetch": 0},
@@ -229,6 +243,29 @@ def test_published_sizes_are_told_apart_and_by_the_files_names(version: str):
     assert open_sizes(Path(f"{published[version]}.safetensors")) is sizes
 
 
+@pytest.mark.parametrize("version", ["2.3", "2.5"])
+def test_the_text_encoder_has_the_size_of_transformers_own(version: str):
+    """Norms and scales are left out: less than a tenth of a thousandth."""
+    transformers = pytest.importorskip("transformers", reason="has Gemma: pip install it")
+    if version == "2.3":
+        config = transformers.Gemma3Config(text_config=GEMMA_3_12B).get_text_config()
+        kind = transformers.Gemma3TextModel
+    else:
+        config = transformers.Gemma4UnifiedConfig(text_config=dict(GEMMA_4_12B)).text_config
+        kind = transformers.Gemma4UnifiedTextModel
+    with torch.device("meta"):
+        gemma = kind(config)
+        connector = LTX2ConnectorTransformer1d(
+            num_attention_heads=32, attention_head_dim=128, num_layers=8, gated_attention=True
+        )
+    sizes = open_sizes(Path(f"ltx-{version}"))
+    layers = sum(p.numel() for p in gemma.layers.parameters())
+    rest = sum(p.numel() for p in (*gemma.embed_tokens.parameters(), *connector.parameters()))
+    rest += 4096 * 49 * 3840
+    assert text_encoder_bytes(sizes) == pytest.approx(2 * (layers + rest), rel=1e-3)
+    assert text_encoder_bytes(sizes, is_int8=True) == pytest.approx(layers + 2 * rest, rel=1e-3)
+
+
 def test_weights_gradients_and_state_are_counted_to_the_byte(
     tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
 ):
@@ -321,6 +358,8 @@ def test_eight_gpus_hold_an_eighth_of_a_full_fine_tune(
     assert result.peak.weights == pytest.approx(whole / 8, rel=0.02)
     assert result.peak.gradients == pytest.approx(whole / 8, rel=0.02)
     assert result.peak.optimizer == pytest.approx(whole / 4, rel=0.02)
+    # What is gathered at once is a block or two, and not the model.
+    assert result.peak.activations < whole
     # The main process alone has read the weights.
     assert result.host_loading == whole
     # Weights are gathered in bfloat16 before forward and backward pass, gradients summed in
@@ -350,3 +389,37 @@ def test_a_lora_on_two_gpus_has_ddps_buckets_and_sends_its_gradients_once(
     assert two.peak.total == one.peak.total + 4 * one.num_trained
     # In a ring of two, half of the gradients goes there, and half of the sums.
     assert (one.network_per_step, two.network_per_step) == (0, 4 * one.num_trained)
+
+
+@pytest.fixture(scope="session")
+def deep_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature with ten blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mini_sizes, "NUM_LAYERS", 10)
+        patch.setitem(mini_sizes.TRANSFORMER_CONFIG, "num_layers", 10)
+        return write_miniature(tmp_path_factory.mktemp("deep") / "deep.safetensors")
+
+
+DEEP = {
+    "lora": {},
+    "lora, offloaded, in 8 bits": {
+        "model": {"dtype": "bfloat16", "quantization": "int8", "offload": True},
+        "run": {"micro_batch_size": 1},
+    },
+    "full": {"model": {"dtype": "bfloat16"}, "trainable": {"method": "full"}},
+}
+
+
+@pytest.mark.parametrize("sections", DEEP.values(), ids=DEEP)
+def test_three_blocks_and_their_stand_ins_take_what_all_blocks_take(
+    sections: dict[str, Any],
+    tmp_path: Path,
+    deep_checkpoint: Path,
+    mini_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """To the byte and to the operation, of ten blocks: memory by kind, and host."""
+    config = make_config(tmp_path, deep_checkpoint, mini_cache, **sections)
+    few = rehearse(config)
+    monkeypatch.setattr("stdrc_core.train.rehearsal.run_few", lambda *_: None)
+    assert few == rehearse(config)

@@ -55,9 +55,9 @@ def test_a_caption_without_its_clip_is_told(tmp_path: Path):
 
 def test_a_manifest_may_hold_bytes_that_are_no_text(tmp_path: Path):
     path = tmp_path / "data.jsonl"
-    path.write_bytes(b'\xff\xfe\n{"video": "a.mp4", "caption": "one"}\n')
+    path.write_bytes(b'\xff\xfd\n{"video": "a.mp4", "caption": "one"}\n')
     torn, good = read_sources(path, window_s=1)
-    assert torn.problem.startswith(f"line 1 of {path} is not JSON")
+    assert torn.problem.startswith(f"line 1 of {path} is not UTF-8 (byte 0xff at position 0")
     assert (good.caption, good.problem) == ("one", None)
 
 
