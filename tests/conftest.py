@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,8 @@ import pytest
 import torch
 from helpers.borrowed_packages import borrow
 from helpers.comfyui import ComfyUI, Missing, find_comfyuis
+
+from stdrc_core.commands import _QUIET
 
 if TYPE_CHECKING:
     from helpers.overfit import Overfit
@@ -28,6 +32,7 @@ def _host_id(found: ComfyUI | Missing) -> str:
 
 
 _HOSTS = find_comfyuis()
+_ASKED = {name: os.environ.get(name) for name in _QUIET}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,6 +47,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def _as_loud_as_asked() -> Iterator[None]:
+    """A command that a test or a fixture runs in this process quietens other packages for good, and
+    with them the programs that later tests start."""
+    _restore_environment()
+    yield
+    _restore_environment()
+
+
+def _restore_environment() -> None:
+    for name, value in _ASKED.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session", params=_HOSTS, ids=_host_id)

@@ -40,7 +40,6 @@ from .tables import by_person, cell, mean_and_error
 log = logging.getLogger(__name__)
 
 _COMPARED = ("facesim", "caption")
-# The sampler's steps, as many as `python -m stdrc_core.generate` takes by default.
 
 
 @dataclass(kw_only=True)

@@ -54,6 +54,7 @@ FEW_NUMBERS = (
     ("torchvision/models/optical_flow/_utils.py", ""),
     ("torchvision/models/optical_flow/raft.py", "torch.linspace(-self.radius"),
     ("torchvision/models/optical_flow/raft.py", "delta = torch.stack("),
+    ("torchvision/models/optical_flow/raft.py", "= make_coords_grid("),
     # Checkpointing keeps the state of the random numbers.
     ("diffusers/models/modeling_utils.py", "torch.utils.checkpoint.checkpoint("),
 )

@@ -227,7 +227,7 @@ MESSAGES = {
     "damaged detector": ["det_mini.onnx", "could not be read", "download or export it again"],
     "no pack": ["face_pack", "buffalo_l", "tick download", "by hand", "non-commercial"],
     "another pack": ["face_pack", "antelopev2", "choose one of", "stdrc_mini"],
-    "no cuda": ["provider", "cuda", "install.py"],
+    "no cuda": ["provider was cuda", "onnxruntime-gpu", "auto or cpu"],
     "mask of another size": ["mask is 64 x 32", "image is 128 x 128", "same size"],
     "index": ["index was 4", "1 face(s)", "left to right"],
     "fewer similarities": ["candidates are 2", "similarities 1", "Create List"],
