@@ -128,6 +128,16 @@ def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
     return [_job(args, args.reference, args.prompt, _shot(common), args.name or None)]
 
 
+def beyond_training(job: Job, decision: Decision) -> list[str]:
+    """Returns what the clip asks of the weights that they were not trained for, a sentence each."""
+    is_staged = job.staging is not None
+    return decision.beyond_training(
+        range(len(job.references)),
+        has_first_frame=is_staged,
+        is_single_frame=is_staged or job.shot.num_frames == 1,
+    )
+
+
 def read_shot(args: argparse.Namespace) -> Shot:
     """Returns the clip that the flags describe, at LTX's size where they leave it out.
 
