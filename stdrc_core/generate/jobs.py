@@ -73,14 +73,6 @@ class Job:
     pad_color: str | None = None
     """The colour beside the photos and where they are transparent; None is black."""
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for several photos in two stages."""
-        if self.further and self.staging is not None:
-            raise ValueError(
-                f"reference was {len(self.references)} photos with --staged; needs one, whose "
-                "likeness chooses the first frame: name one, or leave --staged out."
-            )
-
     @property
     def references(self) -> tuple[Path, ...]:
         """All photos, in the order of their slots."""

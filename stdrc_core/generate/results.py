@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ..faces.drift import measure_drift
 from ..faces.finder import FaceFinder, largest
+from ..faces.gallery import GalleryRule, gallery_embedding
 from ..faces.others import Others, count_others
 from ..faces.similarity import (
     NUM_SCORED_FRAMES,
@@ -127,8 +128,9 @@ def make(
 
         if stages is not None:
             spatial, prompt = contexts[stages.spatial], stages.temporal
-            (photo,), (e_ref,) = photos, e_refs
-            first = make_first_frame(out, job, pipeline, photo, spatial, faces, e_ref, on_step)
+            known = [e_ref for e_ref in e_refs if e_ref is not None]
+            e_ref = gallery_embedding(known, GalleryRule.MEAN) if known else None
+            first = make_first_frame(out, job, pipeline, photos, spatial, faces, e_ref, on_step)
             first_frames = first.frame[None]
             result["staged"] = dataclasses.asdict(stages) | first.facts
         clip = pipeline.many(

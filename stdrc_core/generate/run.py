@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> list[Path]:
                 "first frame's face: name one (--faces), or leave --face-detail out."
             )
         stages = {
-            job.name: split_job(job, args, photos[job.reference], faces)
+            job.name: split_job(job, args, [photos[path] for path in job.references], faces)
             for job in waiting
             if job.staging is not None
         }
