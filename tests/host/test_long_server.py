@@ -1,4 +1,4 @@
-"""The workflow of long clips by the queue: core's windows over time, and the drift that is told."""
+"""The workflow of long clips by the queue: core's windows over time, and the drift."""
 
 from __future__ import annotations
 
@@ -17,14 +17,10 @@ def test_a_clip_longer_than_the_window_goes_through_the_queue(server: Server) ->
     workflow[titled(workflow, "LTXVScheduler")]["inputs"]["steps"] = 4
     assert workflow[titled(workflow, "Context Windows (Manual)")]["inputs"]["context_length"] == 3
     server.forget()
-    history, messages = server.complete(workflow)
+    history, _ = server.complete(workflow)
     (file,) = history["outputs"][titled(workflow, "Save Video")]["images"]
     clip = decode(server.base / "output" / file["subfolder"] / file["filename"])
     assert clip.shape == (33, 128, 128, 3)
     assert clip.std() > 5
-    similarity = titled(workflow, "ArcFace Similarity")
-    shown = [m["data"]["text"] for m in messages if m["type"] == "progress_text"]
-    if shown:
-        assert any("Drift " in text and "over 100 frames" in text for text in shown)
-    (plot,) = history["outputs"][similarity]["images"]
+    (plot,) = history["outputs"][titled(workflow, "ArcFace Similarity")]["images"]
     assert plot["type"] == "temp"
