@@ -35,8 +35,10 @@ _HOSTS = find_comfyuis()
 _ASKED = {name: os.environ.get(name) for name in _QUIET}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves tests that are marked `newest_host` to the newest ComfyUI."""
+    """Leaves tests that are marked `newest_host` to the newest ComfyUI, and a file's tests of one
+    ComfyUI to one process where several run (`-n`), so that each starts each ComfyUI once."""
     hosts = [each for each in _HOSTS if isinstance(each, ComfyUI)]
     kept, left = [], []
     for item in items:
@@ -44,6 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         host = callspec.params.get("comfyui") if callspec else None
         is_older = isinstance(host, ComfyUI) and host is not hosts[-1]
         (left if is_older and item.get_closest_marker("newest_host") else kept).append(item)
+        file = item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(f"{file} {_host_id(host)}" if host else file))
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
