@@ -21,7 +21,8 @@ from ..stdrc_core.method.multi_reference import with_common_scale
 from .guidance_curve import Curve
 from .host.checks import check_prompts, check_reference
 from .host.three_streams import ThreeStreamGuider
-from .host.wrapper import check_patched
+from .host.weights import decide_layout
+from .host.wrapper import check_patched, layout_choice
 from .reference_list import placed_references
 
 
@@ -75,6 +76,17 @@ def make_guider(
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
     options, placed = with_common_scale(options, placed_references(reference))
     return ThreeStreamGuider(model, positive, negative, samples, placed=placed, options=options)
+
+
+def told_beyond_training(model: ModelPatcher, reference: dict[str, Tensor]) -> str:
+    """Returns what the references ask of the weights that they were not trained for; as a rule "".
+
+    The parameters are those of `make_guider`. Raises ValueError if what the weights were trained
+    for is needed and cannot be read.
+    """
+    decision = decide_layout(layout_choice(model), model)
+    slots = {each.slot for each in placed_references(reference)}
+    return " ".join(decision.beyond_training(slots, has_first_frame=False, is_single_frame=False))
 
 
 def stream_inputs() -> list[io.Input]:

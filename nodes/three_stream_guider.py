@@ -13,8 +13,10 @@ from .guidance_inputs import (
     over_time_inputs,
     scale_inputs,
     stream_inputs,
+    told_beyond_training,
     window_inputs,
 )
+from .node_message import show_on_node
 
 
 class STDRCThreeStreamCFGGuider(io.ComfyNode):
@@ -37,6 +39,7 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
                 audio_input(),
             ],
             outputs=[io.Guider.Output(display_name="guider")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -71,4 +74,6 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        return io.NodeOutput(make_guider(model, positive, negative, reference, options))
+        guider = make_guider(model, positive, negative, reference, options)
+        show_on_node(cls, told_beyond_training(model, reference))
+        return io.NodeOutput(guider)

@@ -14,8 +14,10 @@ from .guidance_inputs import (
     over_time_inputs,
     scale_inputs,
     stream_inputs,
+    told_beyond_training,
     window_inputs,
 )
+from .node_message import show_on_node
 
 
 class STDRCThreeStreamSampler(io.ComfyNode):
@@ -48,6 +50,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
                 io.Latent.Output(display_name="output"),
                 io.Latent.Output(display_name="denoised_output"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -87,6 +90,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
             audio_scale=audio_scale,
         )
         guider = make_guider(model, positive, negative, reference, options)
+        show_on_node(cls, told_beyond_training(model, reference))
         return SamplerCustomAdvanced.execute(
             Noise_RandomNoise(noise_seed), guider, sampler, sigmas, latent_image
         )

@@ -118,6 +118,20 @@ def _add_clip(add: Add) -> None:
         )
     add("--fps", type=float, help=f"frames per second; {usual('fps')}")
     add(
+        "--window",
+        type=int,
+        metavar="FRAMES",
+        help="makes a long clip of windows of this many frames, 8n + 1, as the weights were "
+        "trained on: each has the reference, and a step joins them; by default the clip is one",
+    )
+    add(
+        "--window-overlap",
+        type=int,
+        default=Shot.window_overlap,
+        metavar="FRAMES",
+        help="how many frames a window shares with the one before it, 8n; by default %(default)s",
+    )
+    add(
         "--pad-color",
         default="#000000",
         metavar="COLOR",

@@ -92,12 +92,20 @@ class Pipeline:
         noise = torch.cat(
             [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         )
+        windows = shot.windows
+        if windows is not None:
+            shuffled = map(windows.shuffled, noise.split(1), seeds)
+            noise = torch.cat([*shuffled])
         noise = noise.to(self.device)
         if drafts is not None:
             t = noise.new_tensor(draft_sigma).expand(len(noise))
             noise = add_noise(self._encode(drafts, shot).to(noise), noise, t)
+        num_clean_frames = 0 if first is None else 1
+        predict = partial(self._velocity, shot.fps)
         latents = sample(
-            partial(self._velocity, shot.fps, 0 if first is None else 1),
+            partial(predict, num_clean_frames=num_clean_frames)
+            if windows is None
+            else partial(windows.velocity, predict, num_clean_frames),
             noise,
             sigmas,
             text=contexts.to(self.device),
@@ -117,13 +125,14 @@ class Pipeline:
     def _velocity(
         self,
         fps: float,
-        num_clean_frames: int,
         video: Tensor,
         t: Tensor,
         context: Tensor,
         reference: Tensor | None,
+        num_clean_frames: int,
     ) -> Tensor:
-        """Predicts one stream; the parameters from `video` on are those of `sampling.Velocity`."""
+        """Predicts one stream; the parameters from `video` on are those of `sampling.Velocity`,
+        and how many of the video's first frames are clean."""
         return self.backbone(
             video,
             t,

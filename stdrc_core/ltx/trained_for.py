@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,55 @@ class TrainedFor:
     """The SHA-256 of the run's resolved configuration, written as YAML."""
     base_version: str | None = None
     """The version of LTX that was fine-tuned, "2.3" for example; None where nobody recorded it."""
+    max_photos: int | None = None
+    """The most references that a sample showed at once; None where nobody recorded it."""
+    first_frames: bool | None = None
+    """Whether samples began with a clean first frame; None where nobody recorded it."""
+    single_frames: bool | None = None
+    """Whether there were samples of one frame, images; None where nobody recorded it."""
+
+    @property
+    def told(self) -> str:
+        """What samples were like in training, in a sentence; empty where nobody recorded it."""
+        parts = []
+        if self.max_photos is not None:
+            parts.append("one photo" if self.max_photos == 1 else f"up to {self.max_photos} photos")
+        for what, had in (("first", self.first_frames), ("single", self.single_frames)):
+            if had is not None:
+                parts.append(f"{what} frames" if had else f"no {what} frames")
+        return f"Trained with {', '.join(parts)}." if parts else ""
+
+    def beyond(
+        self, slots: Collection[int], *, has_first_frame: bool, is_single_frame: bool
+    ) -> list[str]:
+        """What a run asks of the weights that they were not trained for, a sentence each.
+
+        `slots` are those of the run's references. What nobody recorded is taken for trained.
+        """
+        said = []
+        if self.max_photos is not None and slots:
+            trained = f"the weights were trained with {self.max_photos}"
+            if len(slots) > self.max_photos:
+                said.append(
+                    f"reference has {len(slots)} photos and {trained} at most: what more photos do "
+                    "to the clip is not known; leave some out."
+                )
+            elif max(slots) >= self.max_photos:
+                said.append(
+                    f"reference has a photo in slot {max(slots)} and {trained}, in slots from 0 "
+                    f"to {self.max_photos - 1}: use these."
+                )
+        if has_first_frame and self.first_frames is False:
+            said.append(
+                "The clip begins with a first frame and the weights were trained without: it may "
+                "turn into another picture; train with objective.first_frame_share."
+            )
+        if is_single_frame and self.single_frames is False:
+            said.append(
+                "A single frame is made and the weights were trained on clips alone: it may be "
+                "rougher than a clip; train with objective.single_frame_share."
+            )
+        return said
 
     def facts(self) -> dict[str, Any]:
         """Returns the fields and the format's version as plain words and numbers, for JSON.
@@ -126,6 +175,18 @@ def _text(value: Any) -> str:
     raise ValueError("needs text")
 
 
+def _count(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError("needs a whole number of 1 or more")
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("needs true or false")
+
+
 def _one_of(choices: type[Placement] | type[ReferenceTimestep]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if value in list(choices):
@@ -143,9 +204,12 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "base_model": _text,
     "config_sha256": _text,
     "base_version": _text,
+    "max_photos": _count,
+    "first_frames": _flag,
+    "single_frames": _flag,
 }
-# Files of earlier versions of ST-DRC lack it.
-_OPTIONAL = {"base_version"}
+# Files of earlier versions of ST-DRC lack them.
+_OPTIONAL = {"base_version", "max_photos", "first_frames", "single_frames"}
 
 
 def _damaged(reason: str) -> ValueError:

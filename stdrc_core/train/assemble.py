@@ -24,9 +24,11 @@ from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
 from .config import TrainConfig
+from .draws import Person, TrainingSample
 from .face_losses import FaceLosses
+from .galleries import Galleries, as_photo
 from .loop import GroupedVelocity, Parts
-from .objective import Objective, Person, TrainingSample
+from .objective import Objective
 from .offload import checkpoint_on_host, park
 from .quantization import load_base
 from .sharding import give_places, require_shardable, weightless_backbone
@@ -38,26 +40,32 @@ log = logging.getLogger(__name__)
 class CachedSamples:
     """A cache seen as the sequence of samples that the objective takes."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, shows_several_photos: bool = False) -> None:
+        """Where it `shows_several_photos`, samples of one person have a gallery of its photos in
+        place of further references."""
         self.cache = cache
+        self.galleries = Galleries(cache) if shows_several_photos else None
 
     def __len__(self) -> int:
         return len(self.cache)
 
     def __getitem__(self, index: int) -> TrainingSample:
         sample = self.cache[index]
+        gallery = None if self.galleries is None else self.galleries.of(index, sample)
+        further = sample.further if gallery is None else ()
         return TrainingSample(
             latent=sample.latent.float(),
             context=sample.context.float(),
             **_person(sample),
-            further=tuple(Person(**_person(each)) for each in sample.further),
+            further=tuple(Person(**_person(each)) for each in further),
+            gallery=() if gallery is None else gallery,
         )
 
 
 def _person(reference: Sample | FurtherReference) -> dict[str, Tensor]:
     """The fields of `objective.Person`: the photo as floats in [0, 1], and its person's face."""
     return {
-        "photo": reference.reference[None].float() / 255,
+        "photo": as_photo(reference.reference),
         "landmarks": reference.landmarks,
         "has_face": reference.has_face,
         "e_ref": reference.e_ref,
@@ -158,9 +166,10 @@ def put_together(
         empty_context=cache.empty_context.float(),
         face_losses=face_losses,
     )
+    samples = CachedSamples(cache, shows_several_photos=config.reference.num_photos is not None)
     model = GroupedVelocity(backbone, config, made.fps)
     _keep_frozen_unsent(model)
-    return Parts(model=model, objective=objective, samples=CachedSamples(cache))
+    return Parts(model=model, objective=objective, samples=samples)
 
 
 def require_fitting_files(config: TrainConfig) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .ahead import ahead
 from .config import TrainConfig
-from .objective import Draws, Objective, TrainingSample, draw, seeded_generator
+from .draws import Draws, TrainingSample, draw, seeded_generator
+from .objective import Objective
 
 
 @dataclass(frozen=True, kw_only=True)

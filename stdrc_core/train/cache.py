@@ -168,6 +168,25 @@ class Cache:
         return {1 + len(_further_sources(line)) for line in self._lines}
 
     @property
+    def identities(self) -> list[str | None]:
+        """The name of each sample's person, None where the data set names none."""
+        return [line.get("identity") for line in self._lines]
+
+    def reference_source(self, index: int) -> str:
+        """Where a sample's first reference is from, as `Sample.reference_source`."""
+        return self._lines[index]["reference_source"]
+
+    def photo(self, index: int, slot: int) -> tuple[Tensor, Tensor]:
+        """A sample's reference at `slot` and its embedding: `[h, w, 3]` uint8 and `[D]` float32.
+
+        Raises ValueError where its shard is missing or damaged.
+        """
+        line = self._lines[index]
+        keys = tuple(_key(line["id"], name, slot) for name in ("reference", "e_ref"))
+        tensors = _read(self.folder / SHARDS / line["shard"], keys)
+        return tensors[keys[0]], tensors[keys[1]]
+
+    @property
     def empty_context(self) -> Tensor:
         """The empty prompt's embedding, `[L, D]` bfloat16."""
         path = self.folder / COMMON
@@ -177,9 +196,9 @@ class Cache:
         """Reads a sample. Raises ValueError when its shard is missing or damaged."""
         line = self._lines[index]
         sources = dict(enumerate(_further_sources(line), 1))
-        keys = {name: f"{line['id']}/{name}" for name in TENSORS}
+        keys = {name: _key(line["id"], name) for name in TENSORS}
         keys |= {
-            (name, slot): f"{line['id']}/{name}.{slot}" for slot in sources for name in OF_REFERENCE
+            (name, slot): _key(line["id"], name, slot) for slot in sources for name in OF_REFERENCE
         }
         tensors = _read(self.folder / SHARDS / line["shard"], tuple(keys.values()))
         known = {field.name for field in fields(Sample)}
@@ -280,6 +299,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             log.warning("%s has a torn line, which is left out: %.60s", path, text)
     return lines
+
+
+def _key(sample_id: str, name: str, slot: int = 0) -> str:
+    """The name of a sample's tensor in its shard; `slot` is that of a reference."""
+    return f"{sample_id}/{name}.{slot}" if slot else f"{sample_id}/{name}"
 
 
 def _further_sources(line: Mapping[str, Any]) -> list[str]:

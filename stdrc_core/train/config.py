@@ -13,29 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from ..folders import with_home
-from ..method.augmentation import Augmentation
 from ..method.grid import LTX_SCALE_FACTORS
 from ..method.guidance import REFERENCE_SCALE, TEXT_SCALE
-from ..method.layout import Placement
-from ..method.reference import ReferenceTimestep
 from ..text_files import parse_yaml, read_yaml
 from .config_errors import sentence
+from .objective_config import ObjectiveSection, ReferenceSection
+from .section import Section
 
 Dtype = Literal["bfloat16", "float32"]
-
-
-class Section(BaseModel):
-    """A part of the configuration: it cannot be changed, and refuses keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _at_home(cls, value: Any) -> Any:
-        return with_home(value)
 
 
 class ModelSection(Section):
@@ -84,73 +71,6 @@ class DataSection(Section):
     prefetch: int = Field(2, ge=0)
     """How many micro-batches a thread reads, draws, augments and fits while those before them
     train; a number changes no result, and 0 does all of it in between."""
-
-
-class ReferenceSection(Section):
-    """How the model sees the reference."""
-
-    placement: Placement = Placement.TASS
-    """Where the reference's tokens stand beside the video's; `tass` is the paper's Eq. 4."""
-    timestep: ReferenceTimestep = ReferenceTimestep.CLEAN
-    """Which timestep the reference's tokens get: `clean` is 0, `shared` is the video's."""
-    p_drop: float = Field(0.20, ge=0, le=1)
-    """The share of samples that are trained without their reference; they then have no reference
-    tokens at all."""
-    augmentation: Augmentation = Augmentation()
-    """How the reference photo is changed before the VAE encodes it (Eq. 5)."""
-
-
-class ObjectiveSection(Section):
-    """The loss: flow matching, and the identity losses on the faces of the clean estimate."""
-
-    timesteps: Literal["logit_normal", "uniform"] = "logit_normal"
-    """How the time t of a sample is drawn: `logit_normal` is LTX's distribution, shifted by the
-    number of tokens; `uniform` draws all times alike."""
-    timestep_shift: float | None = Field(None, ge=-5, le=10)
-    """How far the logit-normal is shifted towards noise; without it, LTX's value for the clip's
-    number of tokens, which is 0.95 at 1024 and 2.05 at 4096."""
-    text_p_drop: float = Field(0.05, ge=0, le=1)
-    """The share of samples that are trained with the empty prompt in place of their caption."""
-    lambda_id: float = Field(0.1, ge=0)
-    """The weight of L_id (Eq. 11), which pulls the clip's faces towards the reference; with both
-    lambdas at 0 no face is looked at."""
-    lambda_tic: float = Field(0.05, ge=0)
-    """The weight of L_tic (Eq. 11), which pulls the clip's faces towards their own mean."""
-    gamma: float = Field(1.0, ge=0)
-    """The exponent of w(t) (Eq. 12); a higher one weakens the identity losses at noisy times, and 0
-    weighs all times alike."""
-    identity_share: float = Field(1.0, gt=0, le=1)
-    """The share of samples, drawn at random, that the identity losses look at, each weighted by 1 /
-    share; a lower one takes less time and makes the losses noisier around the same mean."""
-    identity_from: int = Field(0, ge=0)
-    """The first step, counted from 0, that has the identity losses; the steps before it take less
-    time."""
-    identity_latent_frames: int = Field(2, ge=1)
-    """How many consecutive latent frames of a clip, at a place drawn at random, are decoded for the
-    identity losses."""
-    identity_frames: int = Field(4, ge=1)
-    """How many of the decoded frames that show the face are embedded at most."""
-    identity_crop_margin: int | None = Field(None, ge=0)
-    """How many latent cells (of 32 pixels) are decoded around the faces; a smaller margin takes
-    less time and memory and makes the pixels differ more from the whole clip's, and without it
-    whole frames are decoded."""
-    face_pack: Path | None = None
-    """Which folder of an InsightFace pack embeds the faces; the identity losses need it, and
-    validation measures FaceSim with it."""
-
-    @property
-    def has_identity_losses(self) -> bool:
-        """Whether one of the identity losses has a weight."""
-        return self.lambda_id > 0 or self.lambda_tic > 0
-
-    @model_validator(mode="after")
-    def _needs_faces(self) -> ObjectiveSection:
-        if self.has_identity_losses and self.face_pack is None:
-            raise ValueError(
-                "face_pack is missing; needs the folder of an InsightFace pack for the identity "
-                "losses: set objective.face_pack, or lambda_id and lambda_tic to 0"
-            )
-        return self
 
 
 class TrainableSection(Section):

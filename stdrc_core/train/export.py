@@ -18,6 +18,7 @@ from ..ltx.checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.file_versions import LIGHTRICKS_KEYS, transformer_version
 from ..ltx.trained_for import TrainedFor
+from .cache import Cache
 from .config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ def trained_for(config: TrainConfig) -> TrainedFor:
         base_model=config.model.checkpoint.name,
         config_sha256=hashlib.sha256(config.to_yaml().encode()).hexdigest(),
         base_version=_version_of(config.model.checkpoint),
+        max_photos=config.reference.max_photos or _most_references(config),
+        first_frames=config.objective.first_frame_share > 0,
+        single_frames=config.objective.single_frame_share > 0,
     )
 
 
@@ -61,6 +65,14 @@ def _version_of(checkpoint: Path) -> str | None:
         return transformer_version(checkpoint)
     except ValueError as error:
         log.warning("the version of LTX that was trained is not recorded: %s", error)
+        return None
+
+
+def _most_references(config: TrainConfig) -> int | None:
+    """The most references that a sample of the run's cache has; None where the cache is gone."""
+    try:
+        return max(Cache(config.data.cache).num_references)
+    except ValueError:
         return None
 
 

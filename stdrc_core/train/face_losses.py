@@ -12,7 +12,7 @@ from ..faces.align import ARCFACE_SIZE_PX
 from ..faces.crop import face_crop
 from ..method.grid import LTX_SCALE_FACTORS, ScaleFactors
 from ..method.identity import identity_loss, tic_loss
-from .objective import TrainingSample
+from .draws import TrainingSample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,8 @@ from .batches import Batches, MicroBatch
 from .checkpoint_weights import leave_out_wrapper
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig
-from .objective import Draws, Group, Losses, Objective, TrainingSample, num_references
+from .draws import Draws, TrainingSample, num_references
+from .objective import Group, Losses, Objective
 from .optimizer import load_state, lr_factor, make_optimizer
 from .processes import Processes, in_any_process
 from .progress import Progress, reset_peak_memory
@@ -70,8 +71,15 @@ class GroupedVelocity(nn.Module):
     def forward(self, groups: list[Group]) -> list[Tensor]:
         """The velocity `[B, C, T, H, W]` of each group's video."""
         return [
-            self.backbone(video, t, context, reference=reference, **self.options)
-            for video, t, context, reference in groups
+            self.backbone(
+                video,
+                t,
+                context,
+                reference=reference,
+                num_clean_frames=num_clean_frames,
+                **self.options,
+            )
+            for video, t, context, reference, num_clean_frames in groups
         ]
 
 
@@ -317,5 +325,5 @@ def _means(accelerator: Accelerator, losses: Losses) -> dict[str, float]:
 
 def _num_tokens(sample: TrainingSample, choice: Draws) -> int:
     """How many tokens a sample is: one for each latent place of its video and of its references."""
-    num_frames, *sides = sample.latent.shape[1:]
-    return (num_frames + num_references(sample, choice)) * math.prod(sides)
+    sides = sample.latent.shape[2:]
+    return (choice.num_frames + num_references(sample, choice)) * math.prod(sides)

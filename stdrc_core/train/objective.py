@@ -2,14 +2,11 @@
 
     L = L_flow + w(t) (l_id L_id + l_tic L_tic)                                  (Eq. 11)
 
-Every random number of a sample comes from a generator that is seeded by the run, the step and the
-sample's place in the global batch. Splitting the batch over processes or micro-batches, and
-resuming the run, therefore change nothing.
+All that is random was drawn before (`draws`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,81 +18,20 @@ from ..method.flow import (
     add_noise,
     clean_estimate,
     identity_weight,
-    resolution_shift,
-    sample_logit_normal,
-    sample_uniform,
     target_velocity,
 )
+from ..method.identity import mean_direction
 from ..method.reference import in_slots
-from .config import ObjectiveSection, ReferenceSection
+from .draws import Draws, TrainingSample, num_references
+from .objective_config import ObjectiveSection, ReferenceSection
 
-# Samples of one number of references: noisy video [B, C, T, H, W], t [B], context [B, L, D], and
-# references [B, C, K, H, W] or None. The model takes all groups of a batch in one call, so that a
-# wrapper such as DDP sees one forward pass.
-Group = tuple[Tensor, Tensor, Tensor, Tensor | None]
+# Samples of one shape: noisy video [B, C, T, H, W], t [B], context [B, L, D], references
+# [B, C, K, H, W] or None, and how many of the T frames, from the first on, are clean. The model
+# takes all groups of a batch in one call, so that a wrapper such as DDP sees one forward pass.
+Group = tuple[Tensor, Tensor, Tensor, Tensor | None, int]
 Velocity = Callable[[list[Group]], list[Tensor]]
 # Maps B photos [1, h, w, 3] in [0, 1], of any sizes, to clean reference latents [B, C, 1, H, W].
 EncodeReferences = Callable[[Sequence[Tensor]], Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """A sample's reference at slot 1 or above, and its person in the clip.
-
-    The fields are as those of the same names in `TrainingSample`.
-    """
-
-    photo: Tensor
-    landmarks: Tensor
-    has_face: Tensor
-    e_ref: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSample:
-    """One cached clip, ready for the objective."""
-
-    latent: Tensor
-    """Clean video latent z_0, `[C, T, H, W]`."""
-    context: Tensor
-    """Text embedding, `[L, D]`."""
-    photo: Tensor
-    """The reference photo before augmentation, `[1, h, w, 3]` in [0, 1]."""
-    landmarks: Tensor
-    """The person's five landmarks in each pixel frame, `[F, 5, 2]` (x, y) in pixels."""
-    has_face: Tensor
-    """Whether the person's face was found in a frame, `[F]` bool."""
-    e_ref: Tensor
-    """Embedding of the face in the unaugmented photo, `[E]` of length 1."""
-    further: tuple[Person, ...] = ()
-    """The references at slots 1, 2, ...; the four fields above are of the one at slot 0."""
-
-    @property
-    def photos(self) -> list[Tensor]:
-        """The photos of all references, in the order of their slots."""
-        return [self.photo, *(each.photo for each in self.further)]
-
-    def seen_from(self, slot: int) -> TrainingSample:
-        """The sample with the person at `slot` in place of the one at slot 0."""
-        return self if slot == 0 else replace(self, **vars(self.further[slot - 1]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draws:
-    """The random choices for one sample in one step."""
-
-    t: float
-    """Time of the noised latent, from 0 (clean) to 1 (noise)."""
-    noise: Tensor
-    """`[C, T, H, W]`, as the sample's latent."""
-    drops_text: bool
-    drops_reference: bool
-    shows_face: bool
-    """Whether the identity losses look at the sample."""
-    augmentation: torch.Generator
-    """Draws the augmentation, and after it what the identity losses look at."""
-    photos: tuple[Tensor, ...] | None = None
-    """The references after their augmentation, `[1, h, w, 3]` in [0, 1]; None until it is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,38 +51,30 @@ FaceTerms = Callable[
 ]
 
 
-def draw(
-    sample: TrainingSample,
-    seed: tuple[int, int, int],
-    objective: ObjectiveSection,
-    reference: ReferenceSection,
-) -> Draws:
-    """Draws the choices for a sample; `seed` is the run's seed, the step and the sample's place in
-    the global batch."""
-    _, step, _ = seed
-    generator = seeded_generator(*seed)
-    if objective.timesteps == "uniform":
-        t = sample_uniform(1, generator)
-    else:
-        shift = objective.timestep_shift
-        if shift is None:
-            shift = resolution_shift(sample.latent[0].numel())
-        t = sample_logit_normal(1, shift, generator)
-    drop_text, drop_reference, show_face = torch.rand(3, generator=generator).tolist()
-    return Draws(
-        t=t.item(),
-        noise=torch.randn(sample.latent.shape, generator=generator),
-        drops_text=drop_text < objective.text_p_drop,
-        drops_reference=drop_reference < reference.p_drop,
-        shows_face=show_face < objective.identity_share and step >= objective.identity_from,
-        augmentation=generator,
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Noised:
+    """Samples of one length between clean and noise; B of them, each `[C, T, H, W]`."""
 
+    members: list[int]
+    """The samples' places in the batch."""
+    clean: Tensor
+    noise: Tensor
+    t: Tensor
+    """`[B]`, of all frames but the clean ones."""
+    noisy: Tensor
+    num_clean_frames: int
 
-def seeded_generator(*seed: int) -> torch.Generator:
-    """A CPU generator whose seed is a hash of all the numbers given."""
-    digest = hashlib.blake2b(repr(seed).encode(), digest_size=7).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+    def flow(self, predicted: Tensor) -> Tensor:
+        """The mean squared error of the velocities of frames that are not clean."""
+        target = target_velocity(self.clean, self.noise)
+        return F.mse_loss(
+            predicted[:, :, self.num_clean_frames :], target[:, :, self.num_clean_frames :]
+        )
+
+    def estimate(self, predicted: Tensor) -> Tensor:
+        """The clean estimate (Eq. 6), in which clean frames are as they are."""
+        estimate = clean_estimate(self.noisy, predicted, self.t)
+        return _beginning_with(self.clean, estimate, self.num_clean_frames)
 
 
 class Objective:
@@ -182,12 +110,19 @@ class Objective:
     def with_photos(self, sample: TrainingSample, choice: Draws) -> Draws:
         """The draws with the sample's photos augmented (Eq. 5) and fitted, each photo by itself.
 
-        No network takes part in it, so that it can be done long before the sample's turn.
+        Several photos of one person also get their mean embedding, which is of the photos before
+        their augmentation. No network takes part in it, so that it can be done long before the
+        sample's turn.
         """
         if choice.drops_reference or choice.photos is not None:
             return choice
-        photos = [self.augment(photo, choice.augmentation) for photo in sample.photos]
-        return replace(choice, photos=tuple(map(self.fit, photos)))
+        more = [sample.gallery[place] for place in choice.from_gallery]
+        shown = [*sample.photos, *(each.photo for each in more)]
+        photos = tuple(self.fit(self.augment(photo, choice.augmentation)) for photo in shown)
+        if not more:
+            return replace(choice, photos=photos)
+        e_ref = mean_direction(torch.stack([sample.e_ref, *(each.e_ref for each in more)]))
+        return replace(choice, photos=photos, e_ref=e_ref)
 
     def __call__(
         self, velocity: Velocity, samples: Sequence[TrainingSample], draws: Sequence[Draws]
@@ -196,28 +131,23 @@ class Objective:
 
         Photos that `with_photos` has not augmented are augmented here.
         """
-        device = samples[0].latent.device
-        clean = torch.stack([sample.latent.float() for sample in samples])
-        noise = torch.stack([choice.noise for choice in draws]).to(device)
-        t = torch.tensor([choice.t for choice in draws]).to(device, non_blocking=True)
-        noisy = add_noise(clean, noise, t)
-        predicted = self._predict(velocity, noisy, t, samples, draws)
-        flow = F.mse_loss(predicted, target_velocity(clean, noise))
+        draws = [self.with_photos(*each) for each in zip(samples, draws, strict=True)]
+        noised = [_noised(samples, draws, members) for members in _of_one_length(draws)]
+        predicted = self._predict(velocity, noised, samples, draws)
+        flow = sum(
+            each.flow(own) * (len(each.members) / len(samples))
+            for each, own in zip(noised, predicted, strict=True)
+        )
         zero = flow.new_zeros(())
         identity = consistency = weighted = zero
         if self.face_losses is not None:
-            estimate = clean_estimate(noisy, predicted, t)
-            shown = [i for i, choice in enumerate(draws) if choice.shows_face]
-            ids, tics = self.face_losses(
-                _taken(estimate, shown),
-                [_seen_from_one(samples[i], draws[i].augmentation) for i in shown],
-                [draws[i].augmentation for i in shown],
-            )
-            weights = identity_weight(_taken(t, shown), self.objective.gamma)
-            mix = self.objective.lambda_id * ids + self.objective.lambda_tic * tics
+            sums = [
+                self._face_terms(each, own, samples, draws)
+                for each, own in zip(noised, predicted, strict=True)
+            ]
             count = len(samples) * self.objective.identity_share
             identity, consistency, weighted = (
-                each.sum() / count for each in (ids, tics, weights * mix)
+                sum(each) / count for each in zip(*sums, strict=True)
             )
         return Losses(
             total=flow + weighted,
@@ -226,60 +156,112 @@ class Objective:
             consistency=consistency.detach(),
         )
 
+    def _face_terms(
+        self,
+        noised: _Noised,
+        predicted: Tensor,
+        samples: Sequence[TrainingSample],
+        draws: Sequence[Draws],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The sums over samples of L_id, of L_tic, and of both weighted as in Eq. 11."""
+        places = [k for k, i in enumerate(noised.members) if draws[i].shows_face]
+        shown = [noised.members[k] for k in places]
+        ids, tics = self.face_losses(
+            _taken(noised.estimate(predicted), places),
+            [_seen_by_faces(samples[i], draws[i]) for i in shown],
+            [draws[i].augmentation for i in shown],
+        )
+        weights = identity_weight(_taken(noised.t, places), self.objective.gamma)
+        mix = self.objective.lambda_id * ids + self.objective.lambda_tic * tics
+        return ids.sum(), tics.sum(), (weights * mix).sum()
+
     def _predict(
         self,
         velocity: Velocity,
-        noisy: Tensor,
-        t: Tensor,
+        noised: Sequence[_Noised],
         samples: Sequence[TrainingSample],
         draws: Sequence[Draws],
-    ) -> Tensor:
-        """The model's velocity `[B, C, T, H, W]`.
+    ) -> list[Tensor]:
+        """The model's velocities `[B, C, T, H, W]` of the samples of each length.
 
-        Samples of one number of references have the same number of tokens and form a group; a
-        dropped reference has no tokens.
+        Among them, those of one number of references have the same number of tokens and form a
+        group; a dropped reference has no tokens.
         """
-        contexts = torch.stack(
-            [
-                (self.empty_context if choice.drops_text else sample.context).to(
-                    noisy, non_blocking=True
-                )
-                for sample, choice in zip(samples, draws, strict=True)
-            ]
-        )
-        members: dict[int, list[int]] = {}
-        for i, (sample, choice) in enumerate(zip(samples, draws, strict=True)):
-            members.setdefault(num_references(sample, choice), []).append(i)
         groups: list[Group] = []
-        order: list[int] = []
-        # The group without references comes last.
-        for count in sorted(members, key=lambda count: (count == 0, count)):
-            group = members[count]
-            references = None
-            if count:
-                references = self._encode([samples[i] for i in group], [draws[i] for i in group])
-            taken = (_taken(each, group) for each in (noisy, t, contexts))
-            groups.append((*taken, references))
-            order += group
-        outputs = torch.cat([output.float() for output in velocity(groups)])
-        # Groups changed the order of the samples, which is restored.
-        return _taken(outputs, torch.tensor(order).argsort().tolist())
+        orders: list[list[int]] = []
+        for each in noised:
+            contexts = torch.stack(
+                [
+                    (self.empty_context if draws[i].drops_text else samples[i].context).to(
+                        each.noisy, non_blocking=True
+                    )
+                    for i in each.members
+                ]
+            )
+            places: dict[int, list[int]] = {}
+            for place, i in enumerate(each.members):
+                places.setdefault(num_references(samples[i], draws[i]), []).append(place)
+            orders.append([])
+            # The group without references comes last.
+            for count in sorted(places, key=lambda count: (count == 0, count)):
+                group, references = places[count], None
+                if count:
+                    members = [each.members[place] for place in group]
+                    references = self._encode(
+                        [samples[i] for i in members], [draws[i] for i in members]
+                    )
+                taken = (_taken(part, group) for part in (each.noisy, each.t, contexts))
+                groups.append((*taken, references, each.num_clean_frames))
+                orders[-1] += group
+        outputs = iter([output.float() for output in velocity(groups)])
+        predicted = []
+        for each, order in zip(noised, orders, strict=True):
+            own: list[Tensor] = []
+            while sum(map(len, own)) < len(each.members):
+                own.append(next(outputs))
+            # Groups changed the order of the samples, which is restored.
+            predicted.append(_taken(torch.cat(own), torch.tensor(order).argsort().tolist()))
+        return predicted
 
     def _encode(self, samples: Sequence[TrainingSample], draws: Sequence[Draws]) -> Tensor:
         """z_ref = E_vae(A(I_ref)) (Eq. 5), `[B, C, K, H, W]`, of samples with K references each."""
-        photos = [
-            photo
-            for sample, choice in zip(samples, draws, strict=True)
-            for photo in self.with_photos(sample, choice).photos
-        ]
+        photos = [photo for choice in draws for photo in choice.photos]
         with torch.no_grad():
             latents = self.encode_references(photos)
         return in_slots(latents, len(samples)).to(samples[0].latent.device, torch.float32)
 
 
-def num_references(sample: TrainingSample, choice: Draws) -> int:
-    """How many references stand beside the sample's video in this step; 0 if they are dropped."""
-    return 0 if choice.drops_reference else 1 + len(sample.further)
+def _of_one_length(draws: Sequence[Draws]) -> list[list[int]]:
+    """The places of samples in the batch, those together that have as many frames to train."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, choice in enumerate(draws):
+        groups.setdefault((choice.num_frames, choice.num_clean_frames), []).append(i)
+    return list(groups.values())
+
+
+def _noised(
+    samples: Sequence[TrainingSample], draws: Sequence[Draws], members: list[int]
+) -> _Noised:
+    """The samples at `members`, which are of one length, under their draws."""
+    device, first = samples[members[0]].latent.device, draws[members[0]]
+    clean = torch.stack([samples[i].latent[:, : first.num_frames].float() for i in members])
+    noise = torch.stack([draws[i].noise for i in members]).to(device)
+    t = torch.tensor([draws[i].t for i in members]).to(device, non_blocking=True)
+    return _Noised(
+        members=members,
+        clean=clean,
+        noise=noise,
+        t=t,
+        noisy=_beginning_with(clean, add_noise(clean, noise, t), first.num_clean_frames),
+        num_clean_frames=first.num_clean_frames,
+    )
+
+
+def _beginning_with(clean: Tensor, latent: Tensor, num_clean_frames: int) -> Tensor:
+    """A latent `[B, C, T, H, W]` with its first frames taken from another one."""
+    if num_clean_frames == 0:
+        return latent
+    return torch.cat((clean[:, :, :num_clean_frames], latent[:, :, num_clean_frames:]), dim=2)
 
 
 def _taken(batch: Tensor, places: list[int]) -> Tensor:
@@ -290,11 +272,15 @@ def _taken(batch: Tensor, places: list[int]) -> Tensor:
     return batch if places == list(range(len(batch))) else batch[places]
 
 
-def _seen_from_one(sample: TrainingSample, generator: torch.Generator) -> TrainingSample:
-    """The sample with one of its persons, drawn at random, in slot 0.
+def _seen_by_faces(sample: TrainingSample, choice: Draws) -> TrainingSample:
+    """The sample as the identity losses look at it, which is at one of its persons.
 
-    The identity losses look at one person of a sample.
+    Of several persons one is drawn at random and put in slot 0; of several photos of one person
+    their mean embedding counts (ours; it is Eq. 9 for one photo).
     """
+    if choice.e_ref is not None:
+        return replace(sample, e_ref=choice.e_ref)
     if not sample.further:
         return sample
-    return sample.seen_from(int(torch.randint(1 + len(sample.further), (), generator=generator)))
+    slot = torch.randint(1 + len(sample.further), (), generator=choice.augmentation)
+    return sample.seen_from(int(slot))

@@ -166,13 +166,18 @@ def _with_all_in_each_sample(config: TrainConfig) -> TrainConfig:
 
     Batches are made in between, since a thread of their own would know nothing of fake tensors.
     """
-    shown = {"text_p_drop": 0.0, "identity_share": 1.0, "identity_from": 0}
+    shown = {
+        "text_p_drop": 0.0,
+        "identity_share": 1.0,
+        "identity_from": 0,
+        "single_frame_share": 0.0,
+    }
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"prefetch": 0}),
             "objective": config.objective.model_copy(update=shown),
             "reference": config.reference.model_copy(
-                update={"p_drop": float(config.reference.p_drop == 1)}
+                update={"p_drop": float(config.reference.p_drop == 1), "num_photos": None}
             ),
         }
     )
@@ -221,10 +226,11 @@ def _optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
 def largest_sample(config: TrainConfig) -> tuple[Manifest | None, int]:
     """The manifest of the run's cache and the most references that a sample of it has.
 
-    Without a cache these are None and 1.
+    Without a cache these are None and 1. The run may say itself how many photos a sample shows.
     """
     made = read_manifest(config.data.cache)
-    return made, 1 if made is None else max(Cache(config.data.cache).num_references)
+    num_references = 1 if made is None else max(Cache(config.data.cache).num_references)
+    return made, max(num_references, config.reference.max_photos or 1)
 
 
 def _recognizer(config: TrainConfig, device: torch.device) -> Recognizer | None:

@@ -32,12 +32,20 @@ def require_shardable(config: TrainConfig) -> None:
             "distribution."
         )
     # Each call of a block is a collective, so that all processes need the same number of them.
-    run, p_drop = config.run, config.reference.p_drop
-    if run.micro_batch_size > 1 and 0 < p_drop < 1:
-        raise ValueError(
-            f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and reference.p_drop "
-            f"{p_drop}; needs 1, since samples with and without a reference run separately."
-        )
+    run, objective, reference = config.run, config.objective, config.reference
+    if run.micro_batch_size == 1:
+        return
+    for key, share in (
+        ("reference.p_drop", reference.p_drop),
+        ("objective.first_frame_share", objective.first_frame_share),
+        ("objective.single_frame_share", objective.single_frame_share),
+        ("the largest share of reference.num_photos", max(reference.num_photos or (1.0,))),
+    ):
+        if 0 < share < 1:
+            raise ValueError(
+                f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and {key} {share}; "
+                "needs 1, since samples of different shapes run separately."
+            )
 
 
 def policy_of_run(policy: Any) -> Any:

@@ -258,7 +258,7 @@ class Validator:
         has_reference = needs_reference(self.guidance, sigmas)
         with _undisturbed(self.model, device):
             return sample(
-                lambda *group: self.model([group])[0].float(),
+                lambda *group: self.model([(*group, 0)])[0].float(),
                 noise.to(device),
                 sigmas,
                 text=case.context[None].to(device),

@@ -37,9 +37,10 @@ from stdrc_core.ltx.vae import VideoVAE, diffusers_config  # noqa: E402
 from stdrc_core.method.grid import LTX_SCALE_FACTORS  # noqa: E402
 from stdrc_core.train.assemble import ReferenceEncoder  # noqa: E402
 from stdrc_core.train.config import TrainConfig  # noqa: E402
+from stdrc_core.train.draws import TrainingSample, draw  # noqa: E402
 from stdrc_core.train.face_losses import FaceLosses  # noqa: E402
 from stdrc_core.train.loop import GroupedVelocity  # noqa: E402
-from stdrc_core.train.objective import Objective, TrainingSample, draw  # noqa: E402
+from stdrc_core.train.objective import Objective  # noqa: E402
 from stdrc_core.train.optimizer import make_optimizer  # noqa: E402
 from stdrc_core.train.trainable import make_trainable  # noqa: E402
 

@@ -339,7 +339,9 @@ def test_the_table_of_keys_is_what_a_batch_takes(tmp_path: Path):
     needed = {"reference": "anna.png", "prompt": "a person reads"}
     job = read_line(tmp_path, needed)
     # What `asked` holds besides is of the whole batch.
-    assert set(told) == set(job.asked()) - {"weights"}
+    windowed = read_line(tmp_path, needed | {"window": 49})
+    assert set(told) == set(windowed.asked()) - {"weights"}
+    assert set(told) == {*job.asked(), "window", "window_overlap"} - {"weights"}
     kinds = {int: "whole number", float: "number"}
     for key, (kind, default) in told.items():
         if key in needed:
@@ -349,11 +351,15 @@ def test_the_table_of_keys_is_what_a_batch_takes(tmp_path: Path):
         elif key == "name":
             assert read_line(tmp_path, needed | {"name": "shot"}).name == "shot"
             assert (default, job.name) == ("the photo's name and the seed", "anna_0")
+        elif default == "none":
+            assert key not in job.asked()
+            assert windowed.asked()[key] == 49
         else:
-            value = job.asked()[key]
+            value = windowed.asked()[key]
             assert float(default) == value, key
             assert kind.split(",")[0] == kinds[type(value)], key
-            assert read_line(tmp_path, needed | {key: value}).asked()[key] == value
+            line = needed | {"window": 49, key: value}
+            assert read_line(tmp_path, line).asked()[key] == value
     with pytest.raises(ValueError, match="colour"):
         read_line(tmp_path, needed | {"colour": 1})
 

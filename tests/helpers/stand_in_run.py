@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from stdrc_core.method.reference import append_reference, strip_reference
-from stdrc_core.train.config import ObjectiveSection, ReferenceSection, TrainConfig
+from stdrc_core.train.config import TrainConfig
+from stdrc_core.train.draws import TrainingSample
 from stdrc_core.train.face_losses import FaceLosses
 from stdrc_core.train.loop import GroupedVelocity, Parts
-from stdrc_core.train.objective import Group, Objective, TrainingSample
+from stdrc_core.train.objective import Group, Objective
+from stdrc_core.train.objective_config import ObjectiveSection, ReferenceSection
 
 C, T, H, W = 4, 3, 2, 2
 CONTEXT = (5, 6)

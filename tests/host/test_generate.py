@@ -74,6 +74,79 @@ def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
     assert 10 * torch.log10(1 / (ours - without).square().mean()) < 30
 
 
+@pytest.mark.parametrize("has_first_frame", [False, True])
+def test_two_photos_of_one_person_are_a_reference_list(
+    host: Worker, mini_checkpoint: Path, has_first_frame: bool
+):
+    """Of two sizes, each fitted by itself; with a first frame beside them, and without."""
+    generator = torch.Generator().manual_seed(6)
+    sizes = ((80, 60), (50, 90), (128, 128))
+    photo, other, frame = (torch.rand(1, *size, 3, generator=generator) for size in sizes)
+    asked = {"num_steps": 2, "seed": 2, "num_frames": 9}
+    guidance = {"text_scale": 3.0, "reference_scale": 20.0}
+    theirs = host(
+        "generate.clip",
+        photo=photo,
+        more_photos=[other],
+        prompt=PROMPT,
+        side_px=128,
+        first_frame=frame if has_first_frame else None,
+        **asked,
+        **guidance,
+    )
+    pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)[None]
+    shot = Shot(height=128, width=128, **asked).guided(**guidance)
+    first = {"first_frames": frame} if has_first_frame else {}
+    ours, turned, alone = (
+        pipeline.many([photos], context, shot, [2], **first)[0]
+        for photos in ([photo, other], [other, photo], [photo])
+    )
+    error = (ours - theirs).square().mean()
+    assert 10 * torch.log10(1 / error) > 40
+    # The slots count, and so does the second photo.
+    for another in (turned, alone):
+        assert (ours - another).square().mean() > 10 * error
+
+
+@pytest.mark.parametrize("has_first_frame", [False, True])
+def test_windows_are_cores_context_windows_with_the_reference_in_each(
+    host: Worker, mini_checkpoint: Path, has_first_frame: bool
+):
+    """49 frames are 7 latent ones: windows of 4 that overlap by 2 begin at 0, 2 and 3."""
+    generator = torch.Generator().manual_seed(1)
+    photo, frame = (torch.rand(1, side, side, 3, generator=generator) for side in (80, 128))
+    asked = {"num_steps": 6, "seed": 3, "num_frames": 49}
+    scales = {"text_scale": 3.0, "reference_scale": 4.0}
+    theirs = host(
+        "generate.clip",
+        photo=photo,
+        prompt=PROMPT,
+        side_px=128,
+        windows={
+            "context_length": 4,
+            "context_overlap": 2,
+            "context_schedule": "standard_static",
+            "context_stride": 1,
+            "closed_loop": False,
+            "fuse_method": "pyramid",
+            "freenoise": True,
+        },
+        first_frame=frame if has_first_frame else None,
+        **asked,
+        **scales,
+    )
+    pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)[None]
+    whole = Shot(height=128, width=128, **asked).guided(**scales)
+    first = {"first_frames": frame} if has_first_frame else {}
+    ours, in_one = (
+        pipeline.many([photo], context, shot, [3], **first)[0]
+        for shot in (replace(whole, window=25, window_overlap=16), whole)
+    )
+    assert ours.shape == theirs.shape == (49, 128, 128, 3)
+    assert 10 * torch.log10(1 / (ours - theirs).square().mean()) > 40
+    assert 10 * torch.log10(1 / (ours - in_one).square().mean()) < 30
+
+
 def test_guidance_over_time_is_that_of_the_nodes(host: Worker, mini_checkpoint: Path):
     photo = torch.rand(1, 80, 60, 3, generator=torch.Generator().manual_seed(1))
     asked = {"num_steps": 8, "seed": 5, "num_frames": 17}

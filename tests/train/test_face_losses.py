@@ -19,8 +19,8 @@ from stdrc_core.faces.recognizer import Recognizer
 from stdrc_core.ltx.vae import VideoVAE, load_vae
 from stdrc_core.method.flow import clean_estimate
 from stdrc_core.train.assemble import assemble
+from stdrc_core.train.draws import TrainingSample, draw
 from stdrc_core.train.face_losses import FaceLosses
-from stdrc_core.train.objective import TrainingSample, draw
 
 CELL_PX = 32
 

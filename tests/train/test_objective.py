@@ -11,7 +11,8 @@ from helpers import stand_in_run
 from helpers.stand_in_run import Recorder, make_objective, objective_sections
 from torch import Tensor
 
-from stdrc_core.train.objective import Group, Losses, Objective, draw
+from stdrc_core.train.draws import draw
+from stdrc_core.train.objective import Group, Losses, Objective
 
 
 def test_loss_is_the_equations_term_by_term():

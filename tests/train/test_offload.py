@@ -14,7 +14,7 @@ from torch.autograd import graph
 from stdrc_core.ltx.vae import load_vae
 from stdrc_core.train import offload
 from stdrc_core.train.assemble import assemble
-from stdrc_core.train.objective import draw
+from stdrc_core.train.draws import draw
 
 CPU = torch.device("cpu")
 

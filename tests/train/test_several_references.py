@@ -27,10 +27,10 @@ from stdrc_core.photo_file import load_photo
 from stdrc_core.train.assemble import CachedSamples, assemble
 from stdrc_core.train.batches import Batches
 from stdrc_core.train.cache import Cache, FurtherReference, read_lines
-from stdrc_core.train.config import ReferenceSection
+from stdrc_core.train.draws import Person, TrainingSample
+from stdrc_core.train.draws import draw as draw_choices
 from stdrc_core.train.loop import training_step
-from stdrc_core.train.objective import Person, TrainingSample
-from stdrc_core.train.objective import draw as draw_choices
+from stdrc_core.train.objective_config import ReferenceSection
 from stdrc_core.train.prepare import Models, Reason, prepare
 from stdrc_core.train.rehearsal import largest_sample
 from stdrc_core.train.rehearsal_parts import ClipSize
@@ -280,7 +280,7 @@ def test_an_item_of_a_validation_has_its_photos_in_their_slots(
         faces=faces,
     )
     mean = validate(1)
-    seen = [reference for *_, reference in groups if reference is not None]
+    seen = [group[3] for group in groups if group[3] is not None]
     assert seen[0].shape[2] == 2
     for slot, path in enumerate((red, blue)):
         sides = (mini_run.SIZE_PX, 128, torch.device("cpu"))
