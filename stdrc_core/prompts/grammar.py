@@ -15,7 +15,7 @@ from itertools import pairwise
 from .lexicon import Form, Reading, is_compound, readings
 from .tagging import best_tags
 from .tags import Candidates, Tag
-from .text import QUOTE
+from .text import QUOTE, TITLE
 from .words import words
 
 _Tags = dict[Tag, tuple[float, Reading | None]]
@@ -40,7 +40,7 @@ class Token:
 
 
 _TOKEN = re.compile(
-    rf"(?P<quote>{QUOTE})|(?P<word>[(\[{{]*[^\W_][\w'\u2019-]*(?:\.\d+)?(?::[\d.]+)?[)\]}}]*)|"
+    rf"(?P<quote>{QUOTE})|(?P<word>{TITLE}|[(\[{{]*[^\W_][\w'\u2019-]*(?:\.\d+)?(?::[\d.]+)?[)\]}}]*)|"
     r"(?P<mark>\S)"
 )
 _CORE = re.compile(r"[^\W_][\w'-]*")
@@ -150,11 +150,22 @@ def _candidates(word: str, *, is_name: bool) -> _Tags:
                 tags[tag] = (log + less, each)
     if is_name or not tags or "-" in word:
         tags.setdefault(Tag.NOUN, (-1.5, None))
+    if not found and _is_made_adjective(word):
+        tags |= {Tag.ADJECTIVE: (0.0, None), Tag.NOUN: (-2.5, None)}
     if (not found and not word.endswith("ly")) or "-" in word:
         tags.setdefault(Tag.ADJECTIVE, (-1.0, None))
     if word.endswith("ly"):
         tags.setdefault(Tag.ADVERB, (0.0, None))
     return tags
+
+
+def _is_made_adjective(word: str) -> bool:
+    """Returns whether a word that the lexicon has not is made as adjectives are: "misty"."""
+    if word.endswith(("ish", "ful", "less", "ous")):
+        return True
+    noun = word.removesuffix("y")
+    nouns = (noun, noun + "e", noun[:-1] if noun[-2:-1] == noun[-1:] else noun)
+    return noun != word and any(each.part == "n" for form in nouns for each in readings(form))
 
 
 @cache

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .clauses import Says, VerbGroup, base_of, verb_groups
+from .clauses import Says, VerbGroup, verb_groups
 from .grammar import Token, read_sentence
 from .lexicon import Kind, is_phrasal, present_participle, readings
 from .noun_phrases import is_person, noun_phrase_end
 from .tags import VERBS, Tag
+from .tense import base_of
 from .words import Noun, names, words
 
 # A preposition of motion -> the one in its place in a still picture, for a place that one is in and
@@ -34,6 +35,8 @@ _STILL_PREPOSITIONS = {
     "toward": ("near", "near"),
     "towards": ("near", "near"),
 }
+# "climbs out of a pool" becomes "near a pool".
+_FROM = ("out", "off", "clear", "ahead")
 # These stay as they are after an object: "ties a ribbon around a neck".
 _AFTER_OBJECT = ("across", "around")
 # These are left out before a person: "waves to a boy".
@@ -149,7 +152,18 @@ class _Still:
             if self._is_kept(i, end):
                 self._keep(i, end)
             return end
+        if token.tag is Tag.ADJECTIVE and self._goes_on(i):
+            return self._keep(i, i + 1)
         return i + 1 if self.acting else self._keep(i, i + 1)
+
+    def _goes_on(self, i: int) -> bool:
+        """Returns whether an adjective tells of the thing before it: "a yard full of flowers"."""
+        return (
+            0 < i < len(self.tokens) - 1
+            and self.kept[i - 1] is not None
+            and self.tokens[i - 1].tag is Tag.NOUN
+            and self.tokens[i + 1].tag is Tag.PREPOSITION
+        )
 
     def _with_preposition(self, i: int) -> int:
         start = i + 1
@@ -177,6 +191,8 @@ class _Still:
             return None
         if word in _TOWARD_PERSONS and is_person(self.tokens[end - 1]):
             return None
+        if word == "of" and i and self.tokens[i - 1].word in _FROM:
+            return "near"
         follows_object = i > 0 and self.tokens[i - 1].tag is Tag.NOUN
         if word not in _STILL_PREPOSITIONS or (word in _AFTER_OBJECT and follows_object):
             return self.text[self.tokens[i].start : self.tokens[i].end]

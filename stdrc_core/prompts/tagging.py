@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from .lexicon import Form, Reading, forms_of
-from .tags import Candidates, Tag
+from .lexicon import Form, Kind, Reading, forms_of
+from .tags import VERBS, Candidates, Tag
 from .words import words
 
 # Logarithms for a tag after another one; what is not here counts _RARE.
@@ -21,6 +21,8 @@ _NO_VERB = -3.0
 _AFTER_SUBJECT = (Tag.PREPOSITION, Tag.TO, Tag.ED, Tag.ING, Tag.MARK)
 _IN_LIST = (Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN, Tag.AND)
 _OPENS = (Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN)
+_ENDS_WATCHING = (*_OPENS, Tag.MARK, Tag.AND, Tag.TO)
+_PAIRS = ((Tag.PRESENT, Tag.MARK), (Tag.PRESENT, Tag.AND), (Tag.PREPOSITION, Tag.OBJECT_PRONOUN))
 _AFTER_VERB = "D0 P-.2 R-.2 N-1 J-1.5 U-.7 K-.7 C-1 S-.7 T-.7 G-2 V-4 Q-1 W-2 .-.3"
 _AFTER = {
     "^": "D0 N-.7 J-1 O-.3 P-.7 G-1.5 S-1 R-1.2 V-1.7 F-4 A-4 Q-3 T-2 K-3 C-3 U-6",
@@ -68,6 +70,14 @@ class _State:
     """Whether "and" came before, so that a verb may be in the plural."""
     is_bare: bool = False
     """Whether the last noun is in the singular and follows a comma without an article."""
+    is_open: bool = False
+    """Whether an article came that has no noun yet."""
+    watches: str = ""
+    """"verb" where the last verb may have what another one does after it ("watches the waves
+    crash"), "alive" once a person or an animal followed that verb."""
+    after: str = ""
+    """The tag before the last one, where it is a verb and the last one a mark or "and" ("leaps, "),
+    or a preposition and the last one its pronoun ("behind him ")."""
     listing: str = ""
     """"mark" after a comma, "nouns" once nouns alone followed, so that "and" joins one more."""
 
@@ -129,6 +139,9 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
         number=number,
         is_past_subject=is_past,
         has_and=word == "and" or (state.has_and and not opens and tag is not Tag.PRESENT),
+        is_open=tag is Tag.DETERMINER or (state.is_open and tag is Tag.ADJECTIVE),
+        watches=_watches(state, tag, reading),
+        after=state.tag if (state.tag, tag) in _PAIRS else "",
         listing=_listing(state, tag),
         is_bare=(state.is_bare and tag is Tag.PRESENT)
         or (
@@ -136,6 +149,15 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
             and (tag is Tag.ADJECTIVE or (tag is Tag.NOUN and not (reading and reading.is_plural)))
         ),
     )
+
+
+def _watches(state: _State, tag: Tag, reading: Reading | None) -> str:
+    if tag in VERBS:
+        return "verb" if reading is not None and reading.base in words("verbs", "watch") else ""
+    if not state.watches or tag in _ENDS_WATCHING:
+        return ""
+    is_alive = reading is not None and reading.kind in (Kind.PERSON, Kind.ANIMAL)
+    return "alive" if is_alive else "verb" if tag is Tag.NOUN else state.watches
 
 
 def _listing(state: _State, tag: Tag) -> str:
@@ -166,6 +188,17 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
         elif not is_base and state.number == "many":
             less -= 5.0
         less -= 4.0 if state.is_bare and state.is_past_subject else 0.0
+    if state.watches and tag is Tag.INFINITIVE and state.tag in (Tag.NOUN, Tag.OBJECT_PRONOUN):
+        less += 1.0 if state.tag != Tag.NOUN else 7.5 if state.watches == "alive" else 5.5
+    if state.is_open and state.tag == Tag.ADJECTIVE and tag is Tag.ING:
+        # "a misty clearing" has a noun.
+        less -= 4.0
+    if state.after == Tag.PRESENT and tag is Tag.PRESENT:
+        # "leaps, twists and lands"
+        less += 2.5
+    if state.after == Tag.PREPOSITION and tag in (Tag.PRESENT, Tag.ED, Tag.AUXILIARY):
+        # "the dog behind her barks"
+        less += 6.0 if tag is Tag.ED else 3.5
     if tag is Tag.PRESENT and state.tag == Tag.AND and state.listing == "nouns":
         less -= 4.0
     if tag in (Tag.PRESENT, Tag.AUXILIARY) and state.clause_has_verb and follows_noun:

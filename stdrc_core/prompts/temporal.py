@@ -13,7 +13,7 @@ from functools import cache
 from itertools import pairwise
 
 from .gender import Gender, is_consistent, with_gender
-from .grammar import Token
+from .grammar import Token, read_sentence
 from .noun_phrases import is_person, noun_phrase_end
 from .subject import Acting, find_acting
 from .tags import Tag
@@ -134,6 +134,7 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
     garden, a woman dances" becomes "A woman dances, in a garden".
     """
     body, end = re.fullmatch(r"(.*?)([.!?]*)", sentence, re.DOTALL).groups()
+    body = _with_quote_last(body)
     acting = find_acting(body)
     if acting is None:
         return None
@@ -155,13 +156,31 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
         before = f"{subject} {before}" if has_verb else before
         subject = _told(body, tokens, 0, named)
     action = f"{subject} {_told(body, tokens, verb, stop)}"
-    described = _told(body, tokens, after, verb)
+    # A clause of "who" that gave its verb begins with no word of its own.
+    described = _told(body, tokens, after, verb - (tokens[verb - 1].tag is Tag.RELATIVE))
     rest = _told(body, tokens, stop, len(tokens))
     parts = (action, described, uncapitalized(before), rest)
     turned = capitalized(", ".join(part for part in parts if part))
     if end or not turned.rstrip("\"'\u201d\u2019").endswith(_ENDS):
         turned += end or "."
     return turned if _acts_first(turned) else None
+
+
+def _with_quote_last(text: str) -> str:
+    """Returns the text with who says something before what is said.
+
+    '"Wait," says a man in red' becomes 'A man says "Wait," in red'.
+    """
+    tokens = read_sentence(text)
+    tags = [each.tag for each in tokens]
+    if tags[:1] != [Tag.QUOTE] or len(tags) < 3 or tags[1] not in (Tag.ED, Tag.PRESENT):
+        return text
+    end = noun_phrase_end(tokens, 2)
+    if end == 2 or not is_person(tokens[end - 1]):
+        return text
+    who, says = _told(text, tokens, 2, end), text[tokens[1].start : tokens[1].end]
+    rest = text[tokens[end - 1].end :]
+    return f"{capitalized(who)} {says} {text[tokens[0].start : tokens[0].end]}{rest}"
 
 
 def _told(text: str, tokens: list[Token], start: int, end: int) -> str:
