@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .color.frames import ColorError, tag_bt709, to_frame, to_rgb
-from .files import written_aside
+from .files import why_unreadable, written_aside
 from .method.grid import LTX_SCALE_FACTORS
 from .method.reference import Fit, fitted_box
 from .shown_text import one_line
@@ -247,11 +247,15 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
             yield container, stream
     except av.FFmpegError as error:
         raise ValueError(
-            f"clip {path} could not be read ({error.strerror}); needs a sound video file: export "
-            "or download it again."
+            f"clip {path} could not be read ({_reason(path, error)}); needs a sound video file: "
+            "export or download it again."
         ) from error
     except ColorError as error:
         raise ValueError(f"clip {path} {error}") from error
+
+
+def _reason(path: str | Path, error: av.FFmpegError) -> str:
+    return why_unreadable(path, OSError(error.strerror))
 
 
 def _told(path: str | Path) -> str:
