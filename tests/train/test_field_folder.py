@@ -142,7 +142,9 @@ ROWS = [
     used("camcorder.MTS", ".ref.png", "PNG"),
 ]
 HIDDEN = ("._camera.MP4", ".DS_Store", "Thumbs.db", "__MACOSX/._upper.mp4", ".cache/x.mp4")
-HIDDEN += ("deep/._Refs.3gp", "deep/@eaDir/Refs.3gp")
+HIDDEN += ("deep/._Refs.3gp", "deep/@eaDir/Refs.3gp", "#recycle/gone.mp4", "deep/@Recycle/a.mp4")
+HIDDEN += ("$RECYCLE.BIN/$R1.mp4", "System Volume Information/a.mp4", "lost+found/#1.mp4", "Icon\r")
+HIDDEN += ("#snapshot/daily/upper.mp4", "@tmp/a.mp4", ".Trash-1000/files/a.mp4", ".sync/a.mp4")
 LOST = {"gone.txt": "caption", "gone.ref.JPG": "photo"}
 STRAY = ("notes.pdf", "upper.json", "cover.jpg")
 
@@ -240,7 +242,7 @@ def test_nothing_else_became_a_clip_and_what_is_left_is_named(
         assert aside[name] == f"{what} {folder / name} has no video beside it"
     passed = next(line for line in said.splitlines() if "passed over" in line)
     assert all(name in passed for name in STRAY)
-    assert not any(name in said for name in ("._camera", "DS_Store", "Thumbs", "MACOSX"))
+    assert not any(name in said for name in ("._camera", "DS_Store", "Thumbs", "MACOSX", "ecycle"))
 
 
 def test_a_name_in_its_own_case_is_not_taken_from_its_clip(tmp_path: Path, clip: bytes):
