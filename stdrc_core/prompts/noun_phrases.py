@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .grammar import Token
-from .lexicon import Kind
+from .lexicon import Kind, readings
 from .tags import Tag
 from .words import words
 
@@ -42,13 +42,25 @@ def _goes_on(tokens: list[Token], i: int) -> bool:
     return i + 1 < len(tokens) and tokens[i + 1].tag is Tag.NOUN
 
 
+def _is_agent(word: str) -> bool:
+    """Returns whether a word that the lexicon has not is of who does something: "kayaker"."""
+    word = word.removesuffix("s")
+    for ending in ("er", "ist"):
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) > 2:
+            halved = stem[:-1] if stem[-1] == stem[-2] else stem
+            return any(readings(each) for each in (stem, stem + "e", halved))
+    return False
+
+
 def is_person(token: Token) -> bool:
     """Returns whether a noun or pronoun is of a person or an animal, by the lexicon."""
     if token.tag is Tag.SUBJECT_PRONOUN:
         return token.word in ("he", "she", "they", "i", "we", "you")
     kind = token.reading.kind if token.reading else None
     return token.tag is Tag.NOUN and (
-        kind in (Kind.PERSON, Kind.ANIMAL)
+        (token.reading is None and _is_agent(token.word))
+        or kind in (Kind.PERSON, Kind.ANIMAL)
         or token.word in words("nouns", "subject")
         or token.word in words("nouns", "collective")
     )

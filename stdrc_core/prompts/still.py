@@ -29,7 +29,7 @@ _STILL_PREPOSITIONS = {
     "up": ("on", "on"),
     "onto": ("on", "on"),
     "off": ("on", "on"),
-    "from": ("with", "on"),
+    "from": ("near", "on"),
     "past": ("near", "near"),
     "to": ("near", "near"),
     "toward": ("near", "near"),
@@ -107,6 +107,8 @@ class _Still:
 
     def _is_description(self, group: VerbGroup) -> bool:
         """Returns whether a participle tells how something is: "strapped", "her hair is tied"."""
+        if self.tokens[group.start].word == "having":
+            return False
         if not group.passive:
             return self.tokens[group.end - 1].tag is Tag.ED and not group.finite
         start = group.start
@@ -223,6 +225,8 @@ class _Still:
             return True
         if head in words("nouns", "unseen"):
             return False
+        if head in words("nouns", "seen"):
+            return True
         # What the lexicon has not is likelier a thing ("sandcastle") than an idea.
         return any(
             each.reading.kind is Kind.THING if each.reading else not self.is_light for each in nouns
@@ -241,7 +245,7 @@ class _Still:
         return [*dict.fromkeys(phrases)]
 
     def _phrase(self, run: list[int]) -> list[str]:
-        while run and self.tokens[run[-1]].tag in _OPEN and self.kept[run[-1]] != "with":
+        while run and self._is_open(run):
             run = run[:-1]
         while run and self.tokens[run[0]].tag is Tag.AND:
             run = run[1:]
@@ -252,6 +256,14 @@ class _Still:
             gap = self.text[self.tokens[i - 1].end : self.tokens[i].start] if i else ""
             out += (gap if out else "") + (self.kept[i] or "")
         return [_balanced(out)]
+
+    def _is_open(self, run: list[int]) -> bool:
+        """Returns whether a phrase cannot end with its last word: "the", "than", "not"."""
+        i = run[-1]
+        token = self.tokens[i]
+        if len(run) > 1 and token.word in words("tags", "numbers"):
+            return False
+        return token.word in ("not", "never") or (token.tag in _OPEN and self.kept[i] != "with")
 
 
 def _is_persons(token: Token) -> bool:

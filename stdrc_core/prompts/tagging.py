@@ -181,10 +181,10 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
     follows_noun = state.tag in (Tag.NOUN, Tag.ADVERB)
     is_base = reading is not None and reading.form is Form.BASE
     if tag is Tag.PRESENT and is_base and state.number == "one" and state.tag != Tag.AUXILIARY:
-        less -= 1.5 if state.has_and else 5.0
+        less -= 1.5 if state.has_and else 6.0
     elif tag is Tag.PRESENT and follows_noun:
         if is_base and state.number not in ("many", "any"):
-            less -= 1.5 if state.has_and else 5.0
+            less -= 1.5 if state.has_and else 6.0
         elif not is_base and state.number == "many":
             less -= 5.0
         less -= 4.0 if state.is_bare and state.is_past_subject else 0.0

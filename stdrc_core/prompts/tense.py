@@ -11,6 +11,7 @@ from .tags import Tag
 from .words import Noun, names, words
 
 _OPENS_CLAUSE = frozenset({Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN})
+_BEGINS_SUBJECT = (Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN, Tag.SUBJECT_PRONOUN)
 _BEFORE_PAST = (Tag.NOUN, Tag.MARK, Tag.AND, Tag.QUOTE)
 
 
@@ -86,19 +87,26 @@ def _is_aside(tokens: list[Token], first: int, i: int) -> bool:
 def _tells_looks(tokens: list[Token], i: int) -> bool:
     """Returns whether a form tells in an aside how a part of the subject looks.
 
-    "The conductor, (his) eyes shut, let ...": its noun has no article, and another verb is to come.
+    "The conductor, (his) eyes shut and collar turned up, let ...": what begins the aside has no
+    article, and another verb comes right after it.
     """
-    start = i
-    while start and tokens[start - 1].tag in (Tag.NOUN, Tag.ADJECTIVE):
-        start -= 1
-    if start and tokens[start - 1].word in ("his", "her", "its", "their"):
-        head = tokens[i - 1].word
-        is_part = head in words("nouns", "unseen") or names(head, Noun.FACE)
-        start -= is_part or names(head, Noun.CLOTHES)
-    if start < 2 or tokens[start - 1].tag is not Tag.MARK or tokens[start - 2].tag is not Tag.NOUN:
+    marks = [j for j, each in enumerate(tokens) if each.tag is Tag.MARK]
+    start = max((j + 1 for j in marks if j < i), default=0)
+    comma = min((j for j in marks if j > i), default=len(tokens))
+    after = next((each.tag for each in tokens[comma + 1 :] if each.tag is not Tag.ADVERB), None)
+    if start < 2 or after not in (Tag.ED, Tag.PRESENT):
         return False
-    comma = next((j for j in range(i, len(tokens)) if tokens[j].tag is Tag.MARK), len(tokens))
-    return comma + 1 < len(tokens) and tokens[comma + 1].tag in (Tag.ED, Tag.PRESENT)
+    if tokens[start - 2].tag is not Tag.NOUN or tokens[0].tag not in _BEGINS_SUBJECT:
+        return False
+    part = start + (tokens[start].word in ("his", "her", "its", "their"))
+    nouns = [each.tag for each in tokens[part:i] if each.tag not in (Tag.NOUN, Tag.ADJECTIVE)]
+    end = part + next((j for j, each in enumerate(tokens[part:i]) if each.tag in nouns), i - part)
+    if end == part:
+        return False
+    head = tokens[end - 1].word
+    is_part = head in words("nouns", "unseen")
+    is_part = is_part or names(head, Noun.FACE) or names(head, Noun.CLOTHES)
+    return part == start or is_part
 
 
 def _follows_relative(tokens: list[Token], i: int, first: int, finite: list[int]) -> bool:
