@@ -139,7 +139,7 @@ def _candidates(word: str, *, is_name: bool) -> _Tags:
         tags: _Tags = {tag: (0.0, None) for tag in small}
         if {Tag.PREPOSITION, Tag.ADVERB} <= tags.keys():
             # "in" is an adverb at the end of what is said of a verb: "walks in".
-            tags[Tag.ADVERB] = (-1.0, None)
+            tags[Tag.ADVERB] = (-2.5, None)
         if is_name and word in _NAMES_TOO:
             tags[Tag.NOUN] = (-1.0, None)
         return tags
