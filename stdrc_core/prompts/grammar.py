@@ -55,6 +55,8 @@ _ADDED_TAGS = {
     Form.PAST: ((Tag.ED, 0.0), (Tag.ADJECTIVE, -2.0)),
     Form.PAST_PARTICIPLE: ((Tag.ED, 0.0), (Tag.ADJECTIVE, -1.5)),
 }
+# What a word that the lexicon has not may be by its ending: "vlogs", "kickflipped".
+_UNKNOWN_VERBS = (("s", Tag.PRESENT, -2.0), ("ed", Tag.ED, -0.5), ("ing", Tag.ING, -0.5))
 # Small words that are names as well.
 _NAMES_TOO = ("will", "may")
 _OPEN_TAGS = {"n": Tag.NOUN, "j": Tag.ADJECTIVE, "r": Tag.ADVERB}
@@ -162,6 +164,8 @@ def _candidates(word: str, *, is_name: bool) -> _Tags:
         tags.setdefault(Tag.NOUN, (-1.5, None))
     if not found and _is_made_adjective(word):
         tags |= {Tag.ADJECTIVE: (0.0, None), Tag.NOUN: (-2.5, None)}
+    if not found and "-" not in word:
+        tags |= {tag: (log, None) for ending, tag, log in _UNKNOWN_VERBS if word.endswith(ending)}
     if (not found and not word.endswith("ly")) or "-" in word:
         tags.setdefault(Tag.ADJECTIVE, (-1.0, None))
     if word.endswith("ly"):

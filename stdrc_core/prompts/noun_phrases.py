@@ -7,6 +7,7 @@ from .lexicon import Kind, readings
 from .tags import Tag
 from .words import words
 
+_ABOUT = ("about", "around", "nearly", "almost", "over", "under")
 _NOUN_PHRASE = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN})
 
 
@@ -33,8 +34,17 @@ def noun_phrase_end(tokens: list[Token], start: int) -> int:
     if not has_noun:
         return start
     if i < len(tokens) and tokens[i].word == "of":
-        return max(i, noun_phrase_end(tokens, i + 1))
+        end = noun_phrase_end(tokens, i + 1)
+        return end if end > i + 1 else _age_end(tokens, i)
     return i
+
+
+def _age_end(tokens: list[Token], i: int) -> int:
+    """Returns the end of "of about thirty" at `i`, or `i` for anything else."""
+    end = start = i + 1 + (i + 1 < len(tokens) and tokens[i + 1].word in _ABOUT)
+    while end < len(tokens) and tokens[end].tag in (Tag.DETERMINER, Tag.ADJECTIVE):
+        end += 1
+    return end if end > start else i
 
 
 def _goes_on(tokens: list[Token], i: int) -> bool:

@@ -193,6 +193,10 @@ class _Still:
             return None
         if word in _TOWARD_PERSONS and is_person(self.tokens[end - 1]):
             return None
+        if word == "out" and i and self.tokens[i - 1].tag in VERBS:
+            # "shakes out her hair", "looks out the window"
+            is_own = self.tokens[i + 1].word in ("his", "her", "its", "their")
+            return None if is_own else "near"
         if word == "of" and i and self.tokens[i - 1].word in _FROM:
             return "near"
         follows_object = i > 0 and self.tokens[i - 1].tag is Tag.NOUN

@@ -68,6 +68,10 @@ class _State:
     """Whether the words are beyond the subject's own noun phrase, so that it stays as it is."""
     has_and: bool = False
     """Whether "and" came before, so that a verb may be in the plural."""
+    num_marks: int = 0
+    """How many marks came, of 2 at most."""
+    is_of_one: bool = False
+    """Whether the last word is a noun of one person."""
     is_bare: bool = False
     """Whether the last noun is in the singular and follows a comma without an article."""
     is_open: bool = False
@@ -141,6 +145,11 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
         has_and=word == "and" or (state.has_and and not opens and tag is not Tag.PRESENT),
         is_open=tag is Tag.DETERMINER or (state.is_open and tag is Tag.ADJECTIVE),
         watches=_watches(state, tag, reading),
+        num_marks=min(state.num_marks + (tag is Tag.MARK), 2),
+        is_of_one=tag is Tag.NOUN
+        and reading is not None
+        and reading.kind is Kind.PERSON
+        and not reading.is_plural,
         after=state.tag if (state.tag, tag) in _PAIRS else "",
         listing=_listing(state, tag),
         is_bare=(state.is_bare and tag is Tag.PRESENT)
@@ -190,6 +199,12 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
         less -= 4.0 if state.is_bare and state.is_past_subject else 0.0
     if state.watches and tag is Tag.INFINITIVE and state.tag in (Tag.NOUN, Tag.OBJECT_PRONOUN):
         less += 1.0 if state.tag != Tag.NOUN else 7.5 if state.watches == "alive" else 5.5
+    if state.is_of_one and tag is Tag.NOUN and reading is not None and reading.is_plural:
+        # "The astronomer peers": names of things rarely begin with one person.
+        less -= 1.5
+    if tag is Tag.PRESENT and state.tag == Tag.MARK and state.num_marks == 1 and not state.has_verb:
+        # "The teller, rings on her fingers, waves"
+        less -= 2.5
     if state.is_open and state.tag == Tag.ADJECTIVE and tag is Tag.ING:
         # "a misty clearing" has a noun.
         less -= 4.0

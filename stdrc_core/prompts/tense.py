@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .grammar import Token
-from .lexicon import Form, readings
+from .lexicon import Form, is_phrasal, readings
 from .tags import Tag
 from .words import Noun, names, words
 
@@ -50,10 +50,13 @@ def is_past(tokens: list[Token], i: int, finite: list[int]) -> bool:
         # A clause in the present tense has its past forms as participles.
         return False
     if done:
+        if last.tag is Tag.NOUN and _begins_anew(tokens, i):
+            return _score(tokens, i) >= 0
         if last.tag is Tag.NOUN:
             return _follows_relative(tokens, i, first, finite) and _score(tokens, i) >= 0
         return _score(tokens, i) >= 0
-    if _has_object(tokens, i) and _score(tokens, i) >= 0:
+    is_worn = base_of(tokens[i]) in words("verbs", "wear")
+    if _has_object(tokens, i) and (is_worn or _score(tokens, i) >= 0):
         # "The waitress balanced a tray": a participle has no object.
         return True
     later = [j for j in range(i + 1, end) if not _is_joined(tokens, j)]
@@ -69,7 +72,8 @@ def is_past(tokens: list[Token], i: int, finite: list[int]) -> bool:
 
 
 def _forms(token: Token) -> set[Form]:
-    return {each.form for each in readings(token.word) if each.part == "v" and each.form}
+    found = {each.form for each in readings(token.word) if each.part == "v" and each.form}
+    return found or {Form.PAST, Form.PAST_PARTICIPLE}
 
 
 def _is_aside(tokens: list[Token], first: int, i: int) -> bool:
@@ -107,6 +111,14 @@ def _tells_looks(tokens: list[Token], i: int) -> bool:
     is_part = head in words("nouns", "unseen")
     is_part = is_part or names(head, Noun.FACE) or names(head, Noun.CLOTHES)
     return part == start or is_part
+
+
+def _begins_anew(tokens: list[Token], i: int) -> bool:
+    """Returns whether the verb's subject begins a clause: "He whistled, and his dog raced"."""
+    start = i
+    while start and tokens[start - 1].tag in (Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN):
+        start -= 1
+    return [each.tag for each in tokens[max(start - 2, 0) : start]] == [Tag.MARK, Tag.AND]
 
 
 def _follows_relative(tokens: list[Token], i: int, first: int, finite: list[int]) -> bool:
@@ -156,6 +168,9 @@ def _is_open(tokens: list[Token], j: int) -> bool:
 
 
 def _has_object(tokens: list[Token], i: int) -> bool:
+    """Returns whether what is done something to follows, after a particle too: "held up a lamp"."""
+    if i + 2 < len(tokens) and is_phrasal(base_of(tokens[i]), tokens[i + 1].word):
+        i += 1
     after = tokens[i + 1].tag if i + 1 < len(tokens) else None
     return after in (Tag.DETERMINER, Tag.OBJECT_PRONOUN)
 
