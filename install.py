@@ -246,6 +246,8 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--facts"]:
         sys.stdout.write(json.dumps(asdict(facts_here())) + "\n")
     else:
+        # Of a terminal that lacks a letter of a folder's name, an error would hide what is said.
+        sys.stdout.reconfigure(errors="replace")
         # To stdout: ComfyUI-Manager marks what comes on stderr as an error.
         logging.basicConfig(level=logging.INFO, format="[ST-DRC] %(message)s", stream=sys.stdout)
         sys.exit(main())

@@ -11,6 +11,7 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import sys
@@ -62,8 +63,15 @@ def parse_arguments(
 
     A shell leaves `--out=~/clips` as it is.
     """
+    _let_any_text_out()
     args = parser.parse_args(argv)
     return argparse.Namespace(**{name: with_home(value) for name, value in vars(args).items()})
+
+
+def _let_any_text_out() -> None:
+    """Lets a terminal or a file of another encoding show `?` for what it lacks, as in `--help`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def set_up_terminal() -> None:

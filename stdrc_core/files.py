@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 # How much of a file's name the name of its unfinished part has.
 _MAX_START_BYTES = 120
+_NUM_BYTES_LOOKED_AT, _MAX_ANSWER = 2048, 120
 # How much of a name of the user's is kept where an ending is added to it.
 _MAX_NAME_BYTES = 200
 
@@ -71,6 +72,29 @@ def short_name(name: str) -> str:
         return name
     start = content[: _MAX_NAME_BYTES - 9].decode(errors="ignore")
     return f"{start}~{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def why_unreadable(path: str | Path, error: Exception) -> str:
+    """Returns why a file of networks, a photo or a clip cannot be read, for a message's brackets.
+
+    It says what lies there instead, where that is what downloads leave; else it is the error's own
+    text.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(_NUM_BYTES_LOOKED_AT)
+    except OSError:
+        return str(error)
+    if not start:
+        return "it is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS: git lfs pull brings the file"
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, as a download without a login leaves"
+    if start.startswith(b"{") and len(start) < _NUM_BYTES_LOOKED_AT:
+        said = " ".join(start.decode(errors="replace").split())
+        return f"it is a server's answer: {said[:_MAX_ANSWER]}"
+    return str(error)
 
 
 @contextmanager

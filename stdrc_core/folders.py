@@ -16,7 +16,11 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 # What Windows, macOS and file servers leave behind, in lower case.
-_LEFT_BEHIND = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}
+_LEFT_BEHIND = {
+    *("__macosx", "icon\r"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot", "lost+found"),
+}
 
 
 def is_hidden(name: str) -> bool:

@@ -12,6 +12,7 @@ from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
 from .color.profiles import to_srgb
+from .files import why_unreadable
 from .method.reference import BLACK, over_color
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 # The kinds of HEIF, which stand in the second four bytes of its `ftyp`.
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
+# How far levels may be beyond black and white.
+_BEYOND = 1.0
 # The errors that Pillow raises for a damaged file, an oversized text chunk or a decompression bomb.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # The errors that Pillow raises for damaged EXIF data; the pixels of such a file may be fine.
@@ -40,8 +43,8 @@ def load_photo(path: str | Path) -> Tensor:
             image.load()
     except _UNREADABLE as error:
         raise ValueError(
-            f"reference photo {path} could not be read ({error}); needs a sound PNG, JPEG or WebP "
-            "file: save it again with an image editor."
+            f"reference photo {path} could not be read ({why_unreadable(path, error)}); needs a "
+            "sound PNG, JPEG or WebP file: save it again with an image editor."
         ) from error
     try:
         image = ImageOps.exif_transpose(image)
@@ -49,8 +52,7 @@ def load_photo(path: str | Path) -> Tensor:
         log.warning("%s has damaged EXIF data (%s): it is taken as upright.", path, error)
     image = to_srgb(image, str(path))
     if image.mode.startswith("I") or image.mode == "F":
-        grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / _white_level(image.mode)
-        return grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
+        return _from_grey(image, path)
     has_alpha = "A" in image.getbands() or "transparency" in image.info
     pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
     return torch.from_numpy(pixels.astype(np.float32) / 255)[None]
@@ -102,6 +104,28 @@ def _register_heif(path: str | Path) -> None:
             "as JPEG."
         ) from error
     register_heif_opener()
+
+
+def _from_grey(image: Image.Image, path: str | Path) -> Tensor:
+    """Returns a grey photo of more than 8 bits, `[1, h, w, C]` in [0, 1], by its own white.
+
+    Raises ValueError for numbers that are no levels of grey, such as those of a map of depths.
+    """
+    values = np.asarray(image).astype(np.float32)
+    grey = torch.from_numpy(values / _white_level(image.mode))
+    # A rendering's highlights may be somewhat brighter than white.
+    if not (grey > -_BEYOND).logical_and(grey < 1 + _BEYOND).all():
+        white = "1" if image.mode == "F" else "65535"
+        raise ValueError(
+            f"reference photo {path} has levels from {values.min():g} to {values.max():g}; needs "
+            f"those of a photo, 0 to {white}: save it as PNG or JPEG."
+        )
+    pixels = grey.clamp(0, 1)[None, ..., None].expand(-1, -1, -1, 3)
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return pixels
+    alpha = torch.from_numpy(np.float32(values != transparent))
+    return torch.cat((pixels, alpha[None, ..., None]), dim=-1)
 
 
 def _white_level(mode: str) -> float:

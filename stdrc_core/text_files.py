@@ -25,6 +25,14 @@ _BOM = "\ufeff"
 _NO_LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _STAND_INS = "".join(chr(0xFDD0 + place) for place in range(len(_NO_LINE_ENDS)))
 _HIDE, _SHOW = str.maketrans(_NO_LINE_ENDS, _STAND_INS), str.maketrans(_STAND_INS, _NO_LINE_ENDS)
+# What has no width, and the end of a file of DOS.
+_UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\x1a"
+_OTHER_FORMS = {
+    re.compile(r"\s*\{\\rtf"): "rich text (RTF)",
+    re.compile(r"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE): "a web page (HTML)",
+}
+# JIS and its likes write other alphabets in seven bits, between such marks.
+_SEVEN_BITS = re.compile("\x1b(?:\\(|\\$[()]?)[@-Z]")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
@@ -89,7 +97,21 @@ def decode(content: bytes) -> str:
         ) from error
     if "\0" in text:
         raise NotTextError("is not UTF-8 (it holds NUL bytes; perhaps UTF-16 without its mark)")
-    return text.removeprefix(_BOM)
+    text = text.lstrip(_BOM)
+    if _SEVEN_BITS.search(text):
+        raise NotTextError("is not UTF-8 (it has the marks of ISO-2022-JP or one of its likes)")
+    for start, form in _OTHER_FORMS.items():
+        if start.match(text):
+            raise NotTextError(f"is {form}, no plain text")
+    return text
+
+
+def trimmed(text: str) -> str:
+    """Returns a caption without the white space, and what has no width, at its ends."""
+    before = None
+    while text != before:
+        before, text = text, text.strip().strip(_UNSEEN)
+    return text
 
 
 def check_whole(text: str, what: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -21,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from .color.frames import ColorError, Tags, read_tags, tag_bt709, tagged_to_rgb, to_frame
-from .files import written_aside
+from .files import why_unreadable, written_aside
 from .method.grid import LTX_SCALE_FACTORS
 from .method.reference import Fit, fitted_box
 
@@ -68,7 +69,7 @@ def probe(path: str | Path) -> ClipInfo:
             raise ValueError(_no_frames(path))
         upright = _upright(frame, stream)
         return ClipInfo(
-            duration_s=_duration_s(container, stream),
+            duration_s=_duration_s(path, container, stream),
             fps=_rate(stream),
             height=upright.height,
             width=upright.width,
@@ -148,7 +149,7 @@ def timed_frames(path: str | Path, start_s: float = 0.0) -> Iterator[TimedFrame]
     with _opened(path) as (container, stream):
         # Frames may outlive the container, whose stream may then no longer be asked.
         facts = {"fps": _rate(stream), "codec": stream.codec_context.name}
-        for time_s, frame in _frames_from(container, stream, start_s):
+        for time_s, frame in _frames_from(path, container, stream, start_s):
             yield TimedFrame(
                 time_s=time_s,
                 frame=frame,
@@ -241,7 +242,9 @@ def check_num_frames(num_frames: int) -> None:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Opens a file for reading and gives its container and its first video stream.
+    """Opens a file for reading and gives its container and its video stream.
+
+    Of several it is the one that FFmpeg takes by default, which is no cover picture.
 
     Raises ValueError for whatever FFmpeg cannot read or convert, inside the block too.
     """
@@ -249,21 +252,25 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
         raise ValueError(f"clip {path} is not a file; needs a video: check the path.")
     try:
         with av.open(_told(path)) as container:
-            if not container.streams.video:
+            stream = container.streams.best("video")
+            if stream is None:
                 raise ValueError(
                     f"clip {path} has no video stream; needs a video: leave it out or export it "
                     "again."
                 )
-            stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield container, stream
     except av.FFmpegError as error:
         raise ValueError(
-            f"clip {path} could not be read ({error.strerror}); needs a sound video file: export "
-            "or download it again."
+            f"clip {path} could not be read ({_reason(path, error)}); needs a sound video file: "
+            "export or download it again."
         ) from error
     except ColorError as error:
         raise ValueError(f"clip {path} {error}") from error
+
+
+def _reason(path: str | Path, error: av.FFmpegError) -> str:
+    return why_unreadable(path, OSError(error.strerror))
 
 
 def _told(path: str | Path) -> str:
@@ -274,7 +281,7 @@ def _told(path: str | Path) -> str:
 def _images_at(path: str | Path, times: list[float]) -> Iterator[Image.Image]:
     """Yields the nearest frame for each of the rising `times`, until the file ends."""
     with _opened(path) as (container, stream):
-        frames = _frames_from(container, stream, times[0])
+        frames = _frames_from(path, container, stream, times[0])
         before = next(frames, None)
         if before is None:
             raise ValueError(_no_frames(path))
@@ -294,35 +301,57 @@ def _images_at(path: str | Path, times: list[float]) -> Iterator[Image.Image]:
 
 
 def _frames_from(
-    container: av.container.InputContainer, stream: av.VideoStream, start_s: float
+    path: str | Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    start_s: float,
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """Yields (seconds from the file's first frame, frame), beginning at or before `start_s`."""
-    first = next(_timed(container, stream), None)
+    frames = _timed(container, stream)
+    first = next(frames, None)
     if first is None:
         return
-    origin, is_first = first[0], True
-    if start_s >= _MIN_SEEK_S:
-        # Seeking half a second earlier covers files whose index is a little off.
-        target = int((origin + start_s - 0.5) / stream.time_base)
-        container.seek(target, stream=stream)
+    origin = first[0]
+    if start_s < _MIN_SEEK_S:
+        found = chain([first], frames)
     else:
-        container.seek(int(origin / stream.time_base), stream=stream)
-    for time, frame in _timed(container, stream):
-        if is_first and time - origin > start_s + 1e-6 and start_s > 0:
-            # The seek overshot: read from the start instead.
-            container.seek(int(origin / stream.time_base), stream=stream)
-            yield from ((later - origin, each) for later, each in _timed(container, stream))
-            return
-        is_first = False
-        yield time - origin, frame
+        found = _sought(container, stream, origin, start_s)
+    if found is not None:
+        yield from ((time - origin, frame) for time, frame in found)
+        return
+    # What has been read is not to be had again by seeking in all files: open this one anew.
+    with _opened(path) as (container, stream):
+        yield from ((time - origin, frame) for time, frame in _timed(container, stream))
+
+
+def _sought(
+    container: av.container.InputContainer, stream: av.VideoStream, origin: float, start_s: float
+) -> Iterator[tuple[float, av.VideoFrame]] | None:
+    """Returns the frames from `start_s` or a little before on, None where a seek finds none."""
+    # Seeking half a second earlier covers files whose index is a little off.
+    try:
+        container.seek(int((origin + start_s - 0.5) / stream.time_base), stream=stream)
+        frames = _timed(container, stream)
+        first = next(frames, None)
+    except av.FFmpegError:
+        # Raw streams and some damaged indices.
+        return None
+    is_early = first is not None and first[0] - origin <= start_s + 1e-6
+    return chain([first], frames) if is_early else None
 
 
 def _timed(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yields (seconds, frame). The times rise: recordings that were joined begin anew within."""
+    before, shift = None, 0.0
     for index, frame in enumerate(container.decode(stream)):
         # Frames of raw streams have no timestamps.
-        yield (frame.time if frame.time is not None else index / _rate(stream)), frame
+        time = frame.time if frame.time is not None else index / _rate(stream)
+        if before is not None and time + shift < before:
+            shift = before + 1 / _rate(stream) - time
+        before = time + shift
+        yield before, frame
 
 
 def _upright(frame: av.VideoFrame, stream: av.VideoStream) -> Image.Image:
@@ -348,12 +377,20 @@ def _rate(stream: av.VideoStream) -> float:
     return float(stream.average_rate or stream.base_rate or 24)
 
 
-def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+def _duration_s(
+    path: str | Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> float:
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None:
-        return container.duration / av.time_base
-    last = max((p.pts or 0) + (p.duration or 0) for p in container.demux(stream))
+        # Matroska says when the last frame ends, and not how long it is from the first one.
+        is_end = "matroska" in container.format.name
+        return (container.duration - is_end * (container.start_time or 0)) / av.time_base
+    packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+    if not packets:
+        # A raw stream.
+        return count_frames(path) / _rate(stream)
+    last = max(packet.pts + (packet.duration or 0) for packet in packets)
     return float((last - (stream.start_time or 0)) * stream.time_base)
 
 

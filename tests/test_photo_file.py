@@ -164,6 +164,24 @@ def test_float_grey_is_already_in_0_to_1(tmp_path: Path):
     assert_photo(load_photo(path), np.repeat(values[..., None], 3, axis=-1))
 
 
+@pytest.mark.parametrize("levels", [(np.nan, 0.5), (0, 128.0), (0, np.inf), (-70.0, 0)])
+def test_numbers_that_are_no_levels_of_grey_are_refused(tmp_path: Path, levels: tuple):
+    """A map of depths, or floats from 0 to 255, which would be a white photo."""
+    path = tmp_path / "depth.tif"
+    Image.fromarray(np.array([levels], dtype=np.float32)).save(path)
+    with pytest.raises(ValueError, match=r"depth\.tif has levels from .* needs those of a photo"):
+        load_photo(path)
+
+
+def test_16_bit_grey_with_one_transparent_level(tmp_path: Path):
+    values = np.array([[0, 30000, 65535]], dtype=np.uint16)
+    path = tmp_path / "scan.png"
+    Image.fromarray(values).save(path, transparency=30000)
+    expected = np.repeat(values[..., None] / 65535, 4, axis=-1)
+    expected[..., 3] = [[1, 0, 1]]
+    assert_photo(load_photo(path), expected)
+
+
 @pytest.mark.parametrize("ink", [(0, 0, 0, 0), (255, 0, 0, 0), (0, 128, 64, 0), (40, 40, 0, 100)])
 def test_a_cmyk_jpeg_shows_ink_on_white_paper(tmp_path: Path, ink: tuple[int, int, int, int]):
     path = tmp_path / "print.jpg"

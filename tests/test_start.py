@@ -58,6 +58,15 @@ def test_help_imports_nothing_heavy(program: str, command: str):
     assert not heavy
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "iso8859-5"])
+def test_help_is_shown_by_terminals_of_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch):
+    """Its own signs, such as the plus or minus of a standard error, are not in all of them."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    status, said, _ = imported_by("experiments", "guidance", "--help")
+    assert status == 0
+    assert "usage: python -m stdrc_core.experiments" in said
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [

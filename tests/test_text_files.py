@@ -88,6 +88,7 @@ ENCODINGS = {
     "utf16 of old Macs": ("utf-16-be", codecs.BOM_UTF16_BE),
     "utf32": ("utf-32-le", codecs.BOM_UTF32_LE),
     "utf32 big endian": ("utf-32-be", codecs.BOM_UTF32_BE),
+    "utf8 with its mark twice": ("utf-8", 2 * codecs.BOM_UTF8),
 }
 # Characters that Python's splitlines, or YAML, takes for the end of a line.
 WITHIN_A_LINE = {
@@ -111,6 +112,13 @@ OTHERS = {
     "utf16 without a mark": ("a person", "utf-16-le"),
     "utf16 big endian without a mark": ("a person", "utf-16-be"),
     "utf32 without a mark": ("a person", "utf-32-le"),
+    "euc kr": ("사람이 고개를", "euc-kr"),
+    "koi8": ("человек кивает", "koi8-r"),
+    "a console of Windows": ("un café", "cp850"),
+    "thai": ("คนพยักหน้า", "cp874"),
+    "greek": ("ένα άτομο", "cp1253"),
+    "jis of a mail": ("人がうなずく", "iso-2022-jp"),
+    "korean of a mail": ("사람이", "iso-2022-kr"),
 }
 
 
@@ -142,6 +150,22 @@ def test_other_encodings_are_named_and_not_guessed(tmp_path: Path, read: Callabl
     assert str(tmp_path) in str(refused.value)
 
 
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (b"{\\rtf1\\ansi\\ansicpg1252\\cocoartf2761\n\\f0 a person nods}", "rich text (RTF)"),
+        (b"\n<!DOCTYPE html>\n<html><body>Log in</body></html>", "a web page (HTML)"),
+        (b"<HTML lang='en'><body>404</body></HTML>", "a web page (HTML)"),
+    ],
+)
+def test_what_is_no_plain_text_is_named(tmp_path: Path, read: Callable, content: bytes, form: str):
+    """TextEdit saves rich text, and a download without a login is a page."""
+    with pytest.raises(ValueError) as refused:
+        read(tmp_path, lambda path, _: path.write_bytes(content), "a person")
+    assert f"is {form}, no plain text: save it as UTF-8" in str(refused.value)
+
+
 @pytest.mark.parametrize("read", [from_batch, from_pairs, from_manifest], ids=lambda r: r.__name__)
 def test_half_a_character_is_refused(tmp_path: Path, read: Callable):
     # Only as JSON's escape can a file in UTF-8 hold it.
@@ -152,6 +176,14 @@ def test_half_a_character_is_refused(tmp_path: Path, read: Callable):
         read(tmp_path, write, "a HALF smile")
 
 
+@pytest.mark.parametrize("around", ["\u200b{}\u200b", "\u3000{}\u00a0\r\n", "\ufeff{}\r\n\x1a"])
+def test_what_is_not_seen_around_a_caption_is_left_out(tmp_path: Path, around: str):
+    def write(path: Path, text: str) -> None:
+        path.write_bytes(around.format(text).encode())
+
+    assert from_caption(tmp_path, write, PROMPT) == PROMPT
+
+
 def test_files_that_were_put_together_have_a_mark_in_the_middle(tmp_path: Path):
     line = json.dumps({"video": "a.mp4", "caption": PROMPT}).encode() + b"\n"
     path = tmp_path / "data.jsonl"
@@ -160,7 +192,11 @@ def test_files_that_were_put_together_have_a_mark_in_the_middle(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xef\xbb\xbf", b"\xff\xfe", b" \r\n\t\n", b"\xef\xbb\xbf\n"]
+    "content",
+    [
+        *(b"", b"\xef\xbb\xbf", b"\xff\xfe", b" \r\n\t\n", b"\xef\xbb\xbf\n", b"\x1a"),
+        *("\u200b \u2060".encode(), "\u3000\u00a0\n".encode(), "\ufeff\u200b".encode("utf-16")),
+    ],
 )
 def test_a_caption_of_nothing_is_empty(tmp_path: Path, content: bytes):
     (tmp_path / "a.mp4").touch()

@@ -75,16 +75,11 @@ class Tags:
         return self.transfer is Transfer.SDR and self.primaries is Primaries.BT709
 
 
-def to_rgb(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
-    """Returns a decoded frame as `[h, w, 3]` uint8 RGB, BT.709.
+def tagged_to_rgb(frame: av.VideoFrame, tags: Tags) -> np.ndarray:
+    """Returns a decoded frame as `[h, w, 3]` uint8 RGB, BT.709, by the tags that were read of it.
 
     Raises ColorError for colours that cannot be converted.
     """
-    return tagged_to_rgb(frame, read_tags(frame, stream))
-
-
-def tagged_to_rgb(frame: av.VideoFrame, tags: Tags) -> np.ndarray:
-    """Returns a decoded frame as `to_rgb` does, by tags that were read before."""
     planes = VideoReformatter().reformat(
         frame,
         format="gbrp" if tags.is_plain else "gbrp16le",

@@ -11,6 +11,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from ..files import why_unreadable
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -67,7 +69,7 @@ def load_state(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError) as error:
-        reason = str(error).partition("\n")[0] if str(error) else type(error).__name__
+        reason = why_unreadable(path, error).partition("\n")[0] or type(error).__name__
         raise ValueError(
             f"weights {path} could not be read ({reason}); needs the published file of tensors: "
             "download it again."

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import why_unreadable
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
@@ -25,8 +27,8 @@ def read_onnx(path: Path, *, with_weights: bool = True) -> ModelProto:
         model = onnx.load(str(path), load_external_data=with_weights)
     except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise ValueError(
-            f"{path} could not be read as an ONNX model ({error}); needs a whole .onnx file: "
-            "download or export it again."
+            f"{path} could not be read as an ONNX model ({why_unreadable(path, error)}); needs a "
+            "whole .onnx file: download or export it again."
         ) from error
     if not model.graph.node:
         raise ValueError(

@@ -29,6 +29,8 @@ _RECOGNIZER_STEP_PX = 16
 _ATTRIBUTES_SIZE_PX = 96
 # The model gives two scores of gender and one number for the age.
 _NUM_GENDERAGE = 3
+# How deep archives and InsightFace's own folders put a pack.
+_MAX_DEPTH = 3
 _REMEDY = "unpack an InsightFace pack such as buffalo_l there"
 
 
@@ -64,7 +66,7 @@ class FacePack:
 def read_pack(folder: str | Path) -> FacePack:
     """Reads which model of a folder does what, without downloading or running anything.
 
-    The pack may lie in a folder inside `folder`, as some archives unpack it. Raises ValueError
+    The pack may lie up to three folders below `folder`, as archives unpack it. Raises ValueError
     where the folder is missing, or has no ONNX files or several packs, where a file is damaged or
     no model of images, and where the pack has a manifest of InsightFace's version 2, which then
     counts instead of the shapes.
@@ -88,7 +90,7 @@ def read_pack(folder: str | Path) -> FacePack:
 
 
 def find_packs(parent: Path) -> dict[str, Path]:
-    """Returns the folders in `parent` that have ONNX files, by name, or one folder that has."""
+    """Returns the folders in `parent` that have ONNX files, or one folder below that has."""
     folders = [path for path in listed(parent) if path.is_dir()]
     return {path.name: path for path in folders if onnx_files(path) or len(_inner(path)) == 1}
 
@@ -104,7 +106,7 @@ def pack_name(folder: Path) -> str:
 
 
 def _unpacked(folder: Path) -> Path:
-    """The folder with the ONNX files: `folder`, or else the only one in it that has some."""
+    """The folder with the ONNX files: `folder`, or else the only one below it that has some."""
     if onnx_files(folder):
         return folder
     inner = _inner(folder)
@@ -119,7 +121,14 @@ def _unpacked(folder: Path) -> Path:
 
 
 def _inner(folder: Path) -> list[Path]:
-    return [path for path in listed(folder) if path.is_dir() and onnx_files(path)]
+    """The folders below `folder` with ONNX files that are the least deep."""
+    level = [folder]
+    for _ in range(_MAX_DEPTH):
+        level = [path for each in level for path in listed(each) if path.is_dir()]
+        found = [path for path in level if onnx_files(path)]
+        if found:
+            return found
+    return []
 
 
 def _task(file: Path) -> FaceTask | None:

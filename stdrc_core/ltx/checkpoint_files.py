@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ..files import why_unreadable
 from ..folders import listed
 from .checkpoint import TEXT_PREFIX, TRANSFORMER_PREFIX, transformer_key
 from .lora_names import without_wrappers
@@ -269,8 +270,8 @@ def _opened(path: Path) -> safe_open:
                 "file: take the one in bfloat16, or in fp8 or int8 with ComfyUI's scales."
             ) from error
         raise ValueError(
-            f"checkpoint {path} could not be read as safetensors ({error}); needs a whole "
-            ".safetensors file: download it again."
+            f"checkpoint {path} could not be read as safetensors "
+            f"({why_unreadable(path, error)}); needs a whole .safetensors file: download it again."
         ) from error
     except RuntimeError as error:
         # torch maps the file for writing, so the system sets memory aside for all of it.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from ..files import why_unreadable
+
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Returns the safetensors metadata of a LoRA. Raises ValueError where it cannot be read."""
@@ -23,5 +25,6 @@ def open_lora(path: str | Path) -> Iterator[safe_open]:
             yield file
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"LoRA {path} could not be read ({error}); needs a safetensors file: check the path."
+            f"LoRA {path} could not be read ({why_unreadable(path, error)}); needs a safetensors "
+            "file: check the path."
         ) from error

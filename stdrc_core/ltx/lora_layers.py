@@ -83,9 +83,10 @@ def changes_of(
 
     `tensors` are those of the layer in the file, by the part that each is (lora_names). Raises
     ValueError, whose message goes on after the file's name, for tensors that make no known change,
-    and for those that do not fit the layer.
+    for those that do not fit the layer, and for numbers that are not finite.
     """
     own = dict(tensors)
+    _require_finite(layer, own)
     made: dict[str, Change] = {}
     if "diff_b" in own:
         made[f"{layer}.bias"] = Difference(own.pop("diff_b"))
@@ -108,6 +109,15 @@ def changes_of(
         if magnitude is not None:
             made[layer] = Decomposed(made[layer], magnitude, layer, is_pefts=is_pefts)
     return made
+
+
+def _require_finite(layer: str, tensors: Mapping[str, Tensor]) -> None:
+    for part, tensor in tensors.items():
+        if not tensor.float().isfinite().all():
+            raise ValueError(
+                f"has numbers that are not finite in {part} of {layer}, as a training that "
+                "diverged leaves: take an earlier checkpoint of it."
+            )
 
 
 def _require_fit(name: str, found: list[int] | None, needed: list[int]) -> None:

@@ -15,7 +15,8 @@ from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 # What may stand before a layer's name, once or several times.
 _WRAPPERS = {
     *("base_model", "model", "diffusion_model", "transformer", "unet"),
-    *("dit", "velocity_model", "module", "_orig_mod"),
+    *("dit", "pipe", "net", "denoiser", "generator"),
+    *("velocity_model", "module", "_orig_mod"),
 }
 _UNDERSCORED = re.compile(r"(lora|lycoris)_+")
 _UNDERSCORED_WRAPPER = re.compile(r"(prior|unet|transformer|diffusion_model|model|dit)?_+")

@@ -15,7 +15,7 @@ from itertools import pairwise
 from .lexicon import Form, Reading, is_compound, readings
 from .tagging import best_tags
 from .tags import Candidates, Tag
-from .text import QUOTE
+from .text import QUOTE, TITLE
 from .words import words
 
 _Tags = dict[Tag, tuple[float, Reading | None]]
@@ -40,7 +40,7 @@ class Token:
 
 
 _TOKEN = re.compile(
-    rf"(?P<quote>{QUOTE})|(?P<word>[(\[{{]*[^\W_][\w'\u2019-]*(?:\.\d+)?(?::[\d.]+)?[)\]}}]*)|"
+    rf"(?P<quote>{QUOTE})|(?P<word>{TITLE}|[(\[{{]*[^\W_][\w'\u2019-]*(?:\.\d+)?(?::[\d.]+)?[)\]}}]*)|"
     r"(?P<mark>\S)"
 )
 _CORE = re.compile(r"[^\W_][\w'-]*")
@@ -55,6 +55,10 @@ _ADDED_TAGS = {
     Form.PAST: ((Tag.ED, 0.0), (Tag.ADJECTIVE, -2.0)),
     Form.PAST_PARTICIPLE: ((Tag.ED, 0.0), (Tag.ADJECTIVE, -1.5)),
 }
+# What a word that the lexicon has not may be by its ending: "vlogs", "kickflipped".
+_UNKNOWN_VERBS = (("s", Tag.PRESENT, -2.0), ("ed", Tag.ED, -0.5), ("ing", Tag.ING, -0.5))
+# Small words that are names as well.
+_NAMES_TOO = ("will", "may")
 _OPEN_TAGS = {"n": Tag.NOUN, "j": Tag.ADJECTIVE, "r": Tag.ADVERB}
 # The parts of speech of small words, as they are named in words.toml.
 _TAGS_OF_SMALL = frozenset("DOUPCSWATR")
@@ -79,6 +83,11 @@ def _read(text: str) -> tuple[Token, ...]:
     for this, following in pairwise(found):
         is_small = following.word in _small_tags()
         if this.word.endswith("ing") and not is_small and is_compound(this.word, following.word):
+            this.tags = {Tag.ADJECTIVE: (0.0, None)}
+    for before, this, following in zip(found, found[1:], found[2:], strict=False):
+        is_thing = Tag.NOUN in following.tags and following.word not in _small_tags()
+        if before.word == "in" and Tag.ING in this.tags and Tag.ADJECTIVE in this.tags and is_thing:
+            # "in riding boots", "in falling snow"
             this.tags = {Tag.ADJECTIVE: (0.0, None)}
     return tuple(
         Token(each.start, each.end, each.word, tag, each.tags[tag][1], _is_capital(text, each))
@@ -130,7 +139,10 @@ def _candidates(word: str, *, is_name: bool) -> _Tags:
     small = _small_tags().get(word)
     if small is not None:
         tags: _Tags = {tag: (0.0, None) for tag in small}
-        if is_name and Tag.AUXILIARY in small:
+        if {Tag.PREPOSITION, Tag.ADVERB} <= tags.keys():
+            # "in" is an adverb at the end of what is said of a verb: "walks in".
+            tags[Tag.ADVERB] = (-2.5, None)
+        if is_name and word in _NAMES_TOO:
             tags[Tag.NOUN] = (-1.0, None)
         return tags
     if word.endswith("'s") or word.endswith("s'"):
@@ -150,11 +162,24 @@ def _candidates(word: str, *, is_name: bool) -> _Tags:
                 tags[tag] = (log + less, each)
     if is_name or not tags or "-" in word:
         tags.setdefault(Tag.NOUN, (-1.5, None))
+    if not found and _is_made_adjective(word):
+        tags |= {Tag.ADJECTIVE: (0.0, None), Tag.NOUN: (-2.5, None)}
+    if not found and "-" not in word:
+        tags |= {tag: (log, None) for ending, tag, log in _UNKNOWN_VERBS if word.endswith(ending)}
     if (not found and not word.endswith("ly")) or "-" in word:
         tags.setdefault(Tag.ADJECTIVE, (-1.0, None))
     if word.endswith("ly"):
         tags.setdefault(Tag.ADVERB, (0.0, None))
     return tags
+
+
+def _is_made_adjective(word: str) -> bool:
+    """Returns whether a word that the lexicon has not is made as adjectives are: "misty"."""
+    if word.endswith(("ish", "ful", "less", "ous")) or ("-" in word and word.endswith("ed")):
+        return True
+    noun = word.removesuffix("y")
+    nouns = (noun, noun + "e", noun[:-1] if noun[-2:-1] == noun[-1:] else noun)
+    return noun != word and any(each.part == "n" for form in nouns for each in readings(form))
 
 
 @cache

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .grammar import Token
-from .lexicon import Kind
+from .lexicon import Kind, readings
 from .tags import Tag
 from .words import words
 
+_ABOUT = ("about", "around", "nearly", "almost", "over", "under")
 _NOUN_PHRASE = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN})
 
 
@@ -33,13 +34,33 @@ def noun_phrase_end(tokens: list[Token], start: int) -> int:
     if not has_noun:
         return start
     if i < len(tokens) and tokens[i].word == "of":
-        return max(i, noun_phrase_end(tokens, i + 1))
+        end = noun_phrase_end(tokens, i + 1)
+        return end if end > i + 1 else _age_end(tokens, i)
     return i
+
+
+def _age_end(tokens: list[Token], i: int) -> int:
+    """Returns the end of "of about thirty" at `i`, or `i` for anything else."""
+    end = start = i + 1 + (i + 1 < len(tokens) and tokens[i + 1].word in _ABOUT)
+    while end < len(tokens) and tokens[end].tag in (Tag.DETERMINER, Tag.ADJECTIVE):
+        end += 1
+    return end if end > start else i
 
 
 def _goes_on(tokens: list[Token], i: int) -> bool:
     """Returns whether an adjective after a noun is before another one: "a hotel front desk"."""
     return i + 1 < len(tokens) and tokens[i + 1].tag is Tag.NOUN
+
+
+def _is_agent(word: str) -> bool:
+    """Returns whether a word that the lexicon has not is of who does something: "kayaker"."""
+    word = word.removesuffix("s")
+    for ending in ("er", "ist"):
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) > 2:
+            halved = stem[:-1] if stem[-1] == stem[-2] else stem
+            return any(readings(each) for each in (stem, stem + "e", halved))
+    return False
 
 
 def is_person(token: Token) -> bool:
@@ -48,7 +69,8 @@ def is_person(token: Token) -> bool:
         return token.word in ("he", "she", "they", "i", "we", "you")
     kind = token.reading.kind if token.reading else None
     return token.tag is Tag.NOUN and (
-        kind in (Kind.PERSON, Kind.ANIMAL)
+        (token.reading is None and _is_agent(token.word))
+        or kind in (Kind.PERSON, Kind.ANIMAL)
         or token.word in words("nouns", "subject")
         or token.word in words("nouns", "collective")
     )

@@ -11,7 +11,7 @@ import re
 from enum import StrEnum
 
 from .gender import Gender, is_consistent, with_gender
-from .text import count_words, cut_words, one_line
+from .text import TITLE, count_words, cut_words, one_line
 from .words import (
     BEFORE_CONNECTOR,
     LONE_CONNECTOR,
@@ -25,7 +25,7 @@ CLOSE_UP = "close-up"
 MAX_PHRASE_WORDS = 12
 MAX_SPATIAL_WORDS = 80
 
-_SENTENCE_MARK = re.compile(r"[.!?;:]+(?=\s|$)|\n")
+_SENTENCE_MARK = re.compile(rf"(?P<title>{TITLE})|[.!?;:]+(?=\s|$)|\n")
 _PRONOUN = re.compile(r"(?:he|she|they|it)\b\s*(?:(?:is|are|was|were)\b\s*|(has|have|had)\b\s*)?",
                       re.IGNORECASE)  # fmt: skip
 _TRAILING_MARKS = re.compile(r"[\s.,;:!?\u3002\uff0c\u3001\uff01\uff1f]+$")
@@ -57,7 +57,7 @@ def broken_spatial_rules(text: str, gender: Gender | None) -> list[SpatialRule]:
     """
     phrases = [phrase.strip() for phrase in text.split(",")]
     holds = {
-        SpatialRule.PHRASES: not _SENTENCE_MARK.search(text.strip())
+        SpatialRule.PHRASES: not _has_sentences(text.strip())
         and all(phrases)
         and all(count_words(phrase) <= MAX_PHRASE_WORDS for phrase in phrases)
         and not any(_STARTS_WITH_PRONOUN.match(phrase) for phrase in phrases),
@@ -79,7 +79,7 @@ def repaired_spatial(text: str, gender: Gender | None) -> str:
         return text
     if gender is not None and not is_consistent(text, gender):
         text = with_gender(text, gender)
-    parts = re.split(r",", _SENTENCE_MARK.sub(",", text.strip()))
+    parts = _SENTENCE_MARK.sub(lambda mark: mark["title"] or ",", text.strip()).split(",")
     phrases = [short for part in parts for short in _short_phrases(_clean_phrase(part))]
     phrases = [phrase for phrase in phrases if phrase.lower() not in (CLOSE_UP, f"a {CLOSE_UP}")]
     while phrases and sum(map(count_words, phrases)) >= MAX_SPATIAL_WORDS:
@@ -133,6 +133,10 @@ def without_forbidden(phrase: str) -> str:
 
 def _ends_with_close_up(text: str) -> bool:
     return re.search(r"(?<![\w-])close-up$", text.lower()) is not None
+
+
+def _has_sentences(text: str) -> bool:
+    return any(not mark["title"] for mark in _SENTENCE_MARK.finditer(text))
 
 
 def _clean_phrase(part: str) -> str:

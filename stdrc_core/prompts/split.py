@@ -10,7 +10,7 @@ from __future__ import annotations
 from .gender import Gender
 from .grammar import read_sentence
 from .noun_phrases import is_person
-from .spatial import repaired_spatial
+from .spatial import repaired_spatial, without_forbidden
 from .still import still_phrases
 from .tags import Tag
 from .temporal import repaired_temporal
@@ -24,8 +24,11 @@ def split_prompt(prompt: str, gender: Gender | None) -> tuple[str, str]:
     `gender` is the subject's; None says that the prompt is about a man and a woman.
     """
     subject = (gender or Gender.PERSON).noun_phrase
-    still = repaired_spatial(", ".join(_what_stands_still(prompt, subject)), gender)
-    if not names(still, Noun.SUBJECT) and not _has_person(still):
+    phrases = _what_stands_still(prompt, subject)
+    still = repaired_spatial(", ".join(phrases), gender)
+    first = next((each for each in phrases if _has_person(each)), "")
+    is_lost = first != "" and not _has_person(without_forbidden(first))
+    if is_lost or (not names(still, Noun.SUBJECT) and not _has_person(still)):
         # The rules removed the subject, or the prompt calls it by a name.
         still = repaired_spatial(f"{subject}, {still}.", gender)
     return still, repaired_temporal(prompt, gender)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .clauses import Says, VerbGroup, base_of, verb_groups
+from .clauses import Says, VerbGroup, verb_groups
 from .grammar import Token, read_sentence
 from .lexicon import Kind, is_phrasal, present_participle, readings
 from .noun_phrases import is_person, noun_phrase_end
 from .tags import VERBS, Tag
+from .tense import base_of
 from .words import Noun, names, words
 
 # A preposition of motion -> the one in its place in a still picture, for a place that one is in and
@@ -28,12 +29,14 @@ _STILL_PREPOSITIONS = {
     "up": ("on", "on"),
     "onto": ("on", "on"),
     "off": ("on", "on"),
-    "from": ("with", "on"),
+    "from": ("near", "on"),
     "past": ("near", "near"),
     "to": ("near", "near"),
     "toward": ("near", "near"),
     "towards": ("near", "near"),
 }
+# "climbs out of a pool" becomes "near a pool".
+_FROM = ("out", "off", "clear", "ahead")
 # These stay as they are after an object: "ties a ribbon around a neck".
 _AFTER_OBJECT = ("across", "around")
 # These are left out before a person: "waves to a boy".
@@ -104,6 +107,8 @@ class _Still:
 
     def _is_description(self, group: VerbGroup) -> bool:
         """Returns whether a participle tells how something is: "strapped", "her hair is tied"."""
+        if self.tokens[group.start].word == "having":
+            return False
         if not group.passive:
             return self.tokens[group.end - 1].tag is Tag.ED and not group.finite
         start = group.start
@@ -149,7 +154,18 @@ class _Still:
             if self._is_kept(i, end):
                 self._keep(i, end)
             return end
+        if token.tag is Tag.ADJECTIVE and self._goes_on(i):
+            return self._keep(i, i + 1)
         return i + 1 if self.acting else self._keep(i, i + 1)
+
+    def _goes_on(self, i: int) -> bool:
+        """Returns whether an adjective tells of the thing before it: "a yard full of flowers"."""
+        return (
+            0 < i < len(self.tokens) - 1
+            and self.kept[i - 1] is not None
+            and self.tokens[i - 1].tag is Tag.NOUN
+            and self.tokens[i + 1].tag is Tag.PREPOSITION
+        )
 
     def _with_preposition(self, i: int) -> int:
         start = i + 1
@@ -177,6 +193,12 @@ class _Still:
             return None
         if word in _TOWARD_PERSONS and is_person(self.tokens[end - 1]):
             return None
+        if word == "out" and i and self.tokens[i - 1].tag in VERBS:
+            # "shakes out her hair", "looks out the window"
+            is_own = self.tokens[i + 1].word in ("his", "her", "its", "their")
+            return None if is_own else "near"
+        if word == "of" and i and self.tokens[i - 1].word in _FROM:
+            return "near"
         follows_object = i > 0 and self.tokens[i - 1].tag is Tag.NOUN
         if word not in _STILL_PREPOSITIONS or (word in _AFTER_OBJECT and follows_object):
             return self.text[self.tokens[i].start : self.tokens[i].end]
@@ -207,6 +229,8 @@ class _Still:
             return True
         if head in words("nouns", "unseen"):
             return False
+        if head in words("nouns", "seen"):
+            return True
         # What the lexicon has not is likelier a thing ("sandcastle") than an idea.
         return any(
             each.reading.kind is Kind.THING if each.reading else not self.is_light for each in nouns
@@ -225,7 +249,7 @@ class _Still:
         return [*dict.fromkeys(phrases)]
 
     def _phrase(self, run: list[int]) -> list[str]:
-        while run and self.tokens[run[-1]].tag in _OPEN and self.kept[run[-1]] != "with":
+        while run and self._is_open(run):
             run = run[:-1]
         while run and self.tokens[run[0]].tag is Tag.AND:
             run = run[1:]
@@ -236,6 +260,14 @@ class _Still:
             gap = self.text[self.tokens[i - 1].end : self.tokens[i].start] if i else ""
             out += (gap if out else "") + (self.kept[i] or "")
         return [_balanced(out)]
+
+    def _is_open(self, run: list[int]) -> bool:
+        """Returns whether a phrase cannot end with its last word: "the", "than", "not"."""
+        i = run[-1]
+        token = self.tokens[i]
+        if len(run) > 1 and token.word in words("tags", "numbers"):
+            return False
+        return token.word in ("not", "never") or (token.tag in _OPEN and self.kept[i] != "with")
 
 
 def _is_persons(token: Token) -> bool:

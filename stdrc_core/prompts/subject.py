@@ -37,13 +37,12 @@ def find_acting(text: str) -> Acting | None:
     tokens = read_sentence(text)
     groups = verb_groups(tokens)
     subjects = _subjects(tokens, groups)
-    acts = [each for each in groups if _is_act(each)]
     main = _main_clause(tokens)
     for wants_main in (True, False):
         for start, end in subjects:
             if wants_main and start not in main:
                 continue
-            verb = _verb_of(tokens, end, acts, wants_finite=wants_main)
+            verb = _verb_of(tokens, end, groups, wants_finite=wants_main)
             if verb is not None:
                 end = _with_partners(tokens, end, verb.start)
                 return Acting(tokens, start, end, verb, _is_close(tokens, end, verb, groups))
@@ -91,7 +90,8 @@ def _head(tokens: list[Token], start: int, end: int) -> Token:
 def _is_name(tokens: list[Token], start: int, end: int) -> bool:
     """Returns whether a noun phrase is a name: a noun alone that nobody can count as a mass."""
     token = tokens[start]
-    return (
+    is_titled = token.word in words("nouns", "title")
+    return is_titled or (
         end == start + 1
         and token.tag is Tag.NOUN
         and token.is_capital
@@ -142,23 +142,35 @@ def _main_clause(tokens: list[Token]) -> set[int]:
 
 
 def _verb_of(
-    tokens: list[Token], end: int, acts: list[VerbGroup], *, wants_finite: bool
+    tokens: list[Token], end: int, groups: list[VerbGroup], *, wants_finite: bool
 ) -> VerbGroup | None:
-    """Returns the verb of the subject that ends at `end`."""
-    is_relative = False
+    """Returns the verb of the subject that ends at `end`.
+
+    That of a clause of "who" is taken where there is no other.
+    """
+    is_relative, in_relative = False, False
     relative: VerbGroup | None = None
     for i in range(end, len(tokens)):
         if tokens[i].tag in (Tag.CONJUNCTION, Tag.SUBJECT_PRONOUN) or tokens[i].word == ";":
             break
         is_relative = is_relative or tokens[i].tag is Tag.RELATIVE
-        group = next((each for each in acts if each.start == i), None)
-        if group is None or (wants_finite and not group.finite) or _is_of_other(tokens, end, group):
+        in_relative = in_relative and tokens[i].tag is not Tag.MARK
+        group = next((each for each in groups if each.start == i), None)
+        if group is None:
+            continue
+        # "who turns and grins" has two verbs.
+        is_relative = is_relative or (in_relative and tokens[i - 1].tag is Tag.AND)
+        if not _is_act(group):
+            in_relative = is_relative and group.finite
+            is_relative = is_relative and not group.finite
+            continue
+        if (wants_finite and not group.finite) or _is_of_other(tokens, end, group):
             continue
         if not wants_finite and not group.finite and tokens[group.end - 1].tag is not Tag.ING:
             continue
         if not is_relative:
             return group
-        relative, is_relative = relative or group, False
+        relative, is_relative, in_relative = relative or group, False, True
     return relative
 
 

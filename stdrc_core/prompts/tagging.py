@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from .lexicon import Form, Reading, forms_of
-from .tags import Candidates, Tag
+from .lexicon import Form, Kind, Reading, forms_of
+from .tags import VERBS, Candidates, Tag
 from .words import words
 
 # Logarithms for a tag after another one; what is not here counts _RARE.
@@ -21,6 +21,8 @@ _NO_VERB = -3.0
 _AFTER_SUBJECT = (Tag.PREPOSITION, Tag.TO, Tag.ED, Tag.ING, Tag.MARK)
 _IN_LIST = (Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN, Tag.AND)
 _OPENS = (Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN)
+_ENDS_WATCHING = (*_OPENS, Tag.MARK, Tag.AND, Tag.TO)
+_PAIRS = ((Tag.PRESENT, Tag.MARK), (Tag.PRESENT, Tag.AND), (Tag.PREPOSITION, Tag.OBJECT_PRONOUN))
 _AFTER_VERB = "D0 P-.2 R-.2 N-1 J-1.5 U-.7 K-.7 C-1 S-.7 T-.7 G-2 V-4 Q-1 W-2 .-.3"
 _AFTER = {
     "^": "D0 N-.7 J-1 O-.3 P-.7 G-1.5 S-1 R-1.2 V-1.7 F-4 A-4 Q-3 T-2 K-3 C-3 U-6",
@@ -66,8 +68,20 @@ class _State:
     """Whether the words are beyond the subject's own noun phrase, so that it stays as it is."""
     has_and: bool = False
     """Whether "and" came before, so that a verb may be in the plural."""
+    num_marks: int = 0
+    """How many marks came, of 2 at most."""
+    is_of_one: bool = False
+    """Whether the last word is a noun of one person."""
     is_bare: bool = False
     """Whether the last noun is in the singular and follows a comma without an article."""
+    is_open: bool = False
+    """Whether an article came that has no noun yet."""
+    watches: str = ""
+    """"verb" where the last verb may have what another one does after it ("watches the waves
+    crash"), "alive" once a person or an animal followed that verb."""
+    after: str = ""
+    """The tag before the last one, where it is a verb and the last one a mark or "and" ("leaps, "),
+    or a preposition and the last one its pronoun ("behind him ")."""
     listing: str = ""
     """"mark" after a comma, "nouns" once nouns alone followed, so that "and" joins one more."""
 
@@ -129,6 +143,14 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
         number=number,
         is_past_subject=is_past,
         has_and=word == "and" or (state.has_and and not opens and tag is not Tag.PRESENT),
+        is_open=tag is Tag.DETERMINER or (state.is_open and tag is Tag.ADJECTIVE),
+        watches=_watches(state, tag, reading),
+        num_marks=min(state.num_marks + (tag is Tag.MARK), 2),
+        is_of_one=tag is Tag.NOUN
+        and reading is not None
+        and reading.kind is Kind.PERSON
+        and not reading.is_plural,
+        after=state.tag if (state.tag, tag) in _PAIRS else "",
         listing=_listing(state, tag),
         is_bare=(state.is_bare and tag is Tag.PRESENT)
         or (
@@ -136,6 +158,15 @@ def _next(state: _State, tag: Tag, word: str, reading: Reading | None) -> _State
             and (tag is Tag.ADJECTIVE or (tag is Tag.NOUN and not (reading and reading.is_plural)))
         ),
     )
+
+
+def _watches(state: _State, tag: Tag, reading: Reading | None) -> str:
+    if tag in VERBS:
+        return "verb" if reading is not None and reading.base in words("verbs", "watch") else ""
+    if not state.watches or tag in _ENDS_WATCHING:
+        return ""
+    is_alive = reading is not None and reading.kind in (Kind.PERSON, Kind.ANIMAL)
+    return "alive" if is_alive else "verb" if tag is Tag.NOUN else state.watches
 
 
 def _listing(state: _State, tag: Tag) -> str:
@@ -159,13 +190,30 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
     follows_noun = state.tag in (Tag.NOUN, Tag.ADVERB)
     is_base = reading is not None and reading.form is Form.BASE
     if tag is Tag.PRESENT and is_base and state.number == "one" and state.tag != Tag.AUXILIARY:
-        less -= 1.5 if state.has_and else 5.0
+        less -= 1.5 if state.has_and else 6.0
     elif tag is Tag.PRESENT and follows_noun:
         if is_base and state.number not in ("many", "any"):
-            less -= 1.5 if state.has_and else 5.0
+            less -= 1.5 if state.has_and else 6.0
         elif not is_base and state.number == "many":
             less -= 5.0
         less -= 4.0 if state.is_bare and state.is_past_subject else 0.0
+    if state.watches and tag is Tag.INFINITIVE and state.tag in (Tag.NOUN, Tag.OBJECT_PRONOUN):
+        less += 1.0 if state.tag != Tag.NOUN else 7.5 if state.watches == "alive" else 5.5
+    if state.is_of_one and tag is Tag.NOUN and reading is not None and reading.is_plural:
+        # "The astronomer peers": names of things rarely begin with one person.
+        less -= 1.5
+    if tag is Tag.PRESENT and state.tag == Tag.MARK and state.num_marks == 1 and not state.has_verb:
+        # "The teller, rings on her fingers, waves"
+        less -= 2.5
+    if state.is_open and state.tag == Tag.ADJECTIVE and tag is Tag.ING:
+        # "a misty clearing" has a noun.
+        less -= 4.0
+    if state.after == Tag.PRESENT and tag is Tag.PRESENT:
+        # "leaps, twists and lands"
+        less += 2.5
+    if state.after == Tag.PREPOSITION and tag in (Tag.PRESENT, Tag.ED, Tag.AUXILIARY):
+        # "the dog behind her barks"
+        less += 6.0 if tag is Tag.ED else 3.5
     if tag is Tag.PRESENT and state.tag == Tag.AND and state.listing == "nouns":
         less -= 4.0
     if tag in (Tag.PRESENT, Tag.AUXILIARY) and state.clause_has_verb and follows_noun:

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import pairwise
 
 from .gender import Gender, is_consistent, with_gender
-from .grammar import Token
+from .grammar import Token, read_sentence
 from .noun_phrases import is_person, noun_phrase_end
 from .subject import Acting, find_acting
 from .tags import Tag
@@ -37,6 +37,8 @@ _ENDS_OPEN = re.compile(r"(?:^|\s+)(?:as|while|and|where|when|with)$", re.IGNORE
 _WANTS_OBJECT = re.compile(
     r"\b(?:on|at|to|around|toward|towards|follows|tracks|past)$", re.IGNORECASE
 )
+# A quote may end in a comma of its own.
+_TWO_COMMAS = re.compile("(,[\"'\u201d\u2019]),")
 # What an item of a list may have: "onions, red carrots and peppers".
 _IN_LIST = frozenset({Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN, Tag.AND})
 _POSSESSIVES = ("his", "her", "its", "their")
@@ -134,6 +136,7 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
     garden, a woman dances" becomes "A woman dances, in a garden".
     """
     body, end = re.fullmatch(r"(.*?)([.!?]*)", sentence, re.DOTALL).groups()
+    body = _with_quote_last(body)
     acting = find_acting(body)
     if acting is None:
         return None
@@ -154,14 +157,59 @@ def _turned_round(sentence: str, gender: Gender) -> str | None:
         before = before[tokens[named - 1].end :].strip(" ,;:-")
         before = f"{subject} {before}" if has_verb else before
         subject = _told(body, tokens, 0, named)
+    elif is_pronoun:
+        # "The camera follows a cyclist as she climbs": "A cyclist climbs, the camera follows them".
+        start, stop_named = _named_before(tokens, first)
+        if stop_named > start:
+            subject = _told(body, tokens, start, stop_named)
+            after_named = before[tokens[stop_named - 1].end :]
+            before = f"{before[: tokens[start].start]}{gender.objective}{after_named}"
     action = f"{subject} {_told(body, tokens, verb, stop)}"
-    described = _told(body, tokens, after, verb)
+    # A clause of "who" that gave its verb begins with no word of its own.
+    described = _told(body, tokens, after, verb - (tokens[verb - 1].tag is Tag.RELATIVE))
     rest = _told(body, tokens, stop, len(tokens))
     parts = (action, described, uncapitalized(before), rest)
     turned = capitalized(", ".join(part for part in parts if part))
+    turned = _TWO_COMMAS.sub(r"\1", turned)
     if end or not turned.rstrip("\"'\u201d\u2019").endswith(_ENDS):
         turned += end or "."
     return turned if _acts_first(turned) else None
+
+
+def _named_before(tokens: list[Token], stop: int) -> tuple[int, int]:
+    """Returns the place of the first person before the index `stop`; an empty one if there is none.
+
+    What tells of the person, such as "in a red jersey", is a part of it.
+    """
+    i = 0
+    while i < stop:
+        end = noun_phrase_end(tokens, i)
+        if end > i and is_person(tokens[end - 1]):
+            while end < stop and tokens[end].tag is Tag.PREPOSITION:
+                further = noun_phrase_end(tokens, end + 1)
+                if further == end + 1:
+                    break
+                end = further
+            return i, end
+        i = max(end, i + 1)
+    return stop, stop
+
+
+def _with_quote_last(text: str) -> str:
+    """Returns the text with who says something before what is said.
+
+    '"Wait," says a man in red' becomes 'A man says "Wait," in red'.
+    """
+    tokens = read_sentence(text)
+    tags = [each.tag for each in tokens]
+    if tags[:1] != [Tag.QUOTE] or len(tags) < 3 or tags[1] not in (Tag.ED, Tag.PRESENT):
+        return text
+    end = noun_phrase_end(tokens, 2)
+    if end == 2 or not is_person(tokens[end - 1]):
+        return text
+    who, says = _told(text, tokens, 2, end), text[tokens[1].start : tokens[1].end]
+    rest = text[tokens[end - 1].end :]
+    return f"{capitalized(who)} {says} {text[tokens[0].start : tokens[0].end]}{rest}"
 
 
 def _told(text: str, tokens: list[Token], start: int, end: int) -> str:

@@ -26,7 +26,9 @@ _FRAMING = re.compile(
 )
 # What somebody says, in quotes.
 QUOTE = r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|(?<!\w)'[^']*'(?!\w)|\u2018[^\u2019]*\u2019(?!\w)"
-_SENTENCE = re.compile(rf"(?:{QUOTE}|[^.!?]|[.!?]+(?!\s|$))*(?:[.!?]+|$)")
+# What ends in a dot and ends no sentence.
+TITLE = r"(?<!\w)(?i:mrs?|ms|dr|prof|st|sgt|lt|capt)\.(?=\s+[A-Z])"
+_SENTENCE = re.compile(rf"(?:{QUOTE}|{TITLE}|[^.!?]|[.!?]+(?!\s|$))*(?:[.!?]+|$)")
 
 
 def count_words(text: str) -> int:

@@ -24,6 +24,8 @@ BEFORE_CONNECTOR = re.compile(rf"\s+(?={CONNECTORS}\b)", re.IGNORECASE)
 LONE_CONNECTOR = re.compile(rf"(?:{CONNECTORS}|next to|close to|of|to|the|a|an)", re.IGNORECASE)
 # Words that cannot be an adjective between an article and its noun.
 _NO_ADJECTIVE = r"(?:with|in|of|as|on|at|and|to|by|from|who|that|is|are|a|an|the|near|under|over)\b"
+# What is spoken with a vowel in front.
+_VOWEL = re.compile(r"(?!uni[^mn]|use|eu|one\b)[aeiou]|hour|honest|heir", re.IGNORECASE)
 _COUNTS = r"(?:another|other|second|two|three|four|several|many|few)"
 
 
@@ -53,7 +55,7 @@ def without_bare_adjectives(text: str) -> str:
 
     The word itself may stay in a first frame.
     """
-    return _bare_adjectives().sub("", text)
+    return _bare_adjectives().sub(_article, text)
 
 
 @cache
@@ -105,7 +107,18 @@ def _naming(noun: Noun) -> re.Pattern[str]:
 @cache
 def _bare_adjectives() -> re.Pattern[str]:
     choices = f"(?:{_adjectives(Noun.FEET)}|{_adjectives(Noun.PEOPLE)})"
-    return re.compile(rf"(?<![{IN_WORD}]){choices}\s+(?=[A-Za-z])", re.IGNORECASE)
+    return re.compile(
+        rf"(?<![{IN_WORD}])(?:(?P<article>an?)\s+)?{choices}\s+(?=[A-Za-z])",
+        re.IGNORECASE,
+    )
+
+
+def _article(adjective: re.Match[str]) -> str:
+    """Returns "a" or "an", as the word after the adjective needs it, where an article was."""
+    if adjective["article"] is None:
+        return ""
+    has_vowel = _VOWEL.match(adjective.string, adjective.end()) is not None
+    return f"{adjective['article'][0]}{'n' if has_vowel else ''} "
 
 
 def _adjectives(noun: Noun) -> str:

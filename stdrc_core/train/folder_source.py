@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..folders import files_below, has_ending, listed, name_key
-from ..text_files import NotTextError, read_text
+from ..text_files import NotTextError, read_text, trimmed
 from .dataset_entry import VIDEO_SUFFIXES, Entry, Reason
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def _captioned(entry: Entry, path: Path) -> Entry:
     if not path.is_file():
         return replace(entry, problem=f"caption {path} is missing")
     try:
-        caption = read_text(path, "caption").strip()
+        caption = trimmed(read_text(path, "caption"))
     except NotTextError as error:
         return replace(entry, problem=str(error), reason=Reason.ENCODING)
     except OSError as error:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..folders import path_in
 from ..shown_text import whole
-from ..text_files import NotTextError, check_whole, decode_line, read_raw_lines
+from ..text_files import NotTextError, check_whole, decode_line, read_raw_lines, trimmed
 from .dataset_entry import VIDEO_SUFFIXES, Entry, Reason
 from .dataset_exclusions import read_exclusions
 from .folder_source import read_folder
@@ -123,7 +123,7 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
         if not isinstance(value, kinds[key]):
             return replace(unusable, problem=f"line {number} of {path} has {key} {value!r}")
     start_s = float(given.get("start_s", 0))
-    if not 0 <= start_s < math.inf or not given["caption"].strip():
+    if not 0 <= start_s < math.inf or not trimmed(given["caption"]):
         problem = f"line {number} of {path} has an empty caption or a start that is not 0 or more"
         return replace(unusable, problem=problem)
     photos = [given["reference"]] if "reference" in given else []
@@ -142,7 +142,7 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
     return Entry(
         id=f"{given['video']}@{start_s:g}",
         video=video,
-        caption=given["caption"].strip(),
+        caption=trimmed(given["caption"]),
         start_s=start_s,
         identity=str(given["identity"]) if "identity" in given else None,
         reference=first,

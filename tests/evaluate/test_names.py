@@ -22,6 +22,11 @@ NAMES = [
     "n" * 245 + ".mp4",
     "n" * 244 + "m.mp4",
     "._not hidden, named.mp4",
+    "-n --out=x.mp4",
+    " %s %(name)s {{x}} {0} ${y} <%= z %> .mp4",
+    "12:30 #1?a=b&c=d+e `a` $(b) *?[c] back\\slash.mp4",
+    '=1+1,"a";b\tc e\u0301 \u202egnp \u2028 \ufb01\u00bd\u0663.mp4',
+    "CON.mp4",
 ]
 
 

@@ -87,6 +87,23 @@ def with_a_folder_called_like_a_model(root: Path) -> None:
     (root / "antelopev2" / "old.onnx").mkdir()
 
 
+def three_deep(root: Path) -> None:
+    unpacked(root / "antelopev2" / "insightface" / "models" / "antelopev2")
+
+
+def with_a_bin_beside(root: Path) -> None:
+    unpacked(root / "antelopev2")
+    for name in ("#recycle", "@Recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"):
+        unpacked(root / name)
+        unpacked(root / "antelopev2" / name)
+
+
+def with_a_readme_below(root: Path) -> None:
+    nested(root)
+    (root / "antelopev2" / "docs" / "img").mkdir(parents=True)
+    (root / "antelopev2" / "docs" / "README.md").touch()
+
+
 LAYOUTS: list[Callable[[Path], None]] = [
     nested,
     nested_with_leftovers,
@@ -99,6 +116,9 @@ LAYOUTS: list[Callable[[Path], None]] = [
     nested_and_linked,
     linked_files,
     with_a_folder_called_like_a_model,
+    three_deep,
+    with_a_bin_beside,
+    with_a_readme_below,
 ]
 
 
@@ -135,6 +155,8 @@ def test_a_folder_of_nothing_is_no_pack(tmp_path: Path):
     (tmp_path / "antelopev2" / "antelopev2").mkdir(parents=True)
     (tmp_path / "antelopev2" / "antelopev2" / "PUT_THE_PACK_HERE").touch()
     assert find_packs(tmp_path) == find_packs(tmp_path / "none") == {}
+    unpacked(tmp_path / "antelopev2" / "a" / "b" / "c" / "too_deep")
+    assert find_packs(tmp_path) == {}
     with pytest.raises(ValueError, match=r"holds no \.onnx file"):
         read_pack(tmp_path / "antelopev2")
 

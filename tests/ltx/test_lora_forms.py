@@ -108,6 +108,11 @@ NAMES: dict[str, Callable[[str, str], tuple[str, str]]] = {
         f"transformer._orig_mod.{n.replace('attn1', 'attn1._orig_mod')}.lora_{e}.weight"
         for e in "AB"
     ),
+    "DiffSynth's pipeline": lambda n, s: tuple(
+        f"pipe.dit.{n}.lora_{e}.default.weight" for e in "AB"
+    ),
+    "a wrapped net": lambda n, s: tuple(f"net.{s}.lora_{e}.weight" for e in ("down", "up")),
+    "distributed": lambda n, s: tuple(f"module.transformer.{n}.lora_{e}.weight" for e in "AB"),
     "ltx-core": lambda n, s: tuple(f"velocity_model.{s}.lora_{e}.weight" for e in "AB"),
 }
 
@@ -309,6 +314,37 @@ REFUSED: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         "a change of shape [90, 96]",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float8_e5m2])
+def test_a_training_that_diverged_is_told(
+    backbone: VideoBackbone, tmp_path: Path, number: float, dtype: torch.dtype
+):
+    up, down = halves(backbone)[ATTENTION]
+    down[1, 2] = number
+    save_file(
+        {f"{ATTENTION}.lora_A.weight": down.to(dtype), f"{ATTENTION}.lora_B.weight": up.to(dtype)},
+        tmp_path / "a",
+    )
+    before = weight_of(backbone, ATTENTION)
+    with pytest.raises(ValueError, match=f"not finite in down of {ATTENTION}") as raised:
+        merge_lora(backbone, tmp_path / "a")
+    assert_one_sentence(raised.value)
+    assert torch.equal(weight_of(backbone, ATTENTION), before)
+
+
+def test_an_alpha_may_be_a_list_of_one(backbone: VideoBackbone, tmp_path: Path):
+    up, down = halves(backbone)[ATTENTION]
+    key = f"lora_unet_{_flat(ATTENTION)}"
+    tensors = {f"{key}.lora_up.weight": up, f"{key}.lora_down.weight": down}
+    expected = weight_of(backbone, ATTENTION) + 2 / RANK * up @ down
+    for i, alpha in enumerate((torch.tensor([2.0]), torch.tensor(2), torch.tensor([[2.0]]).half())):
+        copy = weight_of(backbone, ATTENTION)
+        save_file({**tensors, f"{key}.alpha": alpha}, tmp_path / f"{i}")
+        merge_lora(backbone, tmp_path / f"{i}")
+        torch.testing.assert_close(weight_of(backbone, ATTENTION), expected)
+        backbone.transformer.get_parameter(f"{ATTENTION}.weight").data.copy_(copy)
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -7,9 +7,11 @@ import logging
 import os
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from helpers.clips import encode
 from helpers.drawn_faces import RED, SIDE, draw
@@ -63,6 +65,53 @@ def used(name: str, ending: str, kind: str) -> Row:
 def unusable(name: str, ending: str, content: bytes | Make, detail: str) -> Row:
     files = {f"{Path(name).stem}{ending}": content}
     return Row(name, files, reason=Reason.UNREADABLE, detail=detail)
+
+
+def turned(name: str, ending: str) -> Row:
+    """A photo that lies on its side, and says in its EXIF data how it is meant."""
+    image = Image.fromarray(draw(1, RED, shade=90)[0].numpy()).rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = io.BytesIO()
+    image.save(data, format="JPEG", quality=95, exif=exif)
+    row = used(name, ending, "JPEG")
+    return replace(row, files={f"{Path(name).stem}{ending}": data.getvalue()})
+
+
+def film(name: str, write: Make, reason: Reason | None = None, detail: str = "") -> Row:
+    return Row(name, {name: write}, reason=reason, detail=detail)
+
+
+def with_streams(*, cover: bool, sound: bool, num_frames: int) -> Make:
+    """Writes the clip with other streams before its own, or without one of its own."""
+
+    def write(path: Path) -> None:
+        with av.open(str(path), "w") as container:
+            if cover:
+                picture = container.add_stream("mjpeg", rate=24)
+                picture.width, picture.height, picture.pix_fmt = SIDE, SIDE, "yuvj420p"
+                picture.disposition = av.stream.Disposition.attached_pic
+            if num_frames:
+                stream = container.add_stream("libx264", rate=24, options={"crf": "10"})
+                stream.height, stream.width, stream.pix_fmt = SIDE, SIDE, "yuv420p"
+            if sound:
+                tone = container.add_stream("aac", rate=44100)
+                quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                quiet.rate = 44100
+                container.mux(tone.encode(quiet))
+                container.mux(tone.encode())
+            if cover:
+                green = np.full((SIDE, SIDE, 3), (0, 255, 0), dtype=np.uint8)
+                frame = av.VideoFrame.from_ndarray(green, format="rgb24")
+                container.mux(picture.encode(frame.reformat(format="yuvj420p")))
+                container.mux(picture.encode())
+            if num_frames:
+                for pixels in draw(num_frames, RED).numpy():
+                    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode())
+
+    return write
 
 
 def told(name: str, content: bytes, caption: str = CAPTION) -> Row:
@@ -137,13 +186,49 @@ ROWS = [
         "empty.mp4", {"empty.txt": b"\xef\xbb\xbf\r\n"}, reason=Reason.INCOMPLETE, detail="is empty"
     ),
     Row("untold.mp4", {"untold.txt": folder_called}, reason=Reason.INCOMPLETE, detail="is missing"),
+    foreign("mail.mp4", "人がうなずく".encode("iso-2022-jp")),
+    told("unseen.mp4", f"\ufeff\u200b{CAPTION}\u200b\r\n\x1a".encode()),
+    Row(
+        "textedit.mp4",
+        {"textedit.txt": rb"{\rtf1\ansi a person nods}"},
+        reason=Reason.ENCODING,
+        detail="is rich text (RTF), no plain text",
+    ),
+    Row("named.mp4", {"named.mp4.txt": CAPTION}, reason=Reason.INCOMPLETE, detail="is missing"),
+    # Further names.
+    used("-n --out=x.mp4", ".ref.png", "PNG"),
+    used("12:30 #1?a=b&c=d+e%20.mp4", ".ref.png", "PNG"),
+    used("%s `a` $(b) *? back\\slash.mp4", ".ref.png", "PNG"),
+    used("e\u0301 \u202egnp \u2028.mp4", ".ref.png", "PNG"),
+    # Further photos.
+    turned("sideways.mp4", ".ref.jpg"),
+    unusable("page.mp4", ".ref.jpg", b"<!DOCTYPE html><html>", "it is a web page"),
+    unusable("pointer.mp4", ".ref.png", b"version https://git-lfs", "a pointer of Git LFS"),
+    unusable("film.mp4", ".ref.mp4v", b"\0\0\0\x18ftypmp42", "film.ref.mp4v could not be read"),
+    # Further films.
+    film("cover.mkv", with_streams(cover=True, sound=False, num_frames=24)),
+    film("sound first.mkv", with_streams(cover=False, sound=True, num_frames=24)),
+    film(
+        "sound alone.mp4",
+        with_streams(cover=False, sound=True, num_frames=0),
+        Reason.UNREADABLE,
+        "has no video stream",
+    ),
+    film(
+        "one frame.mp4",
+        with_streams(cover=False, sound=False, num_frames=1),
+        Reason.TOO_SHORT,
+        "holds 1 of the 9 frames",
+    ),
     # Folders, and other endings of videos.
     Row("deep/Refs.3gp", {"deep/REFS/refs.Jpeg": photo("JPEG")}, reference="photo refs.Jpeg"),
     used("camcorder.MTS", ".ref.png", "PNG"),
 ]
 HIDDEN = ("._camera.MP4", ".DS_Store", "Thumbs.db", "__MACOSX/._upper.mp4", ".cache/x.mp4")
-HIDDEN += ("deep/._Refs.3gp", "deep/@eaDir/Refs.3gp")
-LOST = {"gone.txt": "caption", "gone.ref.JPG": "photo"}
+HIDDEN += ("deep/._Refs.3gp", "deep/@eaDir/Refs.3gp", "#recycle/gone.mp4", "deep/@Recycle/a.mp4")
+HIDDEN += ("$RECYCLE.BIN/$R1.mp4", "System Volume Information/a.mp4", "lost+found/#1.mp4", "Icon\r")
+HIDDEN += ("#snapshot/daily/upper.mp4", "@tmp/a.mp4", ".Trash-1000/files/a.mp4", ".sync/a.mp4")
+LOST = {"gone.txt": "caption", "gone.ref.JPG": "photo", "named.mp4.txt": "caption"}
 STRAY = ("notes.pdf", "upper.json", "cover.jpg")
 
 
@@ -208,8 +293,8 @@ def prepared(
     return out, said.getvalue()
 
 
-def test_there_are_forty():
-    assert len(ROWS) >= 40
+def test_there_are_fifty():
+    assert len(ROWS) >= 50
     assert len({row.name for row in ROWS}) == len(ROWS)
 
 
@@ -240,7 +325,7 @@ def test_nothing_else_became_a_clip_and_what_is_left_is_named(
         assert aside[name] == f"{what} {folder / name} has no video beside it"
     passed = next(line for line in said.splitlines() if "passed over" in line)
     assert all(name in passed for name in STRAY)
-    assert not any(name in said for name in ("._camera", "DS_Store", "Thumbs", "MACOSX"))
+    assert not any(name in said for name in ("._camera", "DS_Store", "Thumbs", "MACOSX", "ecycle"))
 
 
 def test_a_name_in_its_own_case_is_not_taken_from_its_clip(tmp_path: Path, clip: bytes):

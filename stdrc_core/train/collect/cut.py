@@ -98,7 +98,7 @@ class _UntimedError(Exception):
 def _copy(video: Path, clip: Path, start_s: float, end_s: float, form: str) -> None:
     """Copies the packets from the keyframe at `start_s` to those that `end_s` needs."""
     with av.open(str(video.absolute())) as source, written_aside(clip) as partial:
-        stream = source.streams.video[0]
+        stream = source.streams.best("video")
         # Times count from the first frame that is shown, as `timed_frames` counts them.
         first = next(source.decode(stream), None)
         if first is None or first.pts is None or source.format.name == "avi":
