@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...files import write_text
-from ...folders import files_below
+from ...folders import files_below, listed
 from .captioning import Captions
 from .clips import CLIPS, REFERENCES, STRIPS, ClipMaker
 from .left_out import LeftOut, Reason, counted, write_report
@@ -133,5 +133,14 @@ def _tidy(out: Path, maker: ClipMaker, plan: Plan, kept: Sequence[Mapping]) -> N
             is_ours = folder != CLIPS or (path.suffix != ".txt" and name not in videos)
             if is_ours and name not in used:
                 path.unlink()
-    for partial in list(out.rglob(".*.partial")):
-        partial.unlink()
+    for folder in _folders(out):
+        for partial in list(folder.glob(".*.partial")):
+            partial.unlink()
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and all below it."""
+    yield folder
+    for each in listed(folder):
+        if each.is_dir():
+            yield from _folders(each)
