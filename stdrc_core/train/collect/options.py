@@ -19,13 +19,13 @@ class CollectConfig:
     """How many persons a clip shows all the time, no more and no fewer."""
     min_face_px: int = 96
     """The least height and width of a face, in pixels of the footage."""
-    min_sharpness: float = 0.35
+    min_sharpness: float = 0.32
     """The least sharpness of a face, 0 to 1 (`face_looks.sharpness`)."""
     max_burnt: float = 0.15
     """The largest share of a face's pixels that may be burnt out, or in the dark."""
     max_yaw_deg: float = 50.0
     """By how many degrees a face may be turned aside in most frames."""
-    min_motion: float = 0.008
+    min_motion: float = 0.0025
     """By how much a face has to move in a clip, in face widths (`windows.motion`)."""
     shot_threshold: float = 27.0
     """PySceneDetect's threshold of a cut: the mean change of hue, saturation and brightness."""
@@ -49,10 +49,10 @@ class CollectConfig:
             ("fps", 1, 240, "24"),
             ("num_persons", 1, 8, "1"),
             ("min_face_px", 16, 4096, "96"),
-            ("min_sharpness", 0, 1, "0.35"),
+            ("min_sharpness", 0, 1, "0.32"),
             ("max_burnt", 0, 1, "0.15"),
             ("max_yaw_deg", 1, 90, "50"),
-            ("min_motion", 0, 10, "0.008"),
+            ("min_motion", 0, 10, "0.0025"),
             ("shot_threshold", 1, 255, "27"),
             ("sample_fps", 0.5, 240, "4"),
             ("same_person", -1, 1, "0.4"),

@@ -24,11 +24,12 @@ T = TypeVar("T")
 # pictures of one.
 DEFAULT = 0.4
 # The least and the highest threshold that is taken from the footage.
-LOWEST, HIGHEST = 0.3, 0.75
+LOWEST, HIGHEST = 0.3, 0.67
 _LEAST_PAIRS, _LEAST_TRACKS, _MOST_TRACKS = 50, 12, 2000
-# Of pairs of two persons one in a thousand may be taken for one, and of pairs of one person one in
-# a hundred may be missed; the threshold is in the middle between the two.
-_FALSE_ACCEPTS, _FALSE_REJECTS = 1e-3, 1e-2
+# Of pairs of two persons one in a thousand may be taken for one; of pairs of single faces of one
+# person, which are less alike than means of many are, one in ten may be missed. The threshold is in
+# the middle between the two.
+_FALSE_ACCEPTS, _FALSE_REJECTS = 1e-3, 0.1
 # A normal distribution exceeds its mean by so many standard deviations once in a thousand times,
 # and half of it is within so many of its mean.
 _DEVIATIONS, _HALF_DEVIATIONS = 3.09, 0.6745
