@@ -20,6 +20,7 @@ from ..method.source_phase import DEFAULT_PHASE, SourcePhase
 from .adapters import WHOLE_CLIP, Adapter, known_by_file
 from .adapters import from_metadata as from_others_metadata
 from .base_mismatch import base_mismatches
+from .distilled import Distilled
 from .slot_tags import SlotTags
 from .trained_for import TrainedFor, from_metadata, from_settings
 
@@ -92,6 +93,8 @@ class Decision:
     """Whether the layout is one that the weights or the adapter were trained for."""
     tags: SlotTags | None = None
     """The adapter's learned slot tags; None where it has none, or they were not found."""
+    distilled: Distilled | None = None
+    """The guidance that the weights have inside, so that vyr alone is to run; None for others."""
 
     def check_frames(self, shape: Sequence[int], num_video_frames: int) -> None:
         """Raises ValueError if references do not have as many latent frames as they need to.
@@ -234,6 +237,8 @@ class LayoutChoice:
                 f"Reference layout {layout}, but the weights were trained for {trained}, {scales}: "
                 "choose auto to follow them."
             )
+        if weights.distilled is not None:
+            sentence += f" {weights.distilled.advice}"
         return Decision(
             layout=layout,
             sentence=sentence,
@@ -241,6 +246,7 @@ class LayoutChoice:
             text_scale=weights.text_scale,
             reference_scale=weights.reference_scale,
             follows=follows,
+            distilled=weights.distilled,
         )
 
     def _for_adapter(self, adapter: Adapter, how: str, find_tags: FindTags) -> Decision:

@@ -98,7 +98,8 @@ def pipeline(
     file = published_files.ltx(version, num_layers)
     with opened(folder, checkpoint=file, **more) as paths, schedule, taken:
         args = argparse.Namespace(**{"vae": None, "lora": None, "offload": False} | paths)
-        yield models.load_pipeline(args, ReferenceLayout(), CUDA, torch.randn(1024, 4096))
+        decision = Decision(layout=ReferenceLayout(), sentence="")
+        yield models.load_pipeline(args, decision, CUDA, torch.randn(1024, 4096))
 
 
 def sampled(made: Pipeline, **more: object) -> Tensor:
