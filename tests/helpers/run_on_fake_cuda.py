@@ -41,7 +41,7 @@ from stdrc_core.generate import models  # noqa: E402
 from stdrc_core.generate import pipeline as pipeline_module  # noqa: E402
 from stdrc_core.generate.pipeline import Pipeline, Shot  # noqa: E402
 from stdrc_core.ltx import checkpoint_files, connector, gemma4, lora_file, text, vae  # noqa: E402
-from stdrc_core.ltx.reference_layout import ReferenceLayout  # noqa: E402
+from stdrc_core.ltx.reference_layout import Decision, ReferenceLayout  # noqa: E402
 from stdrc_core.method import reference  # noqa: E402
 from stdrc_core.method.layout import Placement  # noqa: E402
 from stdrc_core.method.reference import ReferenceTimestep  # noqa: E402
