@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..stdrc_core.ltx.reference_layout import ReferenceLayout
 from ..stdrc_core.method.guidance_schedule import told, told_by_sigma, without_effect
+from .host.distilled import distilled_weights
 from .host.in_context import reference_bounds
 from .host.weights import decide_layout, lora_metadata
 from .host.wrapper import layout_choice
@@ -86,6 +87,9 @@ def _places(setup: Setup, layout: ReferenceLayout) -> Iterator[str]:
 
 def _doubts(setup: Setup) -> Iterator[str]:
     """Yields what can run and was probably not meant."""
+    distilled = distilled_weights(setup.model)
+    if distilled is not None and (doubt := distilled.doubt(setup.read_options())):
+        yield doubt
     yield from without_effect(setup.options, setup.steps, are_known=setup.sigmas is not None)
     if all(each.strength == 0 for each in setup.placed):
         yield "The references have strength 0, so vyr sees no more than vy."

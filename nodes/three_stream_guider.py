@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy_api.latest import io
 
 from ..stdrc_core.method.guidance_curve import GuidanceCurve
@@ -15,6 +17,7 @@ from .guidance_inputs import (
     stream_inputs,
     window_inputs,
 )
+from .node_message import show_on_node
 
 
 class STDRCThreeStreamCFGGuider(io.ComfyNode):
@@ -37,6 +40,7 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
                 audio_input(),
             ],
             outputs=[io.Guider.Output(display_name="guider")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -71,4 +75,6 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        return io.NodeOutput(make_guider(model, positive, negative, reference, options))
+        tell = partial(show_on_node, cls)
+        guider = make_guider(model, positive, negative, reference, options, tell)
+        return io.NodeOutput(guider)

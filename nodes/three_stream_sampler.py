@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 
@@ -16,6 +18,7 @@ from .guidance_inputs import (
     stream_inputs,
     window_inputs,
 )
+from .node_message import show_on_node
 
 
 class STDRCThreeStreamSampler(io.ComfyNode):
@@ -48,6 +51,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
                 io.Latent.Output(display_name="output"),
                 io.Latent.Output(display_name="denoised_output"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -86,7 +90,8 @@ class STDRCThreeStreamSampler(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        guider = make_guider(model, positive, negative, reference, options)
+        tell = partial(show_on_node, cls)
+        guider = make_guider(model, positive, negative, reference, options, tell)
         return SamplerCustomAdvanced.execute(
             Noise_RandomNoise(noise_seed), guider, sampler, sigmas, latent_image
         )
