@@ -68,7 +68,7 @@ def _embedding(model: ModelPatcher) -> GuidanceEmbedding:
     if embedding is None:
         raise ValueError(
             "model is distilled for a range of scales, and the file of its LoRA, which has their "
-            "embedding, was not found; needs it: put the loader of that LoRA before Apply TASS-RoPE Patch in the "
-            "workflow."
+            "embedding, was not found; needs it: put its loader before Apply TASS-RoPE Patch in "
+            "the workflow."
         )
     return embedding
