@@ -36,6 +36,9 @@ def guidance(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
     add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
     add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
+    add("--num-seeds", type=int, default=1, help="clips of each person and setting")
+    add("--distilled", type=Path, metavar="LORA", help="a student that is measured too")
+    add("--only", nargs="+", metavar="SETTING", help="of the table's; by default all")
 
 
 def staged(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ FIXED = {"text_scale": 2.0, "reference_scale": 4.0}
 RANGE = {"text_scale": [1.0, 6.0], "reference_scale": [1.0, 8.0]}
 
 
-def write_distilled(path: Path, base: Path, distil: dict[str, Any]) -> Path:
+def write_distilled(path: Path, base: Path, distil: dict[str, Any], moved: float = 0.1) -> Path:
     """Writes a student of `base`, so far from it that it matters which scales it is told."""
     config = mini_run.config(
         path.parent,
@@ -27,7 +27,7 @@ def write_distilled(path: Path, base: Path, distil: dict[str, Any]) -> Path:
     backbone = load_trainable_backbone(config, torch.device("cpu"))
     generator = torch.Generator().manual_seed(9)
     weights = {
-        f"backbone.{name}": p.detach() + 0.1 * torch.randn(p.shape, generator=generator)
+        f"backbone.{name}": p.detach() + moved * torch.randn(p.shape, generator=generator)
         for name, p in backbone.named_parameters()
         if p.requires_grad
     }
