@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
-from stdrc_core.ltx.guidance_embedding import BIAS
+from stdrc_core.ltx.guidance_embedding import BIAS, read_guidance_embedding
 from stdrc_core.method.guidance_options import GuidanceOptions
 from stdrc_core.method.sampling import sample, sigma_schedule
 from stdrc_core.train.assemble import load_trainable_backbone
@@ -23,6 +23,7 @@ from stdrc_core.train.config import TrainConfig
 from stdrc_core.train.config_errors import sentence
 from stdrc_core.train.distillation import base_under_adapter
 from stdrc_core.train.draws import Draws, TrainingSample, draw
+from stdrc_core.train.export import export
 from stdrc_core.train.loop import GroupedVelocity
 from stdrc_core.train.objective import Group, Objective
 from stdrc_core.train.sharding import require_shardable
@@ -333,6 +334,50 @@ def test_each_sample_is_given_its_own_scales(tiny: Path):
     ]
     both = model(video, t, context, frame_rate=24.0, reference=reference, guidance_scales=scales)
     torch.testing.assert_close(both, torch.cat(rows), rtol=1e-4, atol=1e-5)
+
+
+def run(out: Path, checkpoint: Path, cache: Path, num_steps: int, **sections: dict[str, Any]):
+    """A run on cached latents, with its parts and its result."""
+    distil = {"trajectory_share": 0.5, "trajectory_steps": 2} | sections.pop("distil")
+    config = mini_run.config(
+        out,
+        checkpoint,
+        cache,
+        objective={"lambda_id": 0, "lambda_tic": 0, "distil": distil},
+        run={"num_steps": num_steps, "checkpoint_every": 1, "trackers": []},
+        **sections,
+    )
+    return config, *mini_run.train(config)
+
+
+def test_a_run_on_a_cache_goes_on_bit_for_bit_and_is_exported(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    files = (mini_checkpoint, mini_cache)
+    _, _, whole = run(tmp_path / "whole", *files, 2, distil=RANGE)
+    run(tmp_path / "parts", *files, 1, distil=RANGE)
+    config, _, parts = run(tmp_path / "parts", *files, 2, distil=RANGE)
+    assert whole.weights.keys() == parts.weights.keys()
+    assert all(torch.equal(whole.weights[name], parts.weights[name]) for name in whole.weights)
+    path = export(config, parts.weights, tmp_path / "lora.safetensors")
+    scales = torch.tensor([[2.0, 3.0]])
+    assert read_guidance_embedding(path)(scales).any()
+
+
+def test_a_full_copy_learns_from_the_frozen_base(
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+):
+    config, parts, result = run(
+        tmp_path, mini_checkpoint, mini_cache, 1, distil=SCALES, trainable={"method": "full"}
+    )
+    base = load_backbone(mini_checkpoint, dtype=torch.float32)
+    (expected,) = GroupedVelocity(base, config, mini_run.FPS)([group_of(base)])
+    (of_teacher,) = parts.objective.teacher(parts.model, [group_of(base)])
+    assert torch.equal(of_teacher, expected)
+    (of_student,) = parts.model([group_of(base)])
+    assert (of_student - expected).abs().max() > 1e-4
+    # It is no part of what is trained and saved.
+    assert len(result.weights) == len([*base.parameters()])
 
 
 @pytest.mark.parametrize(
