@@ -47,16 +47,18 @@ class Distilled:
         given = options.text_scale, options.reference_scale
         if _are_one(given):
             return None
-        told = f"text_scale was {given[0]} and reference_scale {given[1]}, and"
+        told = f"text_scale was {given[0]} and reference_scale {given[1]}"
         if not self.has_range:
             return (
-                f"{told} the weights have {self} inside; they need 1 and 1, or they are guided "
-                "twice."
+                f"{told}, and the weights have {self} inside; they need 1 and 1, or they are "
+                "guided twice."
             )
         learned = (self.text_scale, self.reference_scale)
         if all(map(_is_in, given, learned)):
             return None
-        return f"{told} the weights are distilled for {self}; they need numbers that are within."
+        return (
+            f"{told}, and the weights are distilled for {self}; they need numbers that are within."
+        )
 
     def in_one_pass(
         self, options: GuidanceOptions, begin: tuple[float, float]
