@@ -1,4 +1,4 @@
-"""ArcFace Similarity: how much a clip is the person of a photo, frame by frame."""
+"""ArcFace Similarity: how much a clip is the person of one photo or several, frame by frame."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..stdrc_core.faces.annotate import annotate_frame
-from ..stdrc_core.faces.finder import EmbeddedFace
-from ..stdrc_core.faces.frames import check_images, check_photo, photo_levels, rgb_levels
+from ..stdrc_core.faces.frames import check_images, photo_levels, rgb_levels
+from ..stdrc_core.faces.gallery import GalleryRule, check_one_person, gallery_embedding
 from ..stdrc_core.faces.likeness import Likeness, measure_likeness
 from ..stdrc_core.faces.plot import plot_likeness
 from ..stdrc_core.faces.provider import Provider
@@ -37,7 +37,10 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 io.Image.Input("images", tooltip="The clip's frames."),
-                io.Image.Input("reference", tooltip="One photo of the person."),
+                io.Image.Input(
+                    "reference",
+                    tooltip="One photo of the person, or a batch of photos of that person.",
+                ),
                 face_pack,
                 io.Int.Input(
                     "frames",
@@ -60,6 +63,18 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
                     advanced=True,
                 ),
                 download,
+                io.Combo.Input(
+                    "gallery",
+                    optional=True,
+                    options=GalleryRule,
+                    default=GalleryRule.MEAN,
+                    tooltip=(
+                        "With several photos, each frame is compared with their mean embedding, or "
+                        "with the nearest photo. With one photo, the published protocol, it "
+                        "changes nothing."
+                    ),
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Float.Output(
@@ -90,12 +105,16 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
         frames: int,
         provider: str,
         download: bool,
+        gallery: str = GalleryRule.MEAN,
     ) -> io.NodeOutput:
         check_images(images, "images")
-        check_photo(reference, "reference")
+        check_images(reference, "reference")
         indices = scored_indices(len(images), frames)
         pack = open_pack(face_pack, Provider(provider), download=download)
-        person = _person(reference, pack)
+        photos = [_embedding(photo, name, pack) for name, photo in _named(reference).items()]
+        check_one_person(photos, [*_named(reference)])
+        rule = GalleryRule(gallery)
+        e_ref = gallery_embedding(photos, rule)
         # Each frame counts twice: faces are found in it, and then drawn on it.
         bar = comfy.utils.ProgressBar(2 * len(set(indices)))
 
@@ -104,7 +123,7 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
             bar.update(num_frames)
 
         likeness = measure_likeness(
-            images, person.embedding, pack.finder, indices=indices, on_frames=on_frames
+            images, e_ref, pack.finder, indices=indices, on_frames=on_frames
         )
         annotated = torch.empty(len(likeness.frames), *images.shape[1:3], 3)
         for picture, frame in zip(annotated, likeness.frames, strict=True):
@@ -112,24 +131,34 @@ class STDRCArcFaceSimilarity(io.ComfyNode):
             picture.copy_(annotate_frame(pixels, frame).float() / 255)
             on_frames(1)
         used = f"{pack.name} on {pack.provider}"
+        report = {"face_pack": pack.name, "provider": pack.provider, "num_photos": len(photos)}
+        if len(photos) > 1:
+            report["gallery"] = str(rule)
+            used = f"{len(photos)} photos {rule.words}, {used}"
         plot = plot_likeness(likeness, used)[None].float() / 255
         show_on_node(cls, f"{_sentence(likeness)} {used}.")
-        report = likeness.report() | {"face_pack": pack.name, "provider": pack.provider}
         return io.NodeOutput(
             likeness.facesim,
             plot,
             annotated,
-            json.dumps(report, indent=1),
+            json.dumps(likeness.report() | report, indent=1),
             ui=ui.PreviewImage(plot, cls=cls),
         )
 
 
-def _person(reference: Tensor, pack: InsightFacePack) -> EmbeddedFace:
-    """Returns the photo's largest face. Raises ValueError if it shows none."""
-    (person,) = largest_faces(photo_levels(reference, "reference"), pack.finder)
+def _named(reference: Tensor) -> dict[str, Tensor]:
+    """Returns the photos `[1, h, w, C]` of a batch by what messages call them."""
+    if len(reference) == 1:
+        return {"reference": reference}
+    return {f"photo {i} of reference": each for i, each in enumerate(reference.split(1), start=1)}
+
+
+def _embedding(photo: Tensor, name: str, pack: InsightFacePack) -> Tensor:
+    """Returns the embedding `[D]` of the photo's largest face. Raises ValueError if it has none."""
+    (person,) = largest_faces(photo_levels(photo, name), pack.finder)
     if person is None:
-        raise no_face(reference, "reference", pack)
-    return person
+        raise no_face(photo, name, pack)
+    return person.embedding
 
 
 def _sentence(likeness: Likeness) -> str:
@@ -141,4 +170,6 @@ def _sentence(likeness: Likeness) -> str:
         f"FaceSim {likeness.facesim:.3f}. Face in {num_faces} of {num_frames} frames, lowest "
         f"{likeness.worst.cosine:.3f} at frame {likeness.worst.index}."
     )
+    if likeness.drift is not None:
+        scored += f" Drift {likeness.drift} over 100 frames."
     return f"{scored} {likeness.others.sentence}".rstrip()

@@ -25,7 +25,8 @@ from .guidance_curve import Curve
 from .host.checks import check_prompts, check_reference
 from .host.distilled import distilled_weights, in_one_pass, with_embedded_scales
 from .host.three_streams import ThreeStreamGuider
-from .host.wrapper import check_patched
+from .host.weights import decide_layout
+from .host.wrapper import check_patched, layout_choice
 from .reference_list import placed_references
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,17 @@ def make_guider(
             tell(doubt)
         model, options = with_embedded_scales(model, options), in_one_pass(model, options)
     return ThreeStreamGuider(model, positive, negative, samples, placed=placed, options=options)
+
+
+def told_beyond_training(model: ModelPatcher, reference: dict[str, Tensor]) -> str:
+    """Returns what the references ask of the weights that they were not trained for; as a rule "".
+
+    The parameters are those of `make_guider`. Raises ValueError if what the weights were trained
+    for is needed and cannot be read.
+    """
+    decision = decide_layout(layout_choice(model), model)
+    slots = {each.slot for each in placed_references(reference)}
+    return " ".join(decision.beyond_training(slots, has_first_frame=False, is_single_frame=False))
 
 
 def stream_inputs() -> list[io.Input]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ..stdrc_core.ltx.reference_layout import ReferenceLayout
+from ..stdrc_core.ltx.reference_layout import Decision, ReferenceLayout
 from ..stdrc_core.method.guidance_schedule import told, told_by_sigma, without_effect
 from .host.distilled import distilled_weights
 from .host.in_context import reference_bounds
 from .host.weights import decide_layout, lora_metadata
-from .host.wrapper import layout_choice
+from .host.wrapper import keeps_first_frame, layout_choice
 from .inspection_checks import find_mistakes
 from .inspection_setup import Setup
 
@@ -32,7 +32,7 @@ def report_lines(setup: Setup) -> Iterator[str]:
     yield from _streams(setup)
     yield from _schedule(setup)
     yield from _places(setup, decision.layout)
-    if doubts := list(_doubts(setup)):
+    if doubts := list(_doubts(setup, decision)):
         yield "Probably not meant:"
         yield from (f"- {sentence}" for sentence in doubts)
 
@@ -85,11 +85,16 @@ def _places(setup: Setup, layout: ReferenceLayout) -> Iterator[str]:
         )
 
 
-def _doubts(setup: Setup) -> Iterator[str]:
+def _doubts(setup: Setup, decision: Decision) -> Iterator[str]:
     """Yields what can run and was probably not meant."""
     distilled = distilled_weights(setup.model)
     if distilled is not None and (doubt := distilled.doubt(setup.read_options())):
         yield doubt
+    yield from decision.beyond_training(
+        {each.slot for each in setup.placed},
+        has_first_frame=keeps_first_frame(setup.video_mask),
+        is_single_frame=setup.grid.num_frames == 1,
+    )
     yield from without_effect(setup.options, setup.steps, are_known=setup.sigmas is not None)
     if all(each.strength == 0 for each in setup.placed):
         yield "The references have strength 0, so vyr sees no more than vy."

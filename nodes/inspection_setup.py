@@ -57,6 +57,12 @@ class Setup:
         return samples.unbind()[0] if samples.is_nested else samples
 
     @property
+    def video_mask(self) -> Tensor | None:
+        """The video's denoise mask; None where all of it is sampled."""
+        mask = self.latent_image.get("noise_mask")
+        return mask.unbind()[0] if mask is not None and mask.is_nested else mask
+
+    @property
     def grid(self) -> LatentGrid:
         """The video's grid without its guide frames."""
         guides = self.positive[0][1].get("keyframe_idxs") if self.positive else None

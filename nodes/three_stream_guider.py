@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from comfy_api.latest import io
 
 from ..stdrc_core.method.guidance_curve import GuidanceCurve
@@ -15,6 +13,7 @@ from .guidance_inputs import (
     over_time_inputs,
     scale_inputs,
     stream_inputs,
+    told_beyond_training,
     window_inputs,
 )
 from .node_message import show_on_node
@@ -75,6 +74,8 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        tell = partial(show_on_node, cls)
-        guider = make_guider(model, positive, negative, reference, options, tell)
+        said: list[str] = []
+        guider = make_guider(model, positive, negative, reference, options, said.append)
+        said.append(told_beyond_training(model, reference))
+        show_on_node(cls, " ".join(filter(None, said)))
         return io.NodeOutput(guider)

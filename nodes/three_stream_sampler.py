@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 
@@ -16,6 +14,7 @@ from .guidance_inputs import (
     over_time_inputs,
     scale_inputs,
     stream_inputs,
+    told_beyond_training,
     window_inputs,
 )
 from .node_message import show_on_node
@@ -90,8 +89,10 @@ class STDRCThreeStreamSampler(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        tell = partial(show_on_node, cls)
-        guider = make_guider(model, positive, negative, reference, options, tell)
+        said: list[str] = []
+        guider = make_guider(model, positive, negative, reference, options, said.append)
+        said.append(told_beyond_training(model, reference))
+        show_on_node(cls, " ".join(filter(None, said)))
         return SamplerCustomAdvanced.execute(
             Noise_RandomNoise(noise_seed), guider, sampler, sigmas, latent_image
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,8 @@ import pytest
 import torch
 from helpers.borrowed_packages import borrow
 from helpers.comfyui import ComfyUI, Missing, find_comfyuis
+
+from stdrc_core.commands import _QUIET
 
 if TYPE_CHECKING:
     from helpers.overfit import Overfit
@@ -28,10 +32,13 @@ def _host_id(found: ComfyUI | Missing) -> str:
 
 
 _HOSTS = find_comfyuis()
+_ASKED = {name: os.environ.get(name) for name in _QUIET}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves tests that are marked `newest_host` to the newest ComfyUI."""
+    """Leaves tests that are marked `newest_host` to the newest ComfyUI, and a file's tests of one
+    ComfyUI to one process where several run (`-n`), so that each starts each ComfyUI once."""
     hosts = [each for each in _HOSTS if isinstance(each, ComfyUI)]
     kept, left = [], []
     for item in items:
@@ -39,9 +46,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         host = callspec.params.get("comfyui") if callspec else None
         is_older = isinstance(host, ComfyUI) and host is not hosts[-1]
         (left if is_older and item.get_closest_marker("newest_host") else kept).append(item)
+        file = item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(f"{file} {_host_id(host)}" if host else file))
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def _as_loud_as_asked() -> Iterator[None]:
+    """A command that a test or a fixture runs in this process quietens other packages for good, and
+    with them the programs that later tests start."""
+    _restore_environment()
+    yield
+    _restore_environment()
+
+
+def _restore_environment() -> None:
+    for name, value in _ASKED.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session", params=_HOSTS, ids=_host_id)

@@ -155,24 +155,22 @@ def reference_bounds(
     down to whole frames, so `strata` loses what it has after the decimal point.
     """
     time, height, width = transformer.vae_scale_factors
-    return torch.cat(
-        [
-            reference_pixel_bounds(
-                grid,
-                layout.placement,
-                slot=slot,
-                num_slots=max(layout.num_slots, max(slots) + 1),
-                size=(own.height, own.width),
-                num_frames=own.num_frames,
-                frame_rate=frame_rate,
-                temporal_offset=layout.temporal_offset,
-                scale=ScaleFactors(time=time, height=height, width=width),
-                causal=transformer.causal_temporal_positioning,
-            )
-            for slot in slots
-        ],
-        dim=1,
-    )
+    bounds = [
+        reference_pixel_bounds(
+            grid,
+            layout.placement,
+            slot=slot,
+            num_slots=max(layout.num_slots, max(slots) + 1),
+            size=(own.height, own.width),
+            num_frames=own.num_frames,
+            frame_rate=frame_rate,
+            temporal_offset=layout.temporal_offset,
+            scale=ScaleFactors(time=time, height=height, width=width),
+            causal=transformer.causal_temporal_positioning,
+        )
+        for slot in slots
+    ]
+    return torch.cat(bounds, dim=1)
 
 
 def _append_timestep(

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import comfy.conds
+import comfy.utils
 import torch
 from comfy.ldm.lightricks.model import LTXBaseModel
 from comfy.model_base import LTXAV
@@ -120,7 +122,8 @@ def attach_references(
     model = guider.model_patcher.model
     check_rope(model.diffusion_model, decision.layout)
     # Audio and video come packed into one tensor; the video's own shape is the first of these.
-    video_shape = (kwargs.get("latent_shapes") or [latent_image.shape])[0]
+    shapes = kwargs.get("latent_shapes") or [latent_image.shape]
+    video_shape = shapes[0]
     check_video(video_shape, model.latent_format.latent_channels)
     check_finite(latent_image, "latent_image")
     check_whole_frame(guider.conds)
@@ -147,6 +150,14 @@ def attach_references(
             PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }
         most = max(most, latent, key=Tensor.numel)
+        slots += [each.slot for each in placed]
+    mask = _video_mask(kwargs.get("denoise_mask", args[2] if len(args) > 2 else None), shapes)
+    for sentence in decision.beyond_training(
+        {*slots},
+        has_first_frame=keeps_first_frame(mask),
+        is_single_frame=video_shape[2] == 1,
+    ):
+        log.warning(sentence)
     wrappers = guider.model_options["transformer_options"]["wrappers"]
     put_inside_easycache(wrappers)
     # It is added only now so that it stands inside wrappers that cut the shape down, as context
@@ -154,6 +165,21 @@ def attach_references(
     counting = wrappers.setdefault(WrappersMP.PREPARE_SAMPLING, {})
     counting[WRAPPER_KEY] = [partial(count_references, shape=most.shape)]
     return executor(noise, latent_image, *args, **kwargs)
+
+
+def keeps_first_frame(mask: Tensor | None) -> bool:
+    """Whether a video's denoise mask `[B, 1 or C, T, H, W]` leaves its first latent frame, and not
+    all of it, as it is."""
+    if mask is None or mask.ndim != 5:
+        return False
+    return not mask[:, :, 0].any() and bool(mask.any())
+
+
+def _video_mask(mask: Tensor | None, shapes: Sequence[Sequence[int]]) -> Tensor | None:
+    """Returns the video's part of a run's mask, which is packed where there is audio."""
+    if mask is None or len(shapes) == 1:
+        return mask
+    return comfy.utils.unpack_latents(mask, shapes)[0]
 
 
 def count_references(

@@ -1,7 +1,8 @@
 """Measures clips of persons: `python -m stdrc_core.evaluate --videos DIR --pairs FILE --out DIR`.
 
 Each pair is a JSON line of `video` (a path below DIR), `prompt`, `reference` (a photo, from the
-file's own folder) and perhaps `identity` (who it is; by default each photo is a person of its own).
+file's own folder, or a list of photos of one person) and perhaps `identity` (who it is; by default
+each photo is a person of its own).
 The same command again goes on where it was stopped: a clip that is scored stays scored. Several
 GPUs share the clips with `accelerate launch -m stdrc_core.evaluate ...`. Nothing is downloaded.
 
@@ -59,6 +60,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--batch-size", type=int, help="frames that a network takes at once; by default 16")
     add("--clips-at-once", type=int, help="clips whose frames may share a batch; by default 8")
+    add(
+        "--gallery",
+        help="with several photos of a person, FaceSim is with their mean embedding (mean, the "
+        "default) or with the nearest photo of each frame (nearest)",
+    )
     add("--device", help="cpu, cuda, cuda:1, ...; by default cuda where there is one")
     add("--vbench-python", type=Path, help="Python of the environment that VBench is in, for ms")
     add(

@@ -115,6 +115,13 @@ def _differences(
         ]
         if not both:
             continue
+        if "reference" in column.needs and any(
+            results_a[video].gallery != results_b[video].gallery for video in both
+        ):
+            left_out[name] = (
+                f"{column.title} was not measured alike (other rules or numbers of photos)"
+            )
+            continue
         if a.settings.get(name) != b.settings.get(name):
             left_out[name] = f"{column.title} was not measured alike (other weights or frames)"
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..faces.detector import Face
 from ..faces.finder import FaceFinder, largest
+from ..faces.gallery import check_one_person
 from ..faces.similarity import find_padding, scored_indices
 from ..photo_file import load_opaque_photo
 from ..uint8 import to_uint8
@@ -110,6 +111,14 @@ class FaceScans:
                 "clear face: crop the photo closer, or take another."
             )
         return face
+
+    def gallery(self, paths: Sequence[Path]) -> list[SeenFace]:
+        """The largest face of each of one person's photos; raises ValueError as `photo` does, and
+        where the photos show two persons."""
+        photos = [self.photo(path) for path in paths]
+        names = [f"reference photo {path}" for path in paths]
+        check_one_person([photo.embedding for photo in photos], names)
+        return photos
 
     def search(self, frames: list[Tensor]) -> list[SeenFace | None]:
         """The largest face, or None, of each frame `[h, w, 3]` uint8; all have one size."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..faces.similarity import facesim
+from ..faces.drift import measure_drift
+from ..faces.gallery import GalleryRule, gallery_embedding
+from ..faces.similarity import cosine_with, facesim
 from .curricular_face import IR101
 from .face_scans import FaceScan, ScanWatch
 from .frame_batches import FrameBatches
@@ -15,21 +19,33 @@ from .weights import CURRICULAR_FACE, load_state, load_weights
 
 
 class _Watch(ScanWatch):
-    def __init__(self, scan: FaceScan, photo_crop: Tensor, batches: FrameBatches) -> None:
+    def __init__(
+        self,
+        scan: FaceScan,
+        photo_crops: Sequence[Tensor],
+        rule: GalleryRule,
+        batches: FrameBatches,
+    ) -> None:
         super().__init__(scan)
-        self._photo_crop, self._batches = photo_crop, batches
+        self._photo_crops, self._rule, self._batches = photo_crops, rule, batches
 
     def score(self) -> Score:
         faces = self.scan.faces()
         # Only now are the faces of the last frames known, so that nothing could wait for `flush`.
         embedded: list[Tensor] = []
-        for crop in (self._photo_crop, *(face.crop for face in faces if face is not None)):
+        for crop in (*self._photo_crops, *(face.crop for face in faces if face is not None)):
             self._batches.add(crop, embedded)
         self._batches.flush()
-        e_ref, *e_frames = embedded
-        left = iter(e_frames)
-        curve = [None if face is None else float(next(left) @ e_ref) for face in faces]
-        return Score(value=facesim(curve), frames=self.scan.frames, curve=tuple(curve))
+        num_photos = len(self._photo_crops)
+        e_ref = gallery_embedding(embedded[:num_photos], self._rule)
+        left = iter(embedded[num_photos:])
+        curve = [None if face is None else cosine_with(next(left), e_ref) for face in faces]
+        return Score(
+            value=facesim(curve),
+            frames=self.scan.frames,
+            curve=tuple(curve),
+            drift=measure_drift(self.scan.frames, curve),
+        )
 
 
 class FaceSimCur(Metric):
@@ -40,6 +56,7 @@ class FaceSimCur(Metric):
         state = load_state(path)
         network = load_weights(IR101.for_weights(state), state, path).to(resources.device)
         self._scans, self._num_frames = resources.scans, resources.num_frames
+        self._rule = resources.gallery
         self._batches = FrameBatches(
             lambda crops: F.normalize(network((crops.float() / 255 - 0.5) / 0.5), dim=-1),
             resources.batch_size,
@@ -47,8 +64,9 @@ class FaceSimCur(Metric):
         )
 
     def watch(self, clip: Clip) -> _Watch:
-        photo = self._scans.photo(clip.reference)
-        return _Watch(self._scans.of(clip, self._num_frames), photo.crop, self._batches)
+        crops = [photo.crop for photo in self._scans.gallery(clip.references)]
+        scan = self._scans.of(clip, self._num_frames)
+        return _Watch(scan, crops, self._rule, self._batches)
 
 
 open_metric = FaceSimCur

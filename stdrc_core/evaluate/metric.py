@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..faces.drift import Drift
 from ..faces.others import Others
 
 
@@ -19,8 +20,8 @@ class Clip:
     """Its path below the folder of videos, which no other clip has."""
     path: Path
     prompt: str | None
-    reference: Path | None
-    """The photo that it was made from."""
+    references: tuple[Path, ...]
+    """The photos of the person that it was made from; empty where none is named."""
     num_frames: int
     fps: float
     height: int
@@ -38,6 +39,9 @@ class Score:
     """The numbers of the frames that `curve` has values of."""
     curve: tuple[float | None, ...] = ()
     """One value for each of `frames`; None for a frame that has none, since it shows no face."""
+    drift: Drift | None = None
+    """Whether `curve` falls as the clip goes on; None where the metric does not tell, and with
+    fewer than two frames that have a value."""
     others: Others | None = None
     """Who else than the scored face was seen; None where the metric does not tell."""
 

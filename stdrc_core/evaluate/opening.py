@@ -38,6 +38,7 @@ def open_metrics(options: Options, device: torch.device, stack: ExitStack) -> di
         keeps_crops="facesim_cur" in options.metrics,
         num_frames=options.frames,
         batch_size=options.batch_size,
+        gallery=options.gallery,
         vbench_python=options.vbench_python,
     )
     opened: dict[str, Metric] = {}

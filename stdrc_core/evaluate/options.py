@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ..faces.gallery import GalleryRule
 from ..faces.similarity import NUM_SCORED_FRAMES
 from .metric_registry import COLUMNS
 
@@ -35,6 +36,8 @@ class Options(BaseModel):
     """How many clips are read together, so that their frames may share a batch."""
     device: str = "cpu"
     """The device of the networks: cpu, cuda, cuda:1, ..."""
+    gallery: GalleryRule = GalleryRule.MEAN
+    """What FaceSim compares with where a clip has several photos: their mean, or the nearest."""
     vbench_python: Path | None = None
     """The Python of the environment that VBench is installed in; motion smoothness needs it."""
 

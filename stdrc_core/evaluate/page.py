@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from ..faces.drift import Drift
 from .metric_registry import COLUMNS
 from .page_parts import (
     Cell,
@@ -21,7 +22,7 @@ from .page_parts import (
     table,
     text_cell,
 )
-from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells
+from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells, told_beside
 from .results import Result, Store
 from .summary import Summary
 
@@ -66,6 +67,7 @@ def _table(summary: Summary) -> str:
             "move."
         ),
         table(heads, rows),
+        *(note(sentence) for sentence in told_beside(summary)),
     )
 
 
@@ -116,7 +118,7 @@ def _cards(results: Sequence[Result], store: Store) -> str:
             if name in result.scores
         )
         prompt = escape(result.asked.get("prompt") or "")
-        what = f"{result.video}: its photo and frames"
+        what = f"{result.video}: its photos and frames"
         others = "" if result.others is None else result.others.sentence
         told = note(others) if others else ""
         cards.append(
@@ -138,6 +140,9 @@ def _clips(summary: Summary) -> str:
     heads = [("clip", "name"), *((COLUMNS[name].title, "num") for name in measured)]
     if curve is not None:
         heads.append((f"{COLUMNS[curve].title} over time", ""))
+    has_drift = any(each.drift is not None for each in summary.results)
+    if has_drift:
+        heads.append(("drift over 100 frames", "num"))
     has_others = any(each.others and each.others.num_frames for each in summary.results)
     if has_others:
         heads.append(("other people", "num"))
@@ -150,10 +155,17 @@ def _clips(summary: Summary) -> str:
         if curve is not None:
             drawn = [each for each in _curves(result) if each.title == COLUMNS[curve].title]
             cells.append(Cell(plot(drawn, result.num_frames, _SPARK_PX) if drawn else ""))
+        if has_drift:
+            cells.append(_drift_cell(result.drift))
         if has_others:
             cells.append(_others_cell(result))
         rows.append(("", cells))
     about = "Click a column's head to sort by it."
+    if has_drift:
+        about += (
+            " Drift is the slope of the straight line of least squares through a clip's cosines, "
+            "with its standard error: below 0 the face leaves the photo's as the clip goes on."
+        )
     if has_others:
         about += (
             " FaceSim scores the largest face of a frame. Other people: in how many of the frames "
@@ -161,6 +173,13 @@ def _clips(summary: Summary) -> str:
             "nearer to the photo than the scored one. There a low curve is no drift."
         )
     return section("Clips", note(about), table(heads, rows))
+
+
+def _drift_cell(drift: Drift | None) -> Cell:
+    if drift is None:
+        return number_cell("", None)
+    error = "" if drift.error is None else f"{drift.error:.3f}"
+    return number_cell(f"{drift.slope:+.3f}", drift.slope, error)
 
 
 def _others_cell(result: Result) -> Cell:

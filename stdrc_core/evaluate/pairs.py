@@ -1,12 +1,20 @@
-"""Which clip was made from which prompt and photo: a file of JSON lines."""
+"""Which clip was made from which prompt and photos: a file of JSON lines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from ..folders import path_in
 from ..text_files import check_whole, read_lines
@@ -15,7 +23,7 @@ _EXAMPLE = '{"video": "a.mp4", "prompt": "a person reads", "reference": "a.png"}
 
 
 class Pair(BaseModel):
-    """A line of the file: a clip, and the prompt and photo that it was made from.
+    """A line of the file: a clip, and the prompt and photos that it was made from.
 
     Other keys are passed over. The lines of a training manifest will do, since `caption` is another
     name of `prompt`.
@@ -26,11 +34,23 @@ class Pair(BaseModel):
     video: str = Field(min_length=1)
     """Its path below the folder of videos, which is the clip's name everywhere."""
     prompt: str | None = Field(default=None, validation_alias=AliasChoices("prompt", "caption"))
-    reference: Path | None = None
-    """The photo's path, from the folder of the pairs file."""
+    references: tuple[Path, ...] = Field(default=(), validation_alias="reference")
+    """The photo's path, from the folder of the pairs file, or those of several photos of one
+    person."""
     person: str | None = Field(default=None, validation_alias="identity")
     """Who it is, by the key `identity`; without it each photo, as its path is written here, is a
-    person of its own."""
+    person of its own, and several are the person of the first."""
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _as_several(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return value if isinstance(value, list | tuple) else (value,)
+
+    def lacks(self, key: str) -> bool:
+        """Whether the line does not have this key, `prompt` or `reference`."""
+        return self.prompt is None if key == "prompt" else not self.references
 
 
 def read_pairs(path: Path, videos: Path, needs: Collection[str]) -> list[Pair]:
@@ -58,7 +78,7 @@ def read_pairs(path: Path, videos: Path, needs: Collection[str]) -> list[Pair]:
         where = f"line {number} of pairs {path}"
         pair = _read(line, where, path.parent)
         for key in needs:
-            if getattr(pair, key) is None:
+            if pair.lacks(key):
                 raise ValueError(
                     f"{where} has no {key}, which the metrics asked for need: add it, or leave "
                     "those metrics out."
@@ -93,14 +113,16 @@ def _read(line: str, where: str, folder: Path) -> Pair:
         raise ValueError(
             f"{where} names video {pair.video}; needs a path below the folder of videos."
         )
-    if pair.reference is None:
+    if not pair.references:
         return pair
-    person = pair.person or str(pair.reference)
+    person = pair.person or str(pair.references[0])
     try:
-        reference = path_in(folder, str(pair.reference))
+        references = tuple(path_in(folder, str(each)) for each in pair.references)
     except ValueError as error:
         raise ValueError(f"{where} names reference {error}.") from error
-    return pair.model_copy(update={"reference": reference, "person": person})
+    if len(set(references)) < len(references):
+        raise ValueError(f"{where} names a reference twice; needs each photo once.")
+    return pair.model_copy(update={"references": references, "person": person})
 
 
 def _check_files(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[str, int]) -> None:
@@ -111,12 +133,18 @@ def _check_files(path: Path, videos: Path, pairs: Sequence[Pair], places: dict[s
             f"{_and_more(len(unknown))}, which is not in {videos}: check --videos, write / between "
             "folders, or take the line out."
         )
-    missing = [pair for pair in pairs if pair.reference and not pair.reference.is_file()]
+    missing = [
+        (places[pair.video], photo)
+        for pair in pairs
+        for photo in pair.references
+        if not photo.is_file()
+    ]
     if missing:
+        place, photo = missing[0]
         raise ValueError(
-            f"line {places[missing[0].video]} of pairs {path} names reference "
-            f"{missing[0].reference}{_and_more(len(missing))}, which is not there; needs a photo: "
-            "check the path, which begins at the pairs file's own folder."
+            f"line {place} of pairs {path} names reference {photo}{_and_more(len(missing))}, which "
+            "is not there; needs a photo: check the path, which begins at the pairs file's own "
+            "folder."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..faces.gallery import GalleryRule
 from .metric_registry import COLUMNS
 from .summary import Summary
 
@@ -59,6 +60,27 @@ def our_cells(summary: Summary) -> dict[str, tuple[str, str]]:
         shown = "" if error is None else COLUMNS[name].number(error)
         cells[name] = (COLUMNS[name].number(found.mean), shown)
     return cells
+
+
+def told_beside(summary: Summary) -> list[str]:
+    """What a reader of FaceSim needs to know beside it, in sentences: drift, and which clips were
+    compared with several photos and how."""
+    told = []
+    if summary.drift is not None:
+        error = summary.drift.standard_error
+        shown = "" if error is None else f" ± {error:.3f}"
+        told.append(
+            f"Drift, the change of a clip's cosines over 100 frames: {summary.drift.mean:+.3f}"
+            f"{shown} in {summary.drift.num_clips} clips."
+        )
+    for rule in GalleryRule:
+        count = sum(result.gallery is rule for result in summary.results)
+        if count:
+            told.append(
+                f"FaceSim of {count} clips is with several photos of the person, {rule.words}; the "
+                "published protocol has one photo."
+            )
+    return told
 
 
 def counted(summary: Summary) -> str:

@@ -10,13 +10,14 @@ from ..files import write_json, write_text
 from ..shown_text import one_line
 from .metric_registry import COLUMNS
 from .page import render_page
-from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells
+from .paper import ABLATION, OURS, SYSTEMS, counted, our_cells, paper_cells, told_beside
 from .results import Store
 from .summary import METRICS_FILE, Summary
 from .tables import markdown_table
 
-# The columns of metrics.csv on others than the scored face, in frames looked at.
+# The columns of metrics.csv on others than the scored face, in frames looked at, and on drift.
 _OTHERS = ("with_others", "other_nearer")
+_DRIFT = ("drift", "drift_error")
 
 
 def write_report(out: Path, summary: Summary, store: Store) -> None:
@@ -40,6 +41,7 @@ def markdown(summary: Summary) -> str:
     for name, mean in summary.metrics.items():
         if mean.num_clips < summary.num_clips:
             lines.append(f"{COLUMNS[name].title} could score {mean.num_clips} of them.")
+    lines += told_beside(summary)
     if summary.verification is not None:
         found = summary.verification
         lines.append(
@@ -64,12 +66,15 @@ def markdown(summary: Summary) -> str:
 def _write_csv(path: Path, summary: Summary) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["video", "person", "prompt", *COLUMNS, "problems", *_OTHERS])
+    writer.writerow(["video", "person", "prompt", *COLUMNS, "problems", *_OTHERS, *_DRIFT])
     for result in summary.results:
         values = [result.scores[name].value if name in result.scores else "" for name in COLUMNS]
         problems = "; ".join(f"{name}: {said}" for name, said in result.problems.items())
         prompt = result.asked.get("prompt") or ""
         told = result.others
         others = ["", ""] if told is None else [told.num_frames, told.num_nearer]
-        writer.writerow([result.video, result.person or "", prompt, *values, problems, *others])
+        drift = result.drift
+        drifts = ["", ""] if drift is None else [drift.slope, drift.error]
+        row = [result.video, result.person or "", prompt, *values, problems, *others, *drifts]
+        writer.writerow(row)
     write_text(path, text.getvalue())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ..faces.gallery import GalleryRule
 from ..faces.onnx_finder import open_onnx_pack
 from ..faces.provider import Provider
 from .curricular_face import aligned_crop
@@ -30,6 +31,8 @@ class Resources:
     """How many frames of a clip FaceSim, TIC and CLIP-Score look at; 0 is all of them."""
     batch_size: int
     """How many frames a network takes at once."""
+    gallery: GalleryRule = GalleryRule.MEAN
+    """What FaceSim compares with where a clip has several photos."""
     vbench_python: Path | None = None
     """The Python of the environment that VBench is installed in."""
 

@@ -1,7 +1,7 @@
 """The files of a scored clip, below OUT/clips.
 
 NAME.jpg               its photo and some of its frames, for the report
-NAME.faces.safetensors the embeddings of its photo's face and its frames' faces
+NAME.faces.safetensors the embeddings of its photos' faces and its frames' faces
 NAME.json              its scores; written last
 """
 
@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..faces.drift import Drift
+from ..faces.gallery import GalleryRule
 from ..faces.others import Others
 from ..files import short_name, write_json, written_aside
 from ..text_files import read_json
@@ -43,6 +45,17 @@ class Result(BaseModel):
     scores: dict[str, Score] = {}
     problems: dict[str, str] = {}
     """Metric -> why it is missing, in one sentence; the next run tries it again."""
+
+    @property
+    def drift(self) -> Drift | None:
+        """Whether the face leaves the photo's; None where no metric told."""
+        told = (score.drift for score in self.scores.values())
+        return next((each for each in told if each is not None), None)
+
+    @property
+    def gallery(self) -> GalleryRule | None:
+        """What FaceSim compared the clip with; None for a clip with one photo or none."""
+        return None if "gallery" not in self.asked else GalleryRule(self.asked["gallery"])
 
     @property
     def others(self) -> Others | None:
@@ -84,14 +97,15 @@ class Store:
             image.save(partial, format="JPEG", quality=_JPEG_QUALITY)
 
     def write_faces(self, video: str, photo: Tensor, frames: list[Tensor]) -> None:
-        """Writes the photo's embedding `[D]` and those of the frames with a face, `[D]` each."""
-        stacked = torch.stack(frames) if frames else photo.new_zeros(0, len(photo))
+        """Writes the photo's embedding `[D]`, or those of a gallery `[P, D]`, and those of the
+        frames with a face, `[D]` each."""
+        stacked = torch.stack(frames) if frames else photo.new_zeros(0, photo.shape[-1])
         with written_aside(self._path(video, "faces.safetensors")) as partial:
             save_file({"photo": photo.contiguous(), "frames": stacked}, partial)
 
     def read_faces(self, video: str) -> tuple[Tensor, Tensor] | None:
-        """The photo's embedding `[D]` and those of the frames with a face `[F, D]`; None where they
-        were not written."""
+        """The photo's embedding `[D]`, or those of a gallery `[P, D]`, and those of the frames with
+        a face `[F, D]`; None where they were not written."""
         path = self._path(video, "faces.safetensors")
         if not path.is_file():
             return None
@@ -103,12 +117,15 @@ class Store:
         return path.with_name(f"{short_name(path.name)}.{kind}")
 
 
-def asked(videos: Path, pair: Pair) -> dict[str, Any]:
-    """What a clip's scores are of: its prompt, and the size and time of its video and its photo, by
-    which a file that was replaced is known."""
+def asked(videos: Path, pair: Pair, rule: GalleryRule) -> dict[str, Any]:
+    """What a clip's scores are of: its prompt, the size and time of its video and its photo, by
+    which a file that was replaced is known, and of several photos the rule."""
     found: dict[str, Any] = {"prompt": pair.prompt, "video": _stamp(videos / pair.video)}
-    if pair.reference is not None:
-        found["photo"] = _stamp(pair.reference)
+    photos = [_stamp(photo) for photo in pair.references]
+    if len(photos) == 1:
+        (found["photo"],) = photos
+    elif photos:
+        found |= {"photos": photos, "gallery": str(rule)}
     return found
 
 

@@ -52,7 +52,11 @@ def evaluate(options: Options) -> None:
     needs = {key for name in options.metrics for key in COLUMNS[name].needs}
     pairs = read_pairs(options.pairs, options.videos, needs)
     store = Store(out=options.out)
-    waiting = [pair for pair in pairs if missing(store, options.videos, pair, options.metrics)]
+    waiting = [
+        pair
+        for pair in pairs
+        if missing(store, options.videos, pair, options.metrics, options.gallery)
+    ]
     if waiting:
         check_requirements(options)
     processes = open_processes(options.device)
@@ -106,5 +110,5 @@ def _score(
     with tqdm(total=len(share), unit="clip", desc="scored", disable=not is_shown) as bar:
         for start in range(0, len(share), step):
             group = share[start : start + step]
-            score_clips(group, options.videos, metrics, store)
+            score_clips(group, options.videos, metrics, store, options.gallery)
             bar.update(len(group))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..faces.gallery import GalleryRule
 from ..video import count_frames, probe, stream_frames
 from .metric import Clip, Metric, Watch
 from .pairs import Pair
@@ -29,25 +30,30 @@ class _Watched:
     strip: Strip | None = None
 
 
-def missing(store: Store, videos: Path, pair: Pair, metrics: Sequence[str]) -> list[str]:
-    """The metrics that a clip still lacks."""
-    known = _known(store, videos, pair)
+def missing(
+    store: Store, videos: Path, pair: Pair, metrics: Sequence[str], rule: GalleryRule
+) -> list[str]:
+    """The metrics that a clip still lacks, where several photos count by this rule."""
+    known = _known(store, videos, pair, rule)
     return [name for name in metrics if name not in known.scores]
 
 
 def score_clips(
-    pairs: Sequence[Pair], videos: Path, metrics: Mapping[str, Metric], store: Store
+    pairs: Sequence[Pair],
+    videos: Path,
+    metrics: Mapping[str, Metric],
+    store: Store,
+    rule: GalleryRule,
 ) -> None:
     """Scores the clips and writes their results; frames of several clips may share a batch."""
-    watched = [_watch(pair, videos, metrics, store) for pair in pairs]
+    watched = [_watch(pair, videos, metrics, _known(store, videos, pair, rule)) for pair in pairs]
     for metric in metrics.values():
         metric.flush()
     for each in watched:
         store.write(_result(each, store))
 
 
-def _watch(pair: Pair, videos: Path, metrics: Mapping[str, Metric], store: Store) -> _Watched:
-    known = _known(store, videos, pair)
+def _watch(pair: Pair, videos: Path, metrics: Mapping[str, Metric], known: Result) -> _Watched:
     watched = _Watched(pair=pair, known=known)
     wanted = {name: metrics[name] for name in metrics if name not in known.scores}
     path = videos / pair.video
@@ -58,7 +64,7 @@ def _watch(pair: Pair, videos: Path, metrics: Mapping[str, Metric], store: Store
                 name=pair.video,
                 path=path,
                 prompt=pair.prompt,
-                reference=pair.reference,
+                references=pair.references,
                 num_frames=num_frames,
                 fps=info.fps,
                 height=info.height,
@@ -123,7 +129,7 @@ def _result(watched: _Watched, store: Store) -> Result:
         if faces is not None:
             store.write_faces(watched.pair.video, *faces)
     if watched.strip is not None:
-        store.write_strip(watched.pair.video, watched.strip.picture(watched.pair.reference))
+        store.write_strip(watched.pair.video, watched.strip.picture(watched.pair.references))
     for name, problem in problems.items():
         log.warning("%s: %s: %s", watched.pair.video, name, problem)
     facts = {}
@@ -133,9 +139,10 @@ def _result(watched: _Watched, store: Store) -> Result:
     return watched.known.model_copy(update={"scores": scores, "problems": problems, **facts})
 
 
-def _known(store: Store, videos: Path, pair: Pair) -> Result:
-    """The clip's result so far: empty where it was made from another video, photo or prompt."""
-    now = asked(videos, pair)
+def _known(store: Store, videos: Path, pair: Pair, rule: GalleryRule) -> Result:
+    """The clip's result so far: empty where it was made from another video, photo or prompt, or
+    several photos counted by another rule."""
+    now = asked(videos, pair, rule)
     result = store.read(pair.video)
     if result is not None and result.asked == now:
         return result.model_copy(update={"problems": {}, "person": pair.person})

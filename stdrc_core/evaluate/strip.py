@@ -1,7 +1,8 @@
-"""Draws a clip as one picture: its photo, then a few of its frames."""
+"""Draws a clip as one picture: its photos, then a few of its frames."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -28,9 +29,9 @@ class Strip:
         """Takes in one of the `wanted` frames, `[h, w, 3]` uint8."""
         self._tiles.append(_tile(Image.fromarray(frame.numpy())))
 
-    def picture(self, photo: Path | None) -> Image.Image:
-        """The photo and the frames in a row; the photo is left out where it cannot be read."""
-        tiles = [*_photo(photo), *self._tiles]
+    def picture(self, photos: Sequence[Path]) -> Image.Image:
+        """The photos and the frames in a row; a photo that cannot be read is left out."""
+        tiles = [*(tile for photo in photos for tile in _photo(photo)), *self._tiles]
         width = sum(tile.width + _GAP_PX for tile in tiles) - _GAP_PX
         row = Image.new("RGB", (width, _HEIGHT_PX), (128, 128, 128))
         left = 0
@@ -40,9 +41,7 @@ class Strip:
         return row
 
 
-def _photo(path: Path | None) -> list[Image.Image]:
-    if path is None:
-        return []
+def _photo(path: Path) -> list[Image.Image]:
     try:
         pixels = to_uint8(load_opaque_photo(path))[0]
     except ValueError:

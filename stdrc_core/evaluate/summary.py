@@ -41,6 +41,8 @@ class Summary(BaseModel):
     num_clips: int
     metrics: dict[str, MetricMean]
     """Metric -> its mean; metrics that scored no clip are left out."""
+    drift: MetricMean | None = None
+    """The mean of the clips' drift over 100 frames; None where no metric told of it."""
     verification: Verification | None
     """None where there are fewer than two persons, or FaceSim-Arc was not measured."""
     settings: dict[str, dict[str, Any]]
@@ -63,6 +65,8 @@ def summarise(store: Store, pairs: Sequence[Pair]) -> Summary:
         scored = [result for result in known if name in result.scores]
         if scored:
             means[name] = _mean([result.scores[name].value for result in scored], scored)
+    drifting = [result for result in known if result.drift is not None]
+    drift = _mean([result.drift.slope for result in drifting], drifting) if drifting else None
     faces = []
     for result in known:
         embeddings = store.read_faces(result.video)
@@ -72,6 +76,7 @@ def summarise(store: Store, pairs: Sequence[Pair]) -> Summary:
     return Summary(
         num_clips=len(pairs),
         metrics=means,
+        drift=drift,
         verification=verify(faces),
         settings=read_settings(store.out),
         results=known,

@@ -35,7 +35,7 @@ class PersonFaces(BaseModel):
 
     person: str
     photo: Tensor
-    """The photo's face, `[D]`."""
+    """The photo's face, `[D]`, or those of P photos of which the nearest counts, `[P, D]`."""
     frames: Tensor
     """The faces of the frames that show one, `[F, D]`; F may be 0."""
 
@@ -49,12 +49,14 @@ def verify(clips: Sequence[PersonFaces]) -> Verification | None:
     if len({person for person, _ in photos}) < 2:
         return None
     persons = [person for person, _ in photos]
-    stacked = torch.stack(tuple(photos.values()))
+    stacked = torch.cat([photo.reshape(-1, photo.shape[-1]) for photo in photos.values()])
+    sizes = [photo.numel() // photo.shape[-1] for photo in photos.values()]
     same, different = [], []
     for clip in clips:
-        # A clip without a face is like nobody: FaceSim is 0.
         cosines = (clip.frames @ stacked.T).clamp(min=0)
-        scores = cosines.mean(dim=0) if len(clip.frames) else torch.zeros(len(stacked))
+        nearest = torch.stack([each.amax(dim=1) for each in cosines.split(sizes, dim=1)], dim=1)
+        # A clip without a face is like nobody: FaceSim is 0.
+        scores = nearest.mean(dim=0) if len(clip.frames) else torch.zeros(len(photos))
         own = torch.tensor([person == clip.person for person in persons])
         same.append(scores[own])
         different.append(scores[~own])

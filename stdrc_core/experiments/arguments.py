@@ -12,7 +12,8 @@ from pathlib import Path
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini_build.arguments import add_speed_arguments
 
-# How many steps the clips of `staged` and `two-people` are sampled with, and those of `guidance`.
+# How many steps the clips of `staged` and `two-people` are sampled with, and those of `guidance`:
+# as many as `python -m stdrc_core.generate` takes by default.
 NUM_STEPS, NUM_GUIDED_STEPS = 20, 30
 
 
@@ -33,9 +34,8 @@ def guidance(parser: argparse.ArgumentParser) -> None:
     add("--num-persons", type=int, default=100)
     add("--persons-seed", type=int, default=4321, help="of persons and scenes")
     add("--steps", type=int, default=NUM_GUIDED_STEPS, help="of the sampler")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
-    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
-    add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
+    _add_miniature(parser)
+    _add_reader(parser)
     add("--num-seeds", type=int, default=1, help="clips of each person and setting")
     add("--distilled", type=Path, metavar="LORA", help="a student that is measured too")
     add("--only", nargs="+", metavar="SETTING", help="of the table's; by default all")
@@ -48,16 +48,14 @@ def staged(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the noise")
     add("--persons-seed", type=int, default=1234, help="of persons and scenes")
     add("--steps", type=int, default=NUM_STEPS, help="of the sampler, in both stages")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
-    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
-    add("--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT")
+    _add_miniature(parser)
+    _add_reader(parser)
 
 
 def two_people(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for all that is made")
-    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
-    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
+    _add_miniature(parser)
     add("--num-clips", type=int, default=4000, help="that the transformer learns from")
     add("--seed", type=int, default=0, help="of the clips and of the training")
     add("--num-pairs", type=int, default=60, help="of unseen persons")
@@ -67,3 +65,15 @@ def two_people(parser: argparse.ArgumentParser) -> None:
     add_speed_arguments(parser)
     cores = len(os.sched_getaffinity(0))
     add("--num-processes", type=int, default=cores, help="that draw and prepare clips")
+
+
+def _add_miniature(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--checkpoint", type=Path, default=CHECKPOINT, help="a miniature; by default the shipped")
+    add("--faces", type=Path, default=FACES, help="face pack; by default the miniature's")
+
+
+def _add_reader(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reader", type=Path, help="reader.pt of captions, of a build; else trained into OUT"
+    )

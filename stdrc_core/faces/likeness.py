@@ -1,4 +1,4 @@
-"""A clip measured against a photo: FaceSim, the cosine of each frame, and where it drifts."""
+"""A clip measured against a photo: FaceSim, the cosine of each frame, and whether it drifts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from .drift import Drift, measure_drift
 from .finder import EmbeddedFace, FaceFinder, largest
 from .frames import rgb_levels
 from .others import Others, count_others
@@ -59,15 +59,11 @@ class Likeness:
         return max(self.with_face, key=_cosine, default=None)
 
     @property
-    def drift(self) -> float | None:
-        """By how much the cosine changes from the first frame to the last, on the straight line of
-        least squares through the frames with a face. None with fewer than two such frames."""
-        if len(self.with_face) < 2:
-            return None
-        slope, _ = np.polyfit(
-            [each.index for each in self.with_face], [_cosine(each) for each in self.with_face], 1
+    def drift(self) -> Drift | None:
+        """The drift over the frames with a face; None with fewer than two."""
+        return measure_drift(
+            [each.index for each in self.frames], [each.cosine for each in self.frames]
         )
-        return float(slope) * (self.num_frames - 1)
 
     @property
     def others(self) -> Others:
@@ -84,6 +80,7 @@ class Likeness:
     def report(self) -> dict[str, Any]:
         """All of it as plain values for JSON: FaceSim as `similarity` and tic as `consistency`, the
         names that saved workflows read; boxes are left, top, right and bottom in pixels."""
+        drift = self.drift
         return {
             "similarity": self.facesim,
             "num_frames": self.num_frames,
@@ -91,7 +88,8 @@ class Likeness:
             "num_without_face": len(self.frames) - len(self.with_face),
             "num_with_others": self.others.num_frames,
             "num_other_nearer": self.others.num_nearer,
-            "drift": self.drift,
+            "drift": None if drift is None else drift.slope,
+            "drift_error": None if drift is None else drift.error,
             "consistency": self.tic,
             "best_frame": None if self.best is None else self.best.index,
             "worst_frame": None if self.worst is None else self.worst.index,
@@ -107,7 +105,8 @@ def measure_likeness(
     indices: Sequence[int],
     on_frames: Callable[[int], None] = lambda num_frames: None,
 ) -> Likeness:
-    """Measures the frames `indices` of a clip `[F, h, w, 3]` against a photo's face `e_ref` `[D]`.
+    """Measures the frames `indices` of a clip `[F, h, w, 3]` against a photo's face `e_ref` `[D]`,
+    or the faces of several photos (`gallery.gallery_embedding`).
 
     `clip` is uint8, or floating point in [0, 1] of 3 channels or more (RGB first). An index that
     comes twice is looked at once and counts twice, as FaceSim has it for short clips. A few frames

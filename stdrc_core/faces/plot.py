@@ -32,6 +32,7 @@ _ZERO = (96, 101, 112)
 _TEXT = (228, 230, 235)
 _MUTED = (148, 153, 164)
 _LINE = (122, 162, 247)
+_DRIFT = (214, 160, 92)
 _NO_FACE = (66, 49, 54)
 _NO_FACE_TEXT = (214, 132, 132)
 
@@ -39,8 +40,9 @@ _NO_FACE_TEXT = (214, 132, 132)
 def plot_likeness(likeness: Likeness, note: str = "") -> Tensor:
     """A picture `[480, 960, 3]` uint8 of the cosine of each frame that was looked at.
 
-    FaceSim is a number and a dashed line; frames without a face are red bands with a cross; a ring
-    is the other face of a frame that is most like the photo; `note` stands at the lower right.
+    FaceSim is a number and a dashed line, drift a straight one; frames without a face are red bands
+    with a cross; a ring is the other face of a frame that is most like the photo; `note` stands at
+    the lower right.
     """
     return _Canvas(likeness).draw(note)
 
@@ -69,7 +71,7 @@ class _Canvas:
         return _LEFT + margin + share * (_RIGHT - _LEFT - 2 * margin)
 
     def _y(self, cosine: float) -> float:
-        share = (min(cosine, 1.0) - self.low) / (1 - self.low)
+        share = (max(min(cosine, 1.0), self.low) - self.low) / (1 - self.low)
         return _BOTTOM - share * (_BOTTOM - _TOP)
 
     def _axes(self) -> None:
@@ -115,6 +117,9 @@ class _Canvas:
         facesim_y = self._y(self.likeness.facesim)
         for left in range(_LEFT, _RIGHT, 14):
             self._lines([(left, facesim_y), (min(left + 7, _RIGHT), facesim_y)], _MUTED, 1.5)
+        if (drift := self.likeness.drift) is not None:
+            ends = self.likeness.with_face[0].index, self.likeness.with_face[-1].index
+            self._lines([(self._x(end), self._y(drift.at(end))) for end in ends], _DRIFT, 1.5)
         for has_face, run in groupby(self.likeness.frames, lambda each: each.cosine is not None):
             points = [(self._x(each.index), self._y(each.cosine)) for each in run if has_face]
             if len(points) > 1:
@@ -138,10 +143,12 @@ class _Canvas:
         if others.num_frames:
             seen += f", other people (rings) in {others.num_frames}"
         self._text(_RIGHT, 34, seen, 18, _NO_FACE_TEXT if missing else _TEXT, "rs")
-        if likeness.drift is not None:
+        if (drift := likeness.drift) is not None:
             nearer = f" (another face nearer in {others.num_nearer})" if others.num_nearer else ""
-            words = f"drift {likeness.drift:+.3f}{nearer}   TIC {likeness.tic:.3f}"
+            words = f" over 100 frames{nearer}   TIC {likeness.tic:.3f}"
             self._text(_RIGHT, 60, words, 18, _TEXT, "rs")
+            left = _RIGHT - self._width(words, 18)
+            self._text(left, 60, f"drift {drift}", 18, _DRIFT, "rs")
             words = f"lowest {likeness.worst.cosine:.3f} at frame {likeness.worst.index}"
             self._text(_RIGHT, 86, words, 18, _TEXT, "rs")
         elif not likeness.with_face:
@@ -166,6 +173,9 @@ class _Canvas:
     def _ring(self, x: float, y: float, radius: float) -> None:
         corners = (x - radius, y - radius, x + radius, y + radius)
         self.pen.ellipse([side * _SCALE for side in corners], outline=_MUTED, width=2 * _SCALE)
+
+    def _width(self, text: str, size_px: int) -> float:
+        return self.pen.textlength(text, ImageFont.load_default(size_px * _SCALE)) / _SCALE
 
     def _text(self, x: float, y: float, text: str, size_px: int, color: tuple, anchor: str) -> None:
         font = ImageFont.load_default(size_px * _SCALE)

@@ -29,6 +29,14 @@ class Embedded(Protocol):
     embedding: Tensor
 
 
+def cosine_with(embedding: Tensor, e_ref: Tensor) -> float:
+    """The cosine, -1 to 1, of a face's embedding `[D]` with a photo's, `[D]`, or with the nearest
+    of P photos', `[P, D]`. All that takes an `e_ref` here takes either."""
+    if e_ref.ndim == 2:
+        return float((e_ref @ embedding).max())
+    return float(embedding @ e_ref)
+
+
 def clip_facesim(frames: Tensor, e_ref: Tensor, faces: FaceFinder) -> float:
     """FaceSim, 0 to 1, of a clip `[F, h, w, 3]` uint8 with a photo's embedding `[D]`.
 
@@ -74,20 +82,20 @@ def best_cosines(
     `[F, h, w, 3]` uint8; None where no face is found. One face may be the best for two of them."""
     found = find_padding(frames, faces)
     return [
-        [max((float(each.embedding @ e_ref) for each in here), default=None) for here in found]
+        [max((cosine_with(each.embedding, e_ref) for each in here), default=None) for here in found]
         for e_ref in e_refs
     ]
 
 
 def cosines(found: Sequence[Embedded | None], e_ref: Tensor) -> list[float | None]:
     """Each face's cosine with `e_ref` `[D]`, -1 to 1; None for a frame without a face."""
-    return [None if each is None else float(each.embedding @ e_ref) for each in found]
+    return [None if each is None else cosine_with(each.embedding, e_ref) for each in found]
 
 
 def other_cosines(found: Sequence[Sequence[Embedded]], e_ref: Tensor) -> list[list[float]]:
     """For the faces of each frame, the cosines with `e_ref` `[D]` of all but the largest."""
     rest = [[each for each in here if each is not largest(here)] for here in found]
-    return [[float(each.embedding @ e_ref) for each in here] for here in rest]
+    return [[cosine_with(each.embedding, e_ref) for each in here] for here in rest]
 
 
 def largest_embeddings(frames: Tensor, faces: FaceFinder) -> list[Tensor | None]:

@@ -7,6 +7,7 @@ The pass is ours, not the paper's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +44,7 @@ class Detailed:
 def detail_face(
     pipeline: Pipeline,
     frame: Tensor,
-    photo: Tensor,
+    photo: Tensor | Sequence[Tensor],
     context: Tensor,
     shot: Shot,
     sigma: float,
@@ -52,9 +53,9 @@ def detail_face(
 ) -> Detailed:
     """Makes the largest face of `frame` `[h, w, 3]` in [0, 1] anew from `sigma` on, in (0, 1).
 
-    `photo` `[1, h, w, 3]` in [0, 1] is in context, and `context` `[L, D]` embeds the spatial
-    prompt. The frame stays as it is if no face is found in it, or if the new face is less like
-    `e_ref` `[D]` than the old one.
+    `photo` `[1, h, w, 3]` in [0, 1] is in context, or several photos of the person, and `context`
+    `[L, D]` embeds the spatial prompt. The frame stays as it is if no face is found in it, or if
+    the new face is less like `e_ref` `[D]` than the old one.
     """
     (found,) = largest_faces(to_uint8(frame)[None], faces)
     if found is None:

@@ -73,14 +73,6 @@ class Job:
     pad_color: str | None = None
     """The colour beside the photos and where they are transparent; None is black."""
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for several photos in two stages."""
-        if self.further and self.staging is not None:
-            raise ValueError(
-                f"reference was {len(self.references)} photos with --staged; needs one, whose "
-                "likeness chooses the first frame: name one, or leave --staged out."
-            )
-
     @property
     def references(self) -> tuple[Path, ...]:
         """All photos, in the order of their slots."""
@@ -126,6 +118,16 @@ def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
             "give --batch."
         )
     return [_job(args, args.reference, args.prompt, _shot(common), args.name or None)]
+
+
+def beyond_training(job: Job, decision: Decision) -> list[str]:
+    """Returns what the clip asks of the weights that they were not trained for, a sentence each."""
+    is_staged = job.staging is not None
+    return decision.beyond_training(
+        range(len(job.references)),
+        has_first_frame=is_staged,
+        is_single_frame=is_staged or job.shot.num_frames == 1,
+    )
 
 
 def read_shot(args: argparse.Namespace) -> Shot:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..faces.drift import measure_drift
 from ..files import written_aside
 from ..shown_text import one_line
 from .jobs import Job
@@ -17,7 +18,8 @@ _LENGTH = 60
 def plot_over_time(
     path: Path, similarity: Sequence[Sequence[float | None] | None], job: Job
 ) -> None:
-    """Draws the cosines of each photo over the clip's seconds, frames without a face in grey."""
+    """Draws the cosines of each photo over the clip's seconds, frames without a face in grey, and
+    their drift as a dashed line."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 2.5), layout="constrained")
@@ -32,6 +34,16 @@ def plot_over_time(
         seconds = [i / job.shot.fps for i in range(len(values))]
         levels = [float("nan") if value is None else value for value in values]
         lines += axes.plot(seconds, levels, marker=".")
+        drift = measure_drift(range(len(values)), values)
+        if drift is not None:
+            ends = [0, len(values) - 1]
+            axes.plot(
+                [end / job.shot.fps for end in ends],
+                [drift.at(end) for end in ends],
+                color=lines[-1].get_color(),
+                linestyle="--",
+                linewidth=1,
+            )
         for second, value in zip(seconds, values, strict=True):
             if value is None:
                 axes.axvline(second, color="lightgrey")

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..faces.drift import measure_drift
 from ..faces.finder import FaceFinder, largest
+from ..faces.gallery import GalleryRule, gallery_embedding
 from ..faces.others import Others, count_others
 from ..faces.similarity import (
     NUM_SCORED_FRAMES,
@@ -126,8 +128,9 @@ def make(
 
         if stages is not None:
             spatial, prompt = contexts[stages.spatial], stages.temporal
-            (photo,), (e_ref,) = photos, e_refs
-            first = make_first_frame(out, job, pipeline, photo, spatial, faces, e_ref, on_step)
+            known = [e_ref for e_ref in e_refs if e_ref is not None]
+            e_ref = gallery_embedding(known, GalleryRule.MEAN) if known else None
+            first = make_first_frame(out, job, pipeline, photos, spatial, faces, e_ref, on_step)
             first_frames = first.frame[None]
             result["staged"] = dataclasses.asdict(stages) | first.facts
         clip = pipeline.many(
@@ -148,6 +151,9 @@ def make(
     measured = beside.tried("FaceSim", lambda: _measured(frames, e_refs, faces))
     if measured is not None:
         similarity, facesims, others = measured
+        drifts = [
+            None if each is None else measure_drift(range(len(each)), each) for each in similarity
+        ]
         known = ", ".join(f"{score:.3f}" for score in facesims if score is not None)
         told = "" if others is None else others.sentence
         label = "  ".join(filter(None, (f"FaceSim {known}", told, label)))
@@ -156,6 +162,10 @@ def make(
         alone = len(photos) == 1
         result["facesim"] = facesims[0] if alone else facesims
         result["similarity"] = similarity[0] if alone else similarity
+        slopes = [None if each is None else each.slope for each in drifts]
+        errors = [None if each is None else each.error for each in drifts]
+        result["drift"] = slopes[0] if alone else slopes
+        result["drift_error"] = errors[0] if alone else errors
         if others is not None:
             result["others"] = dataclasses.asdict(others)
     sheet = job.file(out, "sheet.png")

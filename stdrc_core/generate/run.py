@@ -9,7 +9,7 @@ from pathlib import Path
 from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
 from ..photo_file import load_opaque_photo, read_color
-from .jobs import read_jobs, read_shot
+from .jobs import beyond_training, read_jobs, read_shot
 from .models import (
     decide_layout,
     load_pipeline,
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> list[Path]:
         photos = {path: load_opaque_photo(path, color) for path in sorted(paths)}
         for job in waiting:
             check_place(args.out, job)
+            for sentence in beyond_training(job, decision):
+                log.warning("%s: %s", job.name, sentence)
         device, text_device = open_devices(args)
         faces = open_faces(args, device)
         if faces is None and args.face_detail is not None:
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> list[Path]:
                 "first frame's face: name one (--faces), or leave --face-detail out."
             )
         stages = {
-            job.name: split_job(job, args, photos[job.reference], faces)
+            job.name: split_job(job, args, [photos[path] for path in job.references], faces)
             for job in waiting
             if job.staging is not None
         }

@@ -2,8 +2,8 @@
 
 The prompt is split into what stands still and what moves. Of the first half several candidates of a
 first frame are made, and the one most like the person is kept; of the second half the clip is made
-that begins with it (`results`). The photo is in context in both stages. That frame is written to
-NAME.first.png before the clip is begun.
+that begins with it (`results`). The photo, or several of the person, is in context in both stages.
+That frame is written to NAME.first.png before the clip is begun.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..faces.finder import FaceFinder
+from ..faces.gallery import check_one_person
 from ..faces.gender import open_gender_reader
 from ..faces.likeness import ranking
 from ..faces.photo import only_person
@@ -63,18 +64,19 @@ class FirstFrame:
 
 
 def split_job(
-    job: Job, args: argparse.Namespace, photo: Tensor, faces: FaceFinder | None
+    job: Job, args: argparse.Namespace, photos: Sequence[Tensor], faces: FaceFinder | None
 ) -> StagePrompts:
     """Splits the job's prompt by rules, without a language model.
 
-    `photo` `[1, h, w, 3]` in [0, 1] gives the subject's gender if the job does not and `faces` can
-    read it. Raises ValueError for a prompt that is too long, for a photo without a face if
-    candidates are measured by it or the gender is read from it, and for a photo of several persons
-    if the gender is.
+    `photos` are those of `job.references`, `[1, h, w, 3]` in [0, 1]. The first gives the subject's
+    gender if the job does not and `faces` can read it. Raises ValueError for a prompt that is too
+    long, for photos of two persons, for a photo without a face if candidates are measured by it or
+    the gender is read from it, and for a photo of several persons if the gender is.
     """
     assert job.staging is not None
-    if faces is not None and job.staging.num_candidates > 1:
-        _check_face(job, photo, faces)
+    photo = photos[0]
+    if faces is not None:
+        _check_faces(job, photos, faces)
     if args.text_encoder == MINIATURE:
         # The miniature knows the words of its captions alone, so no other words may be added.
         split = split_caption(job.prompt)
@@ -96,7 +98,7 @@ def make_first_frame(
     out: Path,
     job: Job,
     pipeline: Pipeline,
-    photo: Tensor,
+    photo: Tensor | Sequence[Tensor],
     context: Tensor,
     faces: FaceFinder | None,
     e_ref: Tensor | None,
@@ -106,7 +108,8 @@ def make_first_frame(
 
     The one is kept whose face is most like `e_ref` `[D]`, of equals the first. Without `faces` or
     `e_ref` that is the first of all. Its face goes through the detail pass if the job asks for it.
-    `photo` `[1, h, w, 3]` in [0, 1] is in context; `context` `[L, D]` embeds the spatial prompt.
+    `photo` `[1, h, w, 3]` in [0, 1] is in context, or several photos of the person; `context`
+    `[L, D]` embeds the spatial prompt.
     """
     assert job.staging is not None
     num_candidates = job.staging.num_candidates
@@ -137,7 +140,7 @@ def candidate_seeds(shot: Shot, num_candidates: int) -> list[int]:
 
 def sample_first_frames(
     pipeline: Pipeline,
-    photo: Tensor,
+    photo: Tensor | Sequence[Tensor],
     context: Tensor,
     shot: Shot,
     seeds: Sequence[int],
@@ -145,7 +148,7 @@ def sample_first_frames(
 ) -> Tensor:
     """Samples a first frame for each seed, side by side: `[N, h, w, 3]` in [0, 1].
 
-    `photo` `[1, h, w, 3]` in [0, 1] is in context; `context` `[L, D]` embeds the spatial prompt.
+    `photo` and `context` are those of `make_first_frame`.
     """
     photos, contexts = [photo] * len(seeds), context.expand(len(seeds), -1, -1)
     return pipeline.many(photos, contexts, replace(shot, num_frames=1), seeds, on_step)[:, 0]
@@ -156,14 +159,21 @@ def best_candidate(similarities: Sequence[float | None]) -> int:
     return ranking([_NO_FACE if each is None else each for each in similarities])[0]
 
 
-def _check_face(job: Job, photo: Tensor, faces: FaceFinder) -> None:
-    """Raises ValueError if the photo shows no face by which candidates could be measured."""
-    if largest_embeddings(to_uint8(photo), faces) == [None]:
-        raise ValueError(
-            f"reference {job.reference} shows no face that {faces.name} finds; needs a clear one, "
-            "by which the best first frame is chosen: take another photo, or ask for 1 of the "
-            "--candidates."
-        )
+def _check_faces(job: Job, photos: Sequence[Tensor], faces: FaceFinder) -> None:
+    """Raises ValueError if the photos show two persons, or one of them no face by which candidates
+    could be measured."""
+    if job.staging.num_candidates == 1 and len(photos) == 1:
+        return
+    found = [largest_embeddings(to_uint8(photo), faces)[0] for photo in photos]
+    for path, e_ref in zip(job.references, found, strict=True):
+        if e_ref is None and job.staging.num_candidates > 1:
+            raise ValueError(
+                f"reference {path} shows no face that {faces.name} finds; needs a clear one, by "
+                "which the best first frame is chosen: take another photo, or ask for 1 of the "
+                "--candidates."
+            )
+    known = [(path, e) for path, e in zip(job.references, found, strict=True) if e is not None]
+    check_one_person([e for _, e in known], [f"reference {path}" for path, _ in known])
 
 
 def _read_gender(

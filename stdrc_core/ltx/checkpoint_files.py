@@ -27,14 +27,9 @@ from torch import Tensor, nn
 
 from ..folders import listed
 from .checkpoint import TEXT_PREFIX, TRANSFORMER_PREFIX, transformer_key
+from .lora_names import without_wrappers
 from .packed_weights import Packing, lies_beside_a_weight, packings, unpack
 
-# Split files name the transformer's tensors with the last part of the prefix or without it, and
-# those of trainers with what their modules were wrapped in.
-_SHORT_PREFIXES = (
-    *("diffusion_model.", "model.", "transformer.", "module.", "velocity_model."),
-    *("model.velocity_model.", "model.diffusion_model._orig_mod.", "_orig_mod.", ""),
-)
 # What weights have that no scale has to be read with.
 FULL_PRECISION = ("F64", "F32", "F16", "BF16")
 _FIRST_LAYER = transformer_key("proj_in.weight").removeprefix(TRANSFORMER_PREFIX)
@@ -300,14 +295,20 @@ def _parse(text: str | bytes, source: str) -> dict[str, Any]:
 def _with_prefix(stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Returns the tensors of a split transformer under a single file's names.
 
-    The tensors of other files are returned as they are.
+    Split files name them with the last part of the prefix or without it, and those of trainers with
+    what their modules were wrapped in. The tensors of other files are returned as they are.
     """
-    for prefix in _SHORT_PREFIXES:
-        if prefix + _FIRST_LAYER in stored:
-            return {
-                TRANSFORMER_PREFIX + name.removeprefix(prefix)
-                if name.startswith(prefix) and not name.startswith(TEXT_PREFIX)
-                else name: tensor
-                for name, tensor in stored.items()
-            }
-    return stored
+    prefixes = (
+        name.removesuffix(_FIRST_LAYER)
+        for name in stored
+        if name.endswith(_FIRST_LAYER) and without_wrappers(name) == _FIRST_LAYER
+    )
+    prefix = next(prefixes, TRANSFORMER_PREFIX)
+    if prefix == TRANSFORMER_PREFIX:
+        return stored
+    return {
+        TRANSFORMER_PREFIX + name.removeprefix(prefix)
+        if name.startswith(prefix) and not name.startswith(TEXT_PREFIX)
+        else name: tensor
+        for name, tensor in stored.items()
+    }

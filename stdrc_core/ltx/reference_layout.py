@@ -7,7 +7,7 @@ line both decide by this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,10 +91,25 @@ class Decision:
     """The adapter of another trainer that is on the model; None where there is none."""
     follows: bool = True
     """Whether the layout is one that the weights or the adapter were trained for."""
+    trained: TrainedFor | None = None
+    """What ST-DRC's own weights were trained for; None where the layout is not theirs."""
     tags: SlotTags | None = None
     """The adapter's learned slot tags; None where it has none, or they were not found."""
     distilled: Distilled | None = None
     """The guidance that the weights have inside, so that vyr alone is to run; None for others."""
+
+    def beyond_training(
+        self, slots: Collection[int], *, has_first_frame: bool, is_single_frame: bool
+    ) -> list[str]:
+        """What a run asks of the weights that they were not trained for, a sentence each.
+
+        `slots` are those of the run's references.
+        """
+        if self.trained is None:
+            return []
+        return self.trained.beyond(
+            slots, has_first_frame=has_first_frame, is_single_frame=is_single_frame
+        )
 
     def check_frames(self, shape: Sequence[int], num_video_frames: int) -> None:
         """Raises ValueError if references do not have as many latent frames as they need to.
@@ -241,7 +256,8 @@ class LayoutChoice:
             sentence += f" {weights.distilled.advice}"
         return Decision(
             layout=layout,
-            sentence=sentence,
+            sentence=f"{sentence} {weights.told}".rstrip(),
+            trained=weights,
             is_doubtful=not follows,
             text_scale=weights.text_scale,
             reference_scale=weights.reference_scale,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,9 +48,51 @@ class TrainedFor:
     """Whether samples began with a clean first frame; None where nobody recorded it."""
     single_frames: bool | None = None
     """Whether there were samples of one frame, images; None where nobody recorded it."""
-
     distilled: Distilled | None = None
     """The guidance that the weights have inside; None where they have none."""
+
+    @property
+    def told(self) -> str:
+        """What samples were like in training, in a sentence; empty where nobody recorded it."""
+        parts = []
+        if self.max_photos is not None:
+            parts.append("one photo" if self.max_photos == 1 else f"up to {self.max_photos} photos")
+        for what, had in (("first", self.first_frames), ("single", self.single_frames)):
+            if had is not None:
+                parts.append(f"{what} frames" if had else f"no {what} frames")
+        return f"Trained with {', '.join(parts)}." if parts else ""
+
+    def beyond(
+        self, slots: Collection[int], *, has_first_frame: bool, is_single_frame: bool
+    ) -> list[str]:
+        """What a run asks of the weights that they were not trained for, a sentence each.
+
+        `slots` are those of the run's references. What nobody recorded is taken for trained.
+        """
+        said = []
+        if self.max_photos is not None and slots:
+            trained = f"the weights were trained with {self.max_photos}"
+            if len(slots) > self.max_photos:
+                said.append(
+                    f"reference has {len(slots)} photos and {trained} at most: what more photos do "
+                    "to the clip is not known; leave some out."
+                )
+            elif max(slots) >= self.max_photos:
+                said.append(
+                    f"reference has a photo in slot {max(slots)} and {trained}, in slots from 0 "
+                    f"to {self.max_photos - 1}: use these."
+                )
+        if has_first_frame and self.first_frames is False:
+            said.append(
+                "The clip begins with a first frame and the weights were trained without: it may "
+                "turn into another picture; train with objective.first_frame_share."
+            )
+        if is_single_frame and self.single_frames is False:
+            said.append(
+                "A single frame is made and the weights were trained on clips alone: it may be "
+                "rougher than a clip; train with objective.single_frame_share."
+            )
+        return said
 
     def facts(self) -> dict[str, Any]:
         """Returns the fields and the format's version as plain words and numbers, for JSON.

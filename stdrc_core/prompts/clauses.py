@@ -151,7 +151,7 @@ def _is_past(tokens: list[Token], i: int, before: list[VerbGroup]) -> bool:
         if last.tag is Tag.NOUN:
             return False
         return _score(tokens, i) >= 0
-    if not done and _has_object(tokens, i) and _score(tokens, i) >= 0:
+    if _has_object(tokens, i) and _score(tokens, i) >= 0:
         # "The waitress balanced a tray": a participle has no object.
         return True
     later = [j for j in range(i + 1, end) if not _is_joined(tokens, j)]

@@ -7,11 +7,13 @@ clip: it may be of the very frames that the model is to make.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from ..faces.gallery import STRANGERS_COSINE
 from .cache import Cache, FurtherReference, Sample
 from .draws import Portrait
 
@@ -19,20 +21,42 @@ from .draws import Portrait
 # where both photos are of one person.
 _SAME_PERSON_SHARE = 0.5
 
+log = logging.getLogger(__name__)
+
 
 class Gallery(Sequence[Portrait]):
-    """Photos of a person; one is read from the cache when it is looked at."""
+    """Photos of a person; one is read from the cache when it is looked at.
 
-    def __init__(self, cache: Cache, places: Sequence[tuple[int, int]]) -> None:
-        """`places` are the sample's index and the slot of each photo."""
+    The log tells, once for each person, of a photo that seems to show somebody else.
+    """
+
+    def __init__(
+        self, cache: Cache, places: Sequence[tuple[int, int]], sample: Sample, told: set[str]
+    ) -> None:
+        """`places` are the sample's index and the slot of each photo, beside the one of `sample`.
+        `told` are the persons that the log has told of."""
         self.cache, self.places = cache, places
+        self._person, self._e_ref, self._told = sample.identity, sample.e_ref, told
+        self._own = f"{sample.reference_source} of clip {Path(sample.video).name}"
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, number: int) -> Portrait:
         """Raises ValueError where the photo's shard is missing or damaged."""
-        pixels, e_ref = self.cache.photo(*self.places[number])
+        index, slot = self.places[number]
+        pixels, e_ref = self.cache.photo(index, slot)
+        person, cosine = self._person, float(self._e_ref @ e_ref)
+        if person is not None and cosine < STRANGERS_COSINE and person not in self._told:
+            self._told.add(person)
+            log.warning(
+                "identity %s: %s and %s seem to show two persons, as their faces' "
+                "cosine is %.2f; a person's photos should be of that person alone.",
+                person,
+                self._own,
+                self.cache.reference_source(index) if not slot else f"its reference {slot}",
+                cosine,
+            )
         return Portrait(photo=as_photo(pixels), e_ref=e_ref)
 
 
@@ -41,6 +65,7 @@ class Galleries:
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
+        self.told: set[str] = set()
         self.of_person: dict[str, list[int]] = {}
         for index, identity in enumerate(cache.identities):
             if identity is not None:
@@ -61,7 +86,7 @@ class Galleries:
             if source not in taken and not source.endswith(own_clip):
                 taken.add(source)
                 places.append((other, 0))
-        return Gallery(self.cache, places)
+        return Gallery(self.cache, places, sample, self.told)
 
 
 def shows_same_person(sample: Sample, other: FurtherReference) -> bool:

@@ -99,7 +99,7 @@ def test_dynamic_degree_is_by_torchvisions_raft(drift: Path, tmp_path: Path, eva
     device = torch.device("cpu")
     metric = DynamicDegree(Resources(device=device, weights=tmp_path, num_frames=16, batch_size=16))
     facts = {"num_frames": 10, "fps": 24.0, "height": 130, "width": 150}
-    clip = Clip(name="d", path=drift, prompt=None, reference=None, **facts)
+    clip = Clip(name="d", path=drift, prompt=None, references=(), **facts)
     watch = metric.watch(clip)
     for index, frame in enumerate(decode(drift / "drift.mp4")):
         if index in watch.wanted:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from helpers.found_faces import embedded_face
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.likeness import Likeness, measure_likeness, ranking
+from stdrc_core.faces.plot import plot_likeness
 from stdrc_core.faces.similarity import scored_indices
 
 E_REF = torch.tensor([1.0, 0.0])
@@ -63,23 +63,31 @@ def test_a_frame_that_is_chosen_twice_counts_twice_and_is_listed_once():
 
 
 @pytest.mark.parametrize("num_frames", [2, 5, 30])
-def test_drift_is_the_change_of_a_straight_line(num_frames: int):
-    """A fall of a hundredth a frame, whichever frames are looked at."""
+def test_drift_is_that_of_a_straight_line(num_frames: int):
+    """A fall of a hundredth a frame is 1 over 100 frames, whichever frames are looked at."""
     levels = [90 - i for i in range(num_frames)]
-    expected = -(num_frames - 1) / 100
-    assert measure(*levels).drift == pytest.approx(expected, abs=1e-6)
     few = measure(*levels, indices=scored_indices(num_frames, 4))
-    assert few.drift == pytest.approx(expected, abs=1e-6)
-    levels[1:2] = [NO_FACE] if num_frames > 2 else [89]
-    assert measure(*levels).drift == pytest.approx(expected, abs=1e-6)
+    levels_with_gap = [*levels]
+    levels_with_gap[1:2] = [NO_FACE] if num_frames > 2 else [89]
+    for likeness in (measure(*levels), few, measure(*levels_with_gap)):
+        assert likeness.drift.slope == pytest.approx(-1, abs=1e-5)
+        assert likeness.drift.error == (None if num_frames == 2 else pytest.approx(0, abs=1e-5))
+        assert likeness.drift.at(num_frames - 1) == pytest.approx(levels[-1] / 100, abs=1e-6)
+        report = likeness.report()
+        drift = likeness.drift
+        assert (report["drift"], report["drift_error"]) == (drift.slope, drift.error)
 
 
-def test_drift_is_the_line_of_least_squares():
-    """By the normal equations."""
-    levels = [30, 60, 20, 80, 75]
-    x, y = np.arange(5), np.array(levels) / 100
-    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    assert measure(*levels).drift == pytest.approx(4 * slope, abs=1e-6)
+def test_the_plot_has_the_drifts_line():
+    """An orange line through the middle of cosines that go up and down; none for one frame."""
+
+    def share(likeness: Likeness) -> float:
+        curve_s_part = plot_likeness(likeness).int()[120:410, 100:900]
+        is_orange = (curve_s_part - torch.tensor([214, 160, 92])).abs().amax(dim=-1) < 40
+        return float(is_orange.any(dim=0).float().mean())
+
+    assert share(measure(*[90, 30] * 20)) > 0.3
+    assert share(measure(60)) == 0
 
 
 def test_tic_is_the_cosine_with_the_mean_face():

@@ -23,6 +23,7 @@ from stdrc_core.evaluate.report import markdown, write_report
 from stdrc_core.evaluate.results import Result, Store
 from stdrc_core.evaluate.summary import Summary, summarise
 from stdrc_core.faces.finder import EmbeddedFace
+from stdrc_core.faces.gallery import GalleryRule
 from stdrc_core.faces.likeness import measure_likeness
 from stdrc_core.faces.others import Others, count_others
 from stdrc_core.faces.plot import plot_likeness
@@ -119,6 +120,7 @@ def test_the_command_that_makes_clips(case: tuple[Path, Others, list[float | Non
 class _Resources:
     def __init__(self) -> None:
         self.scans, self.num_frames = FaceScans(Squares()), 16
+        self.gallery = GalleryRule.MEAN
 
 
 def score(path: Path, photo: Path) -> Score:
@@ -127,7 +129,7 @@ def score(path: Path, photo: Path) -> Score:
         name="clip.mp4",
         path=path,
         prompt="a person walks",
-        reference=photo,
+        references=(photo,),
         num_frames=NUM_FRAMES,
         fps=24.0,
         height=SIDE,
@@ -189,8 +191,9 @@ def test_the_reports_and_the_page_say_who_was_there(tmp_path: Path):
         assert words in page
     write_report(store.out, summary, store)
     head, *lines = (store.out / "metrics.csv").read_text().splitlines()
-    assert head.endswith("problems,with_others,other_nearer")
-    assert sorted(line.rsplit(",", 2)[1:] for line in lines) == [["0", "0"], ["2", "2"], ["9", "0"]]
+    assert head.endswith("problems,with_others,other_nearer,drift,drift_error")
+    told = sorted(line.rsplit(",", 4)[1:3] for line in lines)
+    assert told == [["0", "0"], ["2", "2"], ["9", "0"]]
 
 
 def test_results_of_an_earlier_version_are_read(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,16 +12,22 @@ from helpers.drawn_persons import read_picture, write_picture
 from helpers.found_faces import embedded_face
 from helpers.generate_command import words
 from helpers.json_lines import write_json_lines
+from helpers.tiny_lora import write_tiny_lora
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from stdrc_core.experiments.models import open_pipeline
 from stdrc_core.experiments.scores import draw_cases
 from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.similarity import best_cosines
 from stdrc_core.generate.__main__ import main, make_parser
-from stdrc_core.generate.jobs import read_jobs
+from stdrc_core.generate.jobs import beyond_training, read_jobs
 from stdrc_core.generate.models import decide_layout
 from stdrc_core.generate.pipeline import Shot
 from stdrc_core.generate.run import run
+from stdrc_core.ltx.trained_for import TrainedFor
+from stdrc_core.method.layout import Placement
+from stdrc_core.method.reference import ReferenceTimestep
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +125,78 @@ def test_slots_are_the_photos_order_and_a_batch_has_lists(
     assert len({made["both"], made["turned"], made["one"]}) == 3
 
 
-def test_several_photos_are_not_staged(mini_checkpoint: Path, tmp_path: Path, photos: list[Path]):
-    asked = ["--reference", *photos, "--prompt", "a", "--staged"]
-    with pytest.raises(ValueError, match="reference was 2 photos with --staged; needs one"):
-        run(make_parser().parse_args(words(mini_checkpoint, tmp_path, *asked)))
+def written_for(checkpoint: Path, path: Path, **facts: Any) -> Path:
+    """A LoRA that changes nothing, whose metadata say that it was trained so."""
+    trained = TrainedFor(
+        placement=Placement.TASS,
+        reference_timestep=ReferenceTimestep.CLEAN,
+        text_scale=2.0,
+        reference_scale=2.0,
+        base_model=checkpoint.name,
+        config_sha256="0" * 64,
+        **facts,
+    )
+    write_tiny_lora(path, 0.0)
+    save_file(load_file(path), path, metadata=trained.lora_metadata())
+    return path
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        r.message for r in caplog.records if r.levelname == "WARNING" and "trained" in r.message
+    ]
+
+
+@pytest.mark.parametrize("frames", [9, 1])
+def test_more_than_the_weights_were_trained_with_is_said_and_made(
+    tmp_path: Path,
+    mini_checkpoint: Path,
+    photos: list[Path],
+    caplog: pytest.LogCaptureFixture,
+    frames: int,
+):
+    facts = {"max_photos": 1, "first_frames": True, "single_frames": False}
+    lora = written_for(mini_checkpoint, tmp_path / "own.safetensors", **facts)
+    asked = ["--lora", lora, "--prompt", "a", "--frames", frames, "--steps", 1]
+    main(words(mini_checkpoint, tmp_path / "out", "--reference", photos[0], *asked))
+    alone = said(caplog)
+    assert len(alone) == (frames == 1)
+    caplog.clear()
+    main(words(mini_checkpoint, tmp_path / "out", "--reference", *photos, *asked, "--name", "b"))
+    (more, *single) = said(caplog)
+    assert more.startswith("b: reference has 2 photos and the weights were trained with 1 at most")
+    assert len(single) == (frames == 1)
+    assert (tmp_path / "out" / "b.mp4").is_file()
+
+
+def test_staged_clips_ask_for_single_and_for_first_frames(tmp_path: Path, mini_checkpoint: Path):
+    """And say nothing of weights that have learned both."""
+    for has_learned in (False, True):
+        facts = {"max_photos": 1, "first_frames": has_learned, "single_frames": has_learned}
+        lora = written_for(mini_checkpoint, tmp_path / f"{has_learned}.safetensors", **facts)
+        asked = ["--reference", "a.png", "--prompt", "a", "--lora", lora, "--staged"]
+        args = make_parser().parse_args(words(mini_checkpoint, tmp_path, *asked))
+        decision = decide_layout(args)
+        (job,) = read_jobs(args, decision)
+        sentences = beyond_training(job, decision)
+        assert len(sentences) == (0 if has_learned else 2)
+
+
+def test_several_photos_of_one_person_are_staged_and_chosen_by_their_mean(
+    mini_checkpoint: Path, tmp_path: Path, photos: list[Path]
+):
+    """And photos of two persons are refused, with their cosine, before anything is sampled."""
+    ann = photos[0]
+    dim = tmp_path / "dim.png"
+    Image.open(ann).point(lambda level: int(level * 0.8)).save(dim)
+    asked = ["--prompt", "a", "--staged", "--candidates", 2, "--steps", 1]
+    main(words(mini_checkpoint, tmp_path / "out", "--reference", ann, dim, *asked))
+    staged = json.loads((tmp_path / "out" / "ann_0.json").read_text())["staged"]
+    assert len(staged["similarities"]) == 2
+    with pytest.raises(ValueError, match=r"ann.png and .*bob.png seem to show two persons.*cosine"):
+        run(
+            make_parser().parse_args(
+                words(mini_checkpoint, tmp_path / "two", "--reference", *photos, *asked)
+            )
+        )
+    assert not (tmp_path / "two").exists()

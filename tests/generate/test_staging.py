@@ -150,19 +150,19 @@ def test_a_real_models_prompt_is_split_by_rules_with_the_photos_gender(tmp_path:
     photo = person * torch.tensor([0.4, 1.0, 1.0])
     faces = open_face_pack(tmp_path)
     job = a_job(prompt="A chef in an apron waves at the camera.")
-    without = split_job(job, args, photo, faces)
+    without = split_job(job, args, [photo], faces)
     assert "has no gender model" in without.notes[0]
     export_genderage(GenderByRed(), tmp_path / "genderage.onnx")
-    staged = split_job(job, args, photo, faces)
+    staged = split_job(job, args, [photo], faces)
     assert "Gender: woman, read from the photo" in staged.notes[0]
     assert staged.spatial == "A chef in an apron, close-up"
     assert staged.temporal.startswith("A chef in an apron waves") and "her face" in staged.temporal
     with pytest.raises(ValueError, match=r"person\.png shows no face.*needs a clear one"):
-        split_job(job, args, torch.full_like(photo, 0.5), faces)
+        split_job(job, args, [torch.full_like(photo, 0.5)], faces)
     with pytest.raises(ValueError, match=r"person\.png shows 2 persons.*needs one"):
-        split_job(job, args, torch.cat([each.photo for each in draw_cases(2, seed=5)], 2), faces)
+        split_job(job, args, [torch.cat([each.photo for each in draw_cases(2, seed=5)], 2)], faces)
     with pytest.raises(ValueError, match="prompt has 600 words"):
-        split_job(a_job(prompt="snow " * 600), args, photo, faces)
+        split_job(a_job(prompt="snow " * 600), args, [photo], faces)
 
 
 @given(

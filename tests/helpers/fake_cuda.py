@@ -8,7 +8,7 @@ models have the sizes that are published.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -67,10 +67,10 @@ def _all_of(index: Tensor | None) -> Tensor | None:
 
 
 @contextmanager
-def fake_cuda(*, may_stray: bool = False) -> Iterator[None]:
+def fake_cuda(of: str = "") -> Iterator[None]:
     """Makes every tensor that is made in the block a fake one.
 
-    Unless they `may_stray`, tensors that take the way over the CPU raise (stray_tensors).
+    Tensors that take the way over the CPU in code of the folder `of` raise (stray_tensors).
     A module's `to` works too, though torch's own cannot change fake parameters in place.
     """
     with (
@@ -78,7 +78,7 @@ def fake_cuda(*, may_stray: bool = False) -> Iterator[None]:
         torch.inference_mode(mode=False),
         torch.no_grad(),
         _MODE,
-        nullcontext() if may_stray else NoStrays(),
+        NoStrays(of),
         _Answers(),
     ):
         yield

@@ -47,6 +47,7 @@ FEW_NUMBERS = (
     ("stdrc_core/method/grid.py", ""),
     ("stdrc_core/method/layout.py", ""),
     ("stdrc_core/ltx/backbone.py", "bounds = torch.cat((bounds, *own), dim=1)"),
+    ("nodes/host/in_context.py", "bounds"),
     ("stdrc_core/ltx/backbone.py", "boxes = to_seconds(bounds, frame_rate).to(video.device"),
     # The noise of the diffusion decoder has a seed, and is the same on every device.
     ("diffusers/utils/torch_utils.py", "torch.randn(shape, generator=generator"),
@@ -54,6 +55,7 @@ FEW_NUMBERS = (
     ("torchvision/models/optical_flow/_utils.py", ""),
     ("torchvision/models/optical_flow/raft.py", "torch.linspace(-self.radius"),
     ("torchvision/models/optical_flow/raft.py", "delta = torch.stack("),
+    ("torchvision/models/optical_flow/raft.py", "= make_coords_grid("),
     # Checkpointing keeps the state of the random numbers.
     ("diffusers/models/modeling_utils.py", "torch.utils.checkpoint.checkpoint("),
 )
@@ -65,7 +67,12 @@ class StrayTensorError(RuntimeError):
 
 
 class NoStrays(TorchDispatchMode):
-    """While it is open, a stray tensor raises StrayTensorError."""
+    """While it is open, a stray tensor raises StrayTensorError, where the code that strays lies in
+    `folder`, which by default is any."""
+
+    def __init__(self, folder: str = "") -> None:
+        super().__init__()
+        self._folder = folder
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -80,6 +87,8 @@ class NoStrays(TorchDispatchMode):
 
     def _judge(self, func: Any, stray: Tensor, is_mixed: bool, is_to_cpu: bool) -> None:
         place = _Place(sys._getframe(2))
+        if not place.is_under(self._folder):
+            return
         if is_mixed and func.overloadpacket in _COPIES:
             if is_to_cpu:
                 if not place.is_in(RESULTS):
@@ -126,6 +135,9 @@ class _Place:
             each.f_code is nn.Module._call_impl.__code__ and _is_on_gpu(each.f_locals["self"])
             for each in _outward(self._frame)
         )
+
+    def is_under(self, folder: str) -> bool:
+        return self._file.startswith(folder)
 
     def is_in(self, places: tuple[tuple[str, str], ...]) -> bool:
         return any(self._file.endswith(file) and part in self._text for file, part in places)

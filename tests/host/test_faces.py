@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.comfyui import Worker
@@ -54,6 +55,38 @@ def test_the_similarity_is_facesim_and_all_of_it_is_reported(
     values = [value for value, _ in got["progress"]]
     assert values == sorted(values)
     assert got["progress"][-1] == (32, 32)
+
+
+def test_several_photos_are_compared_by_their_mean_or_the_nearest(
+    host: Worker, case: Case, clip: Tensor
+) -> None:
+    """And one photo is the published protocol, whatever is chosen."""
+    others = [case.photo * 0.7, case.photo.flip(2)]
+    batch = torch.cat((case.photo, *others))
+    curves = {}
+    for gallery in ("mean", "nearest"):
+        got = host("faces.similarity", images=clip, reference=batch, frames=5, gallery=gallery)
+        report = json.loads(got["report"])
+        assert (report["num_photos"], report["gallery"]) == (3, gallery)
+        curves[gallery] = [each["cosine"] for each in report["frames"]]
+    apart, drifts = [], []
+    for photo in batch.split(1):
+        got = host("faces.similarity", images=clip, reference=photo, frames=5, gallery="nearest")
+        report = json.loads(got["report"])
+        assert report["num_photos"] == 1 and "gallery" not in report
+        apart.append([each["cosine"] for each in report["frames"]])
+        drifts.append((report["drift"], report["drift_error"]))
+    finder = open_onnx_pack(FACES)
+    e_refs = [largest_embeddings((each * 255).round().byte(), finder)[0] for each in batch.split(1)]
+    length = float(torch.stack(e_refs).sum(dim=0).norm())
+    means, highest = np.array(apart).sum(axis=0) / length, np.array(apart).max(axis=0)
+    assert curves["mean"] == pytest.approx(means, abs=1e-5)
+    assert curves["nearest"] == pytest.approx(highest, abs=1e-6)
+    frames = [each["frame"] for each in report["frames"]]
+    for curve, (drift, error) in zip(apart, drifts, strict=True):
+        (slope, _), covariance = np.polyfit(frames, curve, 1, cov=True)
+        assert drift == pytest.approx(100 * slope, abs=1e-6)
+        assert error == pytest.approx(100 * covariance[0, 0] ** 0.5, abs=1e-6)
 
 
 @pytest.mark.parametrize(("frames", "num_looked_at"), [(0, 17), (5, 5), (40, 17)])
@@ -216,7 +249,12 @@ MESSAGES = {
     "no face in the photo": ["image", "60 x 50", "no face", "sharp photo"],
     "empty clip": ["images are an empty batch"],
     "empty photo": ["image is an empty batch"],
-    "several references": ["reference", "3 pictures", "one photo", "ImageFromBatch"],
+    "photos of two persons": [
+        "photo 1 of reference and photo 2 of reference seem to show two persons",
+        "cosine is",
+        "take one of them out",
+    ],
+    "no face in a further photo": ["photo 2 of reference, 128 x 128 pixels, shows no face"],
     "several photos": ["image", "3 pictures", "one photo", "ImageFromBatch"],
     "nan frames": ["images", "nan", "finite"],
     "nan reference": ["reference", "nan", "finite"],
@@ -227,7 +265,7 @@ MESSAGES = {
     "damaged detector": ["det_mini.onnx", "could not be read", "download or export it again"],
     "no pack": ["face_pack", "buffalo_l", "tick download", "by hand", "non-commercial"],
     "another pack": ["face_pack", "antelopev2", "choose one of", "stdrc_mini"],
-    "no cuda": ["provider", "cuda", "install.py"],
+    "no cuda": ["provider was cuda", "onnxruntime-gpu", "auto or cpu"],
     "mask of another size": ["mask is 64 x 32", "image is 128 x 128", "same size"],
     "index": ["index was 4", "1 face(s)", "left to right"],
     "fewer similarities": ["candidates are 2", "similarities 1", "Create List"],

@@ -75,6 +75,40 @@ def test_a_first_frame_is_cores_in_place_conditioning_with_the_reference_beside(
 
 
 @pytest.mark.parametrize("has_first_frame", [False, True])
+def test_two_photos_of_one_person_are_a_reference_list(
+    host: Worker, mini_checkpoint: Path, has_first_frame: bool
+):
+    """Of two sizes, each fitted by itself; with a first frame beside them, and without."""
+    generator = torch.Generator().manual_seed(6)
+    sizes = ((80, 60), (50, 90), (128, 128))
+    photo, other, frame = (torch.rand(1, *size, 3, generator=generator) for size in sizes)
+    asked = {"num_steps": 2, "seed": 2, "num_frames": 9}
+    guidance = {"text_scale": 3.0, "reference_scale": 20.0}
+    theirs = host(
+        "generate.clip",
+        photo=photo,
+        more_photos=[other],
+        prompt=PROMPT,
+        side_px=128,
+        first_frame=frame if has_first_frame else None,
+        **asked,
+        **guidance,
+    )
+    pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)[None]
+    shot = Shot(height=128, width=128, **asked).guided(**guidance)
+    first = {"first_frames": frame} if has_first_frame else {}
+    ours, turned, alone = (
+        pipeline.many([photos], context, shot, [2], **first)[0]
+        for photos in ([photo, other], [other, photo], [photo])
+    )
+    error = (ours - theirs).square().mean()
+    assert 10 * torch.log10(1 / error) > 40
+    # The slots count, and so does the second photo.
+    for another in (turned, alone):
+        assert (ours - another).square().mean() > 10 * error
+
+
+@pytest.mark.parametrize("has_first_frame", [False, True])
 def test_windows_are_cores_context_windows_with_the_reference_in_each(
     host: Worker, mini_checkpoint: Path, has_first_frame: bool
 ):

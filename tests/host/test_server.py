@@ -33,7 +33,11 @@ pytestmark = pytest.mark.host
 NUM_FRAMES, SIZE, FRAME_RATE = 17, 128, 24
 SCALES = ("text_scale", "reference_scale")
 # ComfyUI 0.22 passes over these inputs; 0.33's page queues them, and comfy-cli asks for the first.
-OF_NEWER_HOSTS = {"SaveVideo": {"format.codec"}, "CreateVideo": {"bit_depth"}}
+OF_NEWER_HOSTS = {
+    "SaveVideo": {"format.codec"},
+    "CreateVideo": {"bit_depth"},
+    "ContextWindowsManual": {"latent_retain_index_list"},
+}
 
 
 def astronaut(folder: Path) -> Path:

@@ -296,3 +296,30 @@ def test_a_file_name_counts_before_all_but_st_drc_loras(host: Worker, exported: 
         assert host("weights.decide", chain=chain, lora_files=[name]) == known
     ours = host("weights.decide", chain=[["lora", exported("lora", "tass")]], lora_files=[name])
     assert "layout tass, clean, which the weights were trained for" in ours
+
+
+def test_more_than_the_weights_were_trained_with_is_said(host: Worker, exported: EXPORT) -> None:
+    """In the log, on the guider and in the report, of photos, first frames and single frames."""
+    path = exported("lora", "tass")
+    facts = {"max_photos": 2, "first_frames": False, "single_frames": False}
+    path = with_metadata(path, {"stdrc": json.dumps(facts_of(path) | facts)})
+    fits = host("weights.beyond", path=path, num_photos=2)
+    assert (fits["said"], fits["shown"]) == ([], [""])
+    assert "Probably not meant:" not in fits["report"]
+    assert any("Trained with up to 2 photos, no first frames, no" in s for s in fits["report"])
+
+    more = host("weights.beyond", path=path, num_photos=3, has_first_frame=True)
+    photos, first = more["said"]
+    assert photos.startswith("reference has 3 photos and the weights were trained with 2 at most")
+    assert first.startswith("The clip begins with a first frame and the weights were trained")
+    assert more["shown"] == [photos]
+    single = host("weights.beyond", path=path, num_photos=1, num_frames=1)
+    (still,) = single["said"]
+    assert still.startswith("A single frame is made and the weights were trained on clips alone")
+    for found, sentences in ((more, [photos, first]), (single, [still])):
+        place = found["report"].index("Probably not meant:")
+        assert found["report"][place + 1 :] == [f"- {each}" for each in sentences]
+
+    learned = facts | {"max_photos": 4, "first_frames": True, "single_frames": True}
+    path = with_metadata(path, {"stdrc": json.dumps(facts_of(path) | learned)})
+    assert host("weights.beyond", path=path, num_photos=3, has_first_frame=True)["said"] == []

@@ -50,7 +50,7 @@ def test_the_trainers_file_says_for_which_scales(
     decision = LayoutChoice().decide([metadata], {})
     assert decision.distilled == distilled
     assert (decision.text_scale, decision.reference_scale) == begin
-    assert decision.sentence.endswith(distilled.advice)
+    assert distilled.advice in decision.sentence
 
 
 def test_the_embedding_comes_back_from_the_file_and_the_lora_merges(base: Path, tmp_path: Path):

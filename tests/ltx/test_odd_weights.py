@@ -161,6 +161,7 @@ def test_formats_in_damaged_metadata_are_no_traceback(
 
 
 PREFIXES = ("", "diffusion_model.", "model.", "transformer.", "_orig_mod.", "velocity_model.")
+PREFIXES += ("module._orig_mod.", "base_model.model.dit.", "model.diffusion_model._orig_mod.")
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

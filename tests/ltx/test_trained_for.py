@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers.one_sentence import assert_one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,3 +108,39 @@ def test_what_cannot_be_read_is_told_in_one_sentence(facts: str, parts: list[str
 def test_settings_are_checked_as_metadata_are():
     with pytest.raises(ValueError, match=r"placement was 'sideways'"):
         from_settings({"stdrc": FACTS | {"placement": "sideways"}})
+
+
+def told(*slots: int, first: bool = False, single: bool = False, **facts: object) -> list[str]:
+    trained = from_settings({"stdrc": FACTS | facts})
+    assert trained is not None
+    return trained.beyond(slots, has_first_frame=first, is_single_frame=single)
+
+
+def test_a_run_that_asks_for_more_than_was_trained_is_told_each_thing_in_a_sentence():
+    trained = {"max_photos": 4, "first_frames": False, "single_frames": False}
+    assert told(0, 1, 2, 3, **trained) == []
+    (photos,) = told(0, 1, 2, 3, 4, **trained)
+    assert photos.startswith("reference has 5 photos and the weights were trained with 4 at most")
+    (slot,) = told(0, 6, **trained)
+    assert "a photo in slot 6 and the weights were trained with 4, in slots from 0 to 3" in slot
+    (first,) = told(0, first=True, **trained)
+    assert "first frame and the weights were trained without" in first
+    assert len(told(0, 1, 2, 3, 4, first=True, single=True, **trained)) == 3
+    had = trained | {"first_frames": True, "single_frames": True}
+    assert told(0, first=True, single=True, **had) == []
+    for sentence in (photos, slot, first):
+        assert_one_sentence(sentence)
+
+
+def test_what_nobody_recorded_is_not_told():
+    assert told(*range(9), first=True, single=True) == []
+    assert told(max_photos=1) == []
+
+
+def test_what_samples_were_like_is_one_sentence():
+    trained = from_settings({"stdrc": FACTS | {"max_photos": 4, "first_frames": True}})
+    assert trained.told == "Trained with up to 4 photos, first frames."
+    assert from_settings({"stdrc": FACTS | {"single_frames": False, "max_photos": 1}}).told == (
+        "Trained with one photo, no single frames."
+    )
+    assert from_settings({"stdrc": FACTS}).told == ""

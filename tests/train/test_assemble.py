@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,9 @@ from stdrc_core.train.assemble import assemble
 from stdrc_core.train.config import TrainConfig
 from stdrc_core.train.export import export
 from stdrc_core.train.loop import Parts, Result
+
+# Set where a test runs in a process of its own.
+ALONE = "STDRC_TEST_ALONE"
 
 CPU = torch.device("cpu")
 
@@ -82,8 +88,16 @@ def test_training_changes_the_weights_and_lowers_the_loss_on_its_own_clips(
     reason="torch.compile needs a C++ compiler on a CPU",
 )
 def test_a_compiled_run_takes_the_same_steps(
-    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path
+    tmp_path: Path, mini_checkpoint: Path, mini_cache: Path, request: pytest.FixtureRequest
 ):
+    """In a process of its own: the compiler fails where Python's distutils was imported before that
+    of setuptools, as some tests' packages do."""
+    if ALONE not in os.environ:
+        environment = os.environ | {ALONE: "1"}
+        words = [sys.executable, "-m", "pytest", "-q", f"{__file__}::{request.node.name}"]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        return
     flows = []
     for compiles in (False, True):
         torch.compiler.reset()

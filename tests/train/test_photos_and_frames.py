@@ -246,6 +246,32 @@ def test_a_gallery_has_the_persons_other_photos_and_none_of_the_samples_own_clip
     assert not any(len(sample.gallery) for sample in plain)
 
 
+def test_the_log_tells_once_of_a_person_who_has_photos_of_two(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    e_ref = torch.nn.functional.normalize(make_sample("a", 1).e_ref, dim=0)
+    samples = [
+        replace(
+            make_sample(name, number),
+            identity=identity,
+            reference_source=f"photo {name}",
+            video=f"{name}.mp4",
+            e_ref=cosine * e_ref,
+        )
+        for number, (name, identity, cosine) in enumerate(
+            [("a", "ann", 1), ("b", "ann", -1), ("c", "bob", 1), ("d", "bob", 1)], 1
+        )
+    ]
+    write_samples(tmp_path, samples)
+    read = CachedSamples(Cache(tmp_path), shows_several_photos=True)
+    assert caplog.messages == []
+    shown = [photo for _ in range(2) for sample in read for photo in sample.gallery]
+    assert len(shown) == 8
+    (said,) = caplog.messages
+    assert "identity ann: photo a of clip a.mp4 and photo b seem to show two persons" in said
+    assert "cosine is -1.00" in said
+
+
 def test_references_of_one_person_are_a_gallery_and_of_several_are_not(tmp_path: Path):
     sample, other = make_sample("a", 1), make_sample("x", 2)
     has_face = torch.ones_like(sample.has_face)

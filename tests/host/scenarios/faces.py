@@ -207,6 +207,11 @@ def _without_recogniser() -> str:
     return target.name
 
 
+def _strangers() -> Tensor:
+    """Two drawn persons whose faces are unlike each other."""
+    return torch.cat([world.character(seed) for seed in (3, 8)])
+
+
 def _grey() -> Tensor:
     return torch.full((1, 50, 60, 3), 0.5)
 
@@ -216,7 +221,10 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "no face in the photo": lambda: photo(image=_grey()),
     "empty clip": lambda: similarity(images=_clip()[:0], reference=_grey()),
     "empty photo": lambda: photo(image=_grey()[:0]),
-    "several references": lambda: similarity(images=_clip(), reference=_clip()),
+    "photos of two persons": lambda: similarity(images=_clip(), reference=_strangers()),
+    "no face in a further photo": lambda: similarity(
+        images=_clip(), reference=torch.cat((world.character(3), world.character(3) * 0 + 0.5))
+    ),
     "several photos": lambda: photo(image=_clip()),
     "nan frames": lambda: similarity(images=_with_nan(_clip()), reference=world.character(3)),
     "nan reference": lambda: similarity(images=_clip(), reference=_grey() / 0 * 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -81,9 +82,13 @@ def _on_fake_gpu() -> Iterator[None]:
         for name, stand_in in replaced.items():
             if hasattr(management, name):
                 stack.enter_context(mock.patch.object(management, name, stand_in))
-        # The host's own code takes some ways over the CPU.
-        stack.enter_context(fake_cuda(may_stray=True))
+        # What the host's own code does is the host's.
+        stack.enter_context(fake_cuda(of=_pack_folder()))
         yield
+
+
+def _pack_folder() -> str:
+    return str(Path(world.pack("nodes").__file__).parents[1])
 
 
 def _model(version: str, num_layers: int) -> ModelPatcher:

@@ -19,11 +19,13 @@ def clip(
     text_scale: float,
     reference_scale: float,
     first_frame: Tensor | None = None,
+    more_photos: list[Tensor] | None = None,
     text_curve: dict[str, Any] | None = None,
     windows: dict[str, Any] | None = None,
     **over_time: float,
 ) -> Tensor:
     """`[F, h, w, 3]` in [0, 1]; `first_frame` `[1, h, w, 3]` is core's in-place conditioning.
+    `more_photos` are chained by Reference List, as a user does.
 
     `text_curve` are the inputs of Guidance Curve, `windows` those of core's Context Windows, and
     `over_time` more of the guider's.
@@ -42,15 +44,19 @@ def clip(
             latent=video,
             bypass=False,
         )
-    (reference,) = world.node(
-        "STDRCEncodeReference", image=photo, vae=world.mini_vae(), latent=video
-    )[:1]
+    reference = _encoded(photo, video)
+    if more_photos:
+        (reference,) = world.node("STDRCReferenceList", reference=reference)
+    for each in more_photos or []:
+        (reference,) = world.node(
+            "STDRCReferenceList", reference=_encoded(each, video), references=reference
+        )
     model = world.patched()
     if windows is not None:
         (model,) = world.node("ContextWindowsManual", model=model, dim=2, **windows)
     guider = world.three_streams(
         model,
-        reference["samples"],
+        reference,
         positive=world.conditioning(prompt),
         negative=world.conditioning(""),
         text_scale=text_scale,
@@ -66,3 +72,7 @@ def clip(
         latent_image=video,
     )
     return nodes.VAEDecode().decode(world.mini_vae(), output)[0]
+
+
+def _encoded(photo: Tensor, video: dict[str, Any]) -> dict[str, Any]:
+    return world.node("STDRCEncodeReference", image=photo, vae=world.mini_vae(), latent=video)[0]

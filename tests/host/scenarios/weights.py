@@ -89,6 +89,40 @@ def run(chain: list[list[Any]], version: str = "2.3") -> dict[str, Any]:
     return {"velocity": velocity.to(torch.float32), "said": log.said}
 
 
+def beyond(
+    path: str, num_photos: int, num_frames: int = T, has_first_frame: bool = False
+) -> dict[str, Any]:
+    """What is said of so many photos, at once, on the weights of a LoRA: in the log of a run, on
+    the guider, and in the report of Inspect References."""
+    model = world.patched(world.with_lora(world.mini_model(), path))
+    video = world.empty_video(num_frames, H, W)
+    if has_first_frame:
+        (video,) = world.node(
+            "LTXVImgToVideoInplace",
+            vae=world.mini_vae(),
+            image=torch.rand(1, H * 32, W * 32, 3),
+            latent=video,
+            bypass=False,
+        )
+    reference = {"samples": world.latent([num_photos, 128, 1, H, W])}
+    shown: list[str] = []
+    node = world.pack("nodes.three_stream_guider")
+    with mock.patch.object(node, "show_on_node", lambda _, sentence: shown.append(sentence)):
+        guider = world.three_streams(model, reference)
+    with _Log() as log:
+        world.run_guider(guider, video, steps=1)
+    (report,) = world.node(
+        "STDRCInspect",
+        model=model,
+        positive=world.conditioning("a man runs"),
+        negative=world.conditioning(""),
+        reference=reference,
+        latent_image=video,
+    )
+    said = [message for level, message in log.said if level == "WARNING"]
+    return {"said": said, "shown": shown, "report": report.splitlines()}
+
+
 def widgets() -> list[list[Any]]:
     """The patch node's widgets in their order: name, default, choices."""
     (_, *inputs) = nodes.NODE_CLASS_MAPPINGS["STDRCApplyTASSRoPE"].define_schema().inputs
