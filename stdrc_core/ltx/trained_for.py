@@ -70,18 +70,17 @@ class TrainedFor:
         `slots` are those of the run's references. What nobody recorded is taken for trained.
         """
         said = []
-        if self.max_photos is not None and slots:
-            trained = f"the weights were trained with {self.max_photos}"
-            if len(slots) > self.max_photos:
-                said.append(
-                    f"reference has {len(slots)} photos and {trained} at most: what more photos do "
-                    "to the clip is not known; leave some out."
-                )
-            elif max(slots) >= self.max_photos:
-                said.append(
-                    f"reference has a photo in slot {max(slots)} and {trained}, in slots from 0 "
-                    f"to {self.max_photos - 1}: use these."
-                )
+        if self.max_photos is not None and len(slots) > self.max_photos:
+            said.append(
+                f"reference has {len(slots)} photos and the weights were trained with "
+                f"{self.max_photos} at most: what more photos do to the clip is not known; leave "
+                "some out."
+            )
+        elif self.max_photos is not None and slots and max(slots) >= self.max_photos:
+            said.append(
+                f"reference has a photo in slot {max(slots)} and the weights were trained with "
+                f"{self.max_photos}, in slots from 0 to {self.max_photos - 1}: use these."
+            )
         if has_first_frame and self.first_frames is False:
             said.append(
                 "The clip begins with a first frame and the weights were trained without: it may "
