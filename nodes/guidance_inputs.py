@@ -6,6 +6,9 @@ node has its own inputs between them.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
@@ -20,10 +23,13 @@ from ..stdrc_core.method.guidance_options import (
 from ..stdrc_core.method.multi_reference import with_common_scale
 from .guidance_curve import Curve
 from .host.checks import check_prompts, check_reference
+from .host.distilled import distilled_weights, in_one_pass, with_embedded_scales
 from .host.three_streams import ThreeStreamGuider
 from .host.weights import decide_layout
 from .host.wrapper import check_patched, layout_choice
 from .reference_list import placed_references
+
+log = logging.getLogger(__name__)
 
 
 def chosen_options(
@@ -64,17 +70,25 @@ def make_guider(
     negative: list,
     reference: dict[str, Tensor],
     options: GuidanceOptions,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ThreeStreamGuider:
     """Makes the guider of both nodes of their inputs.
 
-    `reference` is a LATENT with samples `[K, C, 1, H, W]`. Raises ValueError for a model that is
-    not patched, an empty conditioning, and samples that are no references of this model.
+    `reference` is a LATENT with samples `[K, C, 1, H, W]`. `tell` shows the user, as the log does,
+    where distilled weights are not made for the scales. Raises ValueError for a model that is not
+    patched, an empty conditioning, and samples that are no references of this model.
     """
     check_patched(model)
     check_prompts(positive, negative)
     samples = reference["samples"]
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
     options, placed = with_common_scale(options, placed_references(reference))
+    distilled = distilled_weights(model)
+    if distilled is not None:
+        if doubt := distilled.doubt(options):
+            log.warning("%s", doubt)
+            tell(doubt)
+        model, options = with_embedded_scales(model, options), in_one_pass(model, options)
     return ThreeStreamGuider(model, positive, negative, samples, placed=placed, options=options)
 
 
@@ -201,7 +215,9 @@ def over_time_inputs() -> list[io.Input]:
             default="exact",
             tooltip=(
                 f"fast takes {PRESETS['fast']['reference_every']} for reference_every and "
-                f"{PRESETS['fast']['guided_share']} for guided_share, where these are at 1."
+                f"{PRESETS['fast']['guided_share']} for guided_share, where these are at 1. "
+                "one-pass is for distilled weights: it takes 1 for both scales where they are at "
+                "their defaults, so that one stream runs."
             ),
         ),
         *(

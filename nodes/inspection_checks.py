@@ -18,6 +18,7 @@ from .host.checks import (
     check_video,
     check_whole_frame,
 )
+from .host.distilled import with_embedded_scales
 from .host.rope import check_rope
 from .host.version import check_version
 from .host.weights import decide_layout
@@ -78,7 +79,10 @@ def _check_references(setup: Setup) -> None:
 
 
 def _check_guidance(setup: Setup) -> None:
-    check_has_audio(setup.latent_image["samples"], setup.read_options().audio_scale)
+    options = setup.read_options()
+    check_has_audio(setup.latent_image["samples"], options.audio_scale)
+    # Weights that are told their scales take no curves, and need their LoRA's file.
+    with_embedded_scales(setup.model, options)
 
 
 def _check_sigmas(setup: Setup) -> None:

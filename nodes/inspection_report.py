@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..stdrc_core.ltx.reference_layout import Decision, ReferenceLayout
 from ..stdrc_core.method.guidance_schedule import told, told_by_sigma, without_effect
+from .host.distilled import distilled_weights
 from .host.in_context import reference_bounds
 from .host.weights import decide_layout, lora_metadata
 from .host.wrapper import keeps_first_frame, layout_choice
@@ -86,6 +87,9 @@ def _places(setup: Setup, layout: ReferenceLayout) -> Iterator[str]:
 
 def _doubts(setup: Setup, decision: Decision) -> Iterator[str]:
     """Yields what can run and was probably not meant."""
+    distilled = distilled_weights(setup.model)
+    if distilled is not None and (doubt := distilled.doubt(setup.read_options())):
+        yield doubt
     yield from decision.beyond_training(
         {each.slot for each in setup.placed},
         has_first_frame=keeps_first_frame(setup.video_mask),

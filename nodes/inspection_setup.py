@@ -16,6 +16,7 @@ from ..stdrc_core.method.guidance_options import EXACT, GuidanceOptions
 from ..stdrc_core.method.guidance_schedule import Step, steps_of
 from ..stdrc_core.method.guided_run import GuidedRun
 from ..stdrc_core.method.multi_reference import PlacedReference, layers, with_common_scale
+from .host.distilled import in_one_pass
 from .host.in_context import video_grid
 from .host.three_streams import guided_run
 from .reference_list import placed_references
@@ -112,7 +113,8 @@ class Setup:
 
     @cached_property
     def _guided(self) -> tuple[GuidanceOptions, tuple[PlacedReference, ...]]:
-        return with_common_scale(self.read_options(), self.placed)
+        options, placed = with_common_scale(self.read_options(), self.placed)
+        return in_one_pass(self.model, options), placed
 
     def _any_sigmas(self, run: GuidedRun) -> Tensor:
         """Returns sigmas close to one another, with the edges of the run's window among them."""

@@ -89,8 +89,10 @@ class STDRCThreeStreamSampler(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        guider = make_guider(model, positive, negative, reference, options)
-        show_on_node(cls, told_beyond_training(model, reference))
+        said: list[str] = []
+        guider = make_guider(model, positive, negative, reference, options, said.append)
+        said.append(told_beyond_training(model, reference))
+        show_on_node(cls, " ".join(filter(None, said)))
         return SamplerCustomAdvanced.execute(
             Noise_RandomNoise(noise_seed), guider, sampler, sigmas, latent_image
         )

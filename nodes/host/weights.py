@@ -16,6 +16,7 @@ import folder_paths
 from comfy.model_patcher import ModelPatcher
 
 from ...stdrc_core.ltx.adapters import Adapter
+from ...stdrc_core.ltx.guidance_embedding import GuidanceEmbedding, read_guidance_embedding
 from ...stdrc_core.ltx.lora_file import read_metadata
 from ...stdrc_core.ltx.reference_layout import Decision, LayoutChoice
 from ...stdrc_core.ltx.slot_tags import SlotTags, read_slot_tags
@@ -53,6 +54,12 @@ def _paths(lora_files: Iterable[str]) -> Iterator[str]:
 def _find_tags(paths: Iterable[str], adapter: Adapter) -> SlotTags | None:
     """Reads an adapter's slot tags from the first of these LoRA files that has some."""
     found = (read_slot_tags(path, adapter.tags.scale) for path in paths)
+    return next(filter(None, found), None)
+
+
+def find_guidance_embedding(lora_files: Iterable[str]) -> GuidanceEmbedding | None:
+    """Reads the embedding of guidance scales from the first of these LoRA files that has one."""
+    found = map(read_guidance_embedding, _paths(lora_files))
     return next(filter(None, found), None)
 
 

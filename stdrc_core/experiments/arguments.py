@@ -36,6 +36,9 @@ def guidance(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, default=NUM_GUIDED_STEPS, help="of the sampler")
     _add_miniature(parser)
     _add_reader(parser)
+    add("--num-seeds", type=int, default=1, help="clips of each person and setting")
+    add("--distilled", type=Path, metavar="LORA", help="a student that is measured too")
+    add("--only", nargs="+", metavar="SETTING", help="of the table's; by default all")
 
 
 def staged(parser: argparse.ArgumentParser) -> None:

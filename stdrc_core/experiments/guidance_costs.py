@@ -9,13 +9,15 @@ The same unseen persons are sampled with each setting and with exact guidance. I
 All settings sample a batch of persons, one after another, before the next batch begins, and a
 setting's ratio is the median over batches, so that a machine that is slower for a while is slower
 for all of them. Times are the processor's, of the transformer alone and of whole clips, which the
-photo and the VAE are part of.
+photo and the VAE are part of. With `--distilled` a student of the same weights is measured too,
+from the same noise, in one pass a step.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,13 +35,21 @@ from ..files import write_json, write_text, written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..method.guidance_curve import GuidanceCurve
 from ..method.guidance_options import PRESETS
-from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, open_reader
+from .models import (
+    REFERENCE_SCALE,
+    SHOT,
+    TEXT_SCALE,
+    open_pipeline,
+    open_reader,
+    open_student,
+)
 from .scores import BATCH_SIZE, COLUMNS, Case, Score, draw_cases, sample_cases, score_clips
 from .tables import by_person, cell, mean_and_error
 
 log = logging.getLogger(__name__)
 
 _COMPARED = ("facesim", "caption")
+_DISTILLED = "distilled"
 
 
 @dataclass(kw_only=True)
@@ -83,24 +93,38 @@ def main(args: argparse.Namespace) -> None:
     """Samples and scores all settings, and writes table and plot."""
     if args.num_persons < 2:
         raise ValueError(f"num-persons was {args.num_persons}; needs 2 or more.")
+    if args.num_seeds < 1:
+        raise ValueError(f"num-seeds was {args.num_seeds}; needs 1 or more.")
+    settings = _settings()
+    pipelines = {None: open_pipeline(args.checkpoint)}
+    if args.distilled is not None:
+        pipelines[_DISTILLED] = open_student(args.checkpoint, args.distilled)
+        settings[_DISTILLED] = {_DISTILLED: dict(PRESETS["one-pass"])}
+    flat = _chosen(settings, args.only)
     args.out.mkdir(parents=True, exist_ok=True)
-    shot, settings = replace(SHOT, num_steps=args.steps), _settings()
-    flat = {"exact": {}} | {name: c for family in settings.values() for name, c in family.items()}
-    pipeline = open_pipeline(args.checkpoint)
+    shot = replace(SHOT, num_steps=args.steps)
     cases = draw_cases(args.num_persons, args.persons_seed)
     finder = CachingFinder(open_face_pack(args.faces))
     reader = open_reader(args.reader or args.out / "reader.pt", args.persons_seed)
-    scores: dict[str, list[Score]] = {name: [] for name in flat}
+    by_seed: dict[str, list[list[Score]]] = {name: [] for name in flat}
     times: dict[str, list[Times]] = {name: [] for name in flat}
     # The first run of a network is slower, and must not count.
-    _sample(pipeline, cases[:1], shot, 0)
-    for number, start in enumerate(range(0, len(cases), BATCH_SIZE)):
-        batch = cases[start : start + BATCH_SIZE]
-        for name, changes in flat.items():
-            clips, taken = _sample(pipeline, batch, shot.guided(**changes), number)
-            times[name].append(taken)
-            scores[name] += score_clips(clips, batch, finder, reader)
-            log.info("batch %d: %s", number, name)
+    for pipeline in pipelines.values():
+        _sample(pipeline, cases[:1], shot, 0)
+    num_batches = math.ceil(len(cases) / BATCH_SIZE)
+    for seed in range(args.num_seeds):
+        for own in by_seed.values():
+            own.append([])
+        for number, start in enumerate(range(0, len(cases), BATCH_SIZE)):
+            batch = cases[start : start + BATCH_SIZE]
+            for name, changes in flat.items():
+                pipeline = pipelines.get(name, pipelines[None])
+                noise = seed * num_batches + number
+                clips, taken = _sample(pipeline, batch, shot.guided(**changes), noise)
+                times[name].append(taken)
+                by_seed[name][-1] += score_clips(clips, batch, finder, reader)
+                log.info("seed %d, batch %d: %s", seed, number, name)
+    scores = {name: _over_seeds(own) for name, own in by_seed.items()}
     results = compare(scores, times)
     for name, result in results.items():
         result["family"] = next((f for f, own in settings.items() if name in own), "exact")
@@ -108,6 +132,27 @@ def main(args: argparse.Namespace) -> None:
     write_text(args.out / "guidance.md", table(results))
     plot(args.out / "guidance.png", results)
     log.info("%s", table(results))
+
+
+def _chosen(
+    settings: Mapping[str, Mapping[str, dict[str, Any]]], only: Sequence[str] | None
+) -> dict[str, dict[str, Any]]:
+    """Setting -> what it changes, of the settings named in `only`, with exact guidance first."""
+    flat = {"exact": {}} | {name: c for family in settings.values() for name, c in family.items()}
+    if only is None:
+        return flat
+    if unknown := [name for name in only if name not in flat]:
+        raise ValueError(f"only was {unknown[0]!r}; needs one of {', '.join(flat)}.")
+    return {name: changes for name, changes in flat.items() if name in ("exact", *only)}
+
+
+def _over_seeds(by_seed: Sequence[Sequence[Score]]) -> list[Score]:
+    """Each person's scores as their means over seeds."""
+    means = {name: by_person(by_seed, name) for name in COLUMNS}
+    return [
+        Score(**{name: float(values[i]) for name, values in means.items()})
+        for i in range(len(by_seed[0]))
+    ]
 
 
 def compare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ from ..files import written_aside
 from ..generate.pipeline import Pipeline, Shot
 from ..ltx.backbone import load_backbone
 from ..ltx.checkpoint_files import open_checkpoint
+from ..ltx.lora import merge_lora
+from ..ltx.lora_file import read_metadata
 from ..ltx.reference_layout import LayoutChoice
 from ..ltx.vae import load_vae
 from ..method.guidance_options import GuidanceOptions
@@ -44,6 +47,22 @@ def open_pipeline(path: Path) -> Pipeline:
     vae, empty = load_vae(path, torch.float32), MiniatureText().encode("")
     layout = LayoutChoice().decide([], open_checkpoint(path).config["transformer"]).layout
     return Pipeline(backbone=backbone, vae=vae, empty_context=empty, layout=layout)
+
+
+def open_student(path: Path, lora: Path) -> Pipeline:
+    """The miniature `path` with the LoRA of a distilled student of it on it.
+
+    Raises ValueError for a LoRA that does not say that it is distilled for one pair of scales.
+    """
+    decision = LayoutChoice().decide([read_metadata(lora)], {})
+    if decision.distilled is None or decision.distilled.has_range:
+        raise ValueError(
+            f"distilled was {lora}; needs a LoRA that was distilled for a number for each scale: "
+            "train one by distil_mini.yaml."
+        )
+    pipeline = open_pipeline(path)
+    merge_lora(pipeline.backbone, lora)
+    return replace(pipeline, layout=decision.layout, distilled=decision.distilled)
 
 
 def open_reader(path: Path, seed: int) -> CaptionReader:

@@ -189,7 +189,8 @@ def _add_guidance(add: Add) -> None:
         "--preset",
         choices=list(PRESETS),
         help=f"fast stands for --reference-every {fast['reference_every']} --guided-share "
-        f"{fast['guided_share']}; a flag that is given counts more than the preset",
+        f"{fast['guided_share']}, one-pass (for distilled weights) for --text-scale 1 "
+        "--reference-scale 1; a flag that is given counts more than the preset",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,13 +17,15 @@ from ..ltx.backbone import load_backbone
 from ..ltx.base_version import base_version
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.file_versions import require_same_version
+from ..ltx.guidance_embedding import GuidanceEmbedding, read_guidance_embedding
 from ..ltx.lora import merge_lora
 from ..ltx.lora_file import read_metadata
 from ..ltx.offload import offload_blocks
-from ..ltx.reference_layout import Decision, LayoutChoice, ReferenceLayout
+from ..ltx.reference_layout import Decision, LayoutChoice
 from ..ltx.vae import load_vae, require_vae
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
+from .jobs import Job
 from .pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -98,27 +101,57 @@ def decide_layout(args: argparse.Namespace) -> Decision:
 
 
 def load_pipeline(
-    args: argparse.Namespace, layout: ReferenceLayout, device: torch.device, empty: Tensor
+    args: argparse.Namespace, decision: Decision, device: torch.device, empty: Tensor
 ) -> Pipeline:
     """Loads the models onto `device`, ready to sample; `empty` `[L, D]` embeds the empty prompt.
 
     On a GPU they compute in bfloat16, else in float32. Raises ValueError for files that cannot be
     used.
     """
+    distilled = decision.distilled
     on_gpu = device.type == "cuda"
     dtype = torch.bfloat16 if on_gpu else torch.float32
     home = torch.device("cpu") if args.offload else device
     backbone = load_backbone(args.checkpoint, dtype=dtype, device=home).eval()
     if args.lora is not None:
         merge_lora(backbone, args.lora, device=device)
+    if distilled is not None and distilled.has_range:
+        backbone.guidance_embedding = _embedding(args.lora).to(device)
     if args.offload:
         offload_blocks(backbone.transformer, device)
     return Pipeline(
         backbone=backbone,
         vae=load_vae(args.vae or args.checkpoint, dtype).to(device),
         empty_context=empty.to(device),
-        layout=layout,
+        layout=decision.layout,
+        distilled=distilled,
+        begin_scales=(decision.text_scale or 1.0, decision.reference_scale or 1.0),
     )
+
+
+def _embedding(lora: Path) -> GuidanceEmbedding:
+    """Reads the embedding of a LoRA whose scales are an input; ValueError where it is missing."""
+    embedding = read_guidance_embedding(lora)
+    if embedding is None:
+        raise ValueError(
+            f"LoRA {lora} is distilled for a range of scales and has no embedding of them; needs "
+            "it: export the weights again."
+        )
+    return embedding
+
+
+def warn_of_scales(args: argparse.Namespace, decision: Decision, jobs: Sequence[Job]) -> None:
+    """Tells the log, once for each, of scales and a preset that the weights are not made for."""
+    if decision.distilled is None:
+        if args.preset == "one-pass":
+            log.warning(
+                "preset was one-pass, and the weights do not say that they are distilled: likeness "
+                "and prompt are not guided"
+            )
+        return
+    doubts = (decision.distilled.doubt(job.shot.guidance) for job in jobs)
+    for doubt in dict.fromkeys(filter(None, doubts)):
+        log.warning("%s", doubt)
 
 
 def faces_folder(args: argparse.Namespace) -> Path | None:

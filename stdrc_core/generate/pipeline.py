@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..ltx.backbone import VideoBackbone
+from ..ltx.distilled import Distilled
 from ..ltx.reference_layout import DEFAULT_LAYOUT, ReferenceLayout
 from ..ltx.vae import VideoVAE
 from ..method.flow import add_noise
@@ -32,6 +33,10 @@ class Pipeline:
     """The embedding `[L, D]` of the empty prompt, on the device that samples."""
     layout: ReferenceLayout = DEFAULT_LAYOUT
     """Where references stand; it has to be what the weights were trained for."""
+    distilled: Distilled | None = None
+    """The guidance that the weights have inside; None where they have none."""
+    begin_scales: tuple[float, float] = (1.0, 1.0)
+    """The s_y and s_r that weights of a range embed where a shot has 1 and 1."""
 
     @property
     def device(self) -> torch.device:
@@ -81,8 +86,11 @@ class Pipeline:
         """
         grid = latent_grid(shot.num_frames, shot.height, shot.width)
         sigmas = schedule_from(draft_sigma, sigma_schedule(shot.num_steps, grid.num_tokens))
+        guidance, embedded = shot.guidance, None
+        if self.distilled is not None:
+            guidance, embedded = self.distilled.in_one_pass(guidance, self.begin_scales)
         reference = None
-        if needs_reference(shot.guidance, sigmas):
+        if needs_reference(guidance, sigmas):
             slots = [[each] if isinstance(each, Tensor) else each for each in photos]
             flat = [photo for own in slots for photo in own]
             latents = self.vae.encode_photos(flat, shot.height, shot.width, self.device)
@@ -101,7 +109,7 @@ class Pipeline:
             t = noise.new_tensor(draft_sigma).expand(len(noise))
             noise = add_noise(self._encode(drafts, shot).to(noise), noise, t)
         num_clean_frames = 0 if first is None else 1
-        predict = partial(self._velocity, shot.fps)
+        predict = partial(self._velocity, shot.fps, embedded)
         latents = sample(
             partial(predict, num_clean_frames=num_clean_frames)
             if windows is None
@@ -111,7 +119,7 @@ class Pipeline:
             text=contexts.to(self.device),
             empty=self.empty_context.expand(len(seeds), -1, -1),
             reference=reference,
-            guidance=shot.guidance,
+            guidance=guidance,
             first=first,
             on_step=on_step,
         )
@@ -125,6 +133,7 @@ class Pipeline:
     def _velocity(
         self,
         fps: float,
+        embedded: tuple[float, float] | None,
         video: Tensor,
         t: Tensor,
         context: Tensor,
@@ -133,6 +142,9 @@ class Pipeline:
     ) -> Tensor:
         """Predicts one stream; the parameters from `video` on are those of `sampling.Velocity`,
         and how many of the video's first frames are clean."""
+        scales = None
+        if embedded is not None:
+            scales = video.new_tensor([embedded]).expand(len(video), 2)
         return self.backbone(
             video,
             t,
@@ -143,4 +155,5 @@ class Pipeline:
             reference_timestep=self.layout.reference_timestep,
             source_phase=self.layout.source_phase,
             num_clean_frames=num_clean_frames,
+            guidance_scales=scales,
         )

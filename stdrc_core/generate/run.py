@@ -10,7 +10,14 @@ from ..ltx.text import open_text_encoder
 from ..mini.text import STAND_INS
 from ..photo_file import load_opaque_photo, read_color
 from .jobs import beyond_training, read_jobs, read_shot
-from .models import decide_layout, load_pipeline, name_models, open_devices, open_faces
+from .models import (
+    decide_layout,
+    load_pipeline,
+    name_models,
+    open_devices,
+    open_faces,
+    warn_of_scales,
+)
 from .rehearsal import rehearse
 from .results import check_place, is_done, make
 from .staging import split_job
@@ -29,6 +36,7 @@ def run(args: argparse.Namespace) -> list[Path]:
     name_models(args)
     decision = decide_layout(args)
     jobs = read_jobs(args, decision)
+    warn_of_scales(args, decision, jobs)
     waiting = [job for job in jobs if not is_done(args.out, job)]
     if len(waiting) < len(jobs):
         log.info("%d of %d clips are there already", len(jobs) - len(waiting), len(jobs))
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> list[Path]:
         text = open_text_encoder(args.text_encoder, args.checkpoint, text_device, STAND_INS)
         contexts = {prompt: text.encode(prompt) for prompt in sorted(prompts)}
         del text
-        pipeline = load_pipeline(args, decision.layout, device, contexts[""])
+        pipeline = load_pipeline(args, decision, device, contexts[""])
         for job in waiting:
             staged = stages.get(job.name)
             own = [photos[path] for path in job.references]

@@ -26,6 +26,7 @@ from ..method.source_phase import DEFAULT_PHASE, SourcePhase, turn
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
 from .checkpoint_files import Checkpoint, Convert, first_few, load_into, open_checkpoint
 from .frame_modulation import modulated_by_frame
+from .guidance_embedding import GuidanceEmbedding, guided_by
 from .silent_audio import AUDIO_WIDTH, silence_audio
 from .transformer_config import transformer_arguments
 
@@ -53,6 +54,8 @@ class VideoBackbone(nn.Module):
         super().__init__()
         silence_audio(transformer)
         self.transformer = transformer
+        # What a distilled model is told its scales by; most have none.
+        self.guidance_embedding: GuidanceEmbedding | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -98,6 +101,7 @@ class VideoBackbone(nn.Module):
         num_clean_frames: int = 0,
         slots: Sequence[int] | None = None,
         source_phase: SourcePhase = DEFAULT_PHASE,
+        guidance_scales: Tensor | None = None,
     ) -> Tensor:
         """Returns the velocity of the video alone, `[B, C, T, H, W]` in the video's dtype.
 
@@ -109,6 +113,9 @@ class VideoBackbone(nn.Module):
         all. `slots` are the slots of the K photos, by default 0, 1, ... `source_phase` is for the
         placements that turn angles. All references have strength 1 here; other strengths exist in
         ComfyUI alone.
+
+        `guidance_scales` `[B, 2]` are the s_y and s_r that a model with a `guidance_embedding` is
+        to follow in this one pass; None leaves the embedding out.
 
         The video's first `num_clean_frames` latent frames are clean and get timestep 0, which is
         LTX's in-place conditioning; the velocity that is returned for them means nothing.
@@ -154,9 +161,13 @@ class VideoBackbone(nn.Module):
             timestep[:, num_frames:] *= not is_clean
             modulation = modulated_by_frame(self.transformer, grid.tokens_per_frame)
 
+        embedded = nullcontext()
+        if guidance_scales is not None:
+            embedded = guided_by(self.transformer, self.guidance_embedding(guidance_scales))
+
         silence = video.new_zeros(batch, 1, AUDIO_WIDTH, dtype=self.dtype)
         phases = [source_phase.at(slot) for slot in slots] if placement.turns_angles else []
-        with modulation, self._turned(phases, grid.tokens_per_frame):
+        with embedded, modulation, self._turned(phases, grid.tokens_per_frame):
             output, _ = self.transformer(
                 hidden_states=latent.flatten(2).mT.to(self.dtype),  # [B, N, C]
                 audio_hidden_states=silence,

@@ -20,6 +20,7 @@ from ..method.source_phase import DEFAULT_PHASE, SourcePhase
 from .adapters import WHOLE_CLIP, Adapter, known_by_file
 from .adapters import from_metadata as from_others_metadata
 from .base_mismatch import base_mismatches
+from .distilled import Distilled
 from .slot_tags import SlotTags
 from .trained_for import TrainedFor, from_metadata, from_settings
 
@@ -94,6 +95,8 @@ class Decision:
     """What ST-DRC's own weights were trained for; None where the layout is not theirs."""
     tags: SlotTags | None = None
     """The adapter's learned slot tags; None where it has none, or they were not found."""
+    distilled: Distilled | None = None
+    """The guidance that the weights have inside, so that vyr alone is to run; None for others."""
 
     def beyond_training(
         self, slots: Collection[int], *, has_first_frame: bool, is_single_frame: bool
@@ -249,6 +252,8 @@ class LayoutChoice:
                 f"Reference layout {layout}, but the weights were trained for {trained}, {scales}: "
                 "choose auto to follow them."
             )
+        if weights.distilled is not None:
+            sentence += f" {weights.distilled.advice}"
         return Decision(
             layout=layout,
             sentence=f"{sentence} {weights.told}".rstrip(),
@@ -257,6 +262,7 @@ class LayoutChoice:
             text_scale=weights.text_scale,
             reference_scale=weights.reference_scale,
             follows=follows,
+            distilled=weights.distilled,
         )
 
     def _for_adapter(self, adapter: Adapter, how: str, find_tags: FindTags) -> Decision:

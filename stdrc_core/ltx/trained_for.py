@@ -16,10 +16,12 @@ from typing import Any
 
 from ..method.layout import Placement
 from ..method.reference import ReferenceTimestep
+from .distilled import Distilled, DistilledScale
 
 KEY = "stdrc"
-# The version of the fields below; files of a newer version are refused.
-_FORMAT_VERSION = 1
+# The version of the fields below; files of a newer version are refused. A distilled model whose
+# scales are an input has the newer one, since who knows nothing of that samples something else.
+_FORMAT_VERSION, _FORMAT_VERSION_OF_RANGES = 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,8 @@ class TrainedFor:
     """Whether samples began with a clean first frame; None where nobody recorded it."""
     single_frames: bool | None = None
     """Whether there were samples of one frame, images; None where nobody recorded it."""
+    distilled: Distilled | None = None
+    """The guidance that the weights have inside; None where they have none."""
 
     @property
     def told(self) -> str:
@@ -95,7 +99,9 @@ class TrainedFor:
         A field that is None is left out.
         """
         told = {name: value for name, value in asdict(self).items() if value is not None}
-        return {"format_version": _FORMAT_VERSION, **told}
+        has_range = self.distilled is not None and self.distilled.has_range
+        version = _FORMAT_VERSION_OF_RANGES if has_range else _FORMAT_VERSION
+        return {"format_version": version, **told}
 
     def lora_metadata(self) -> dict[str, str]:
         """Returns the safetensors metadata of a LoRA."""
@@ -140,10 +146,10 @@ def without_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse(facts: Any) -> TrainedFor:
     version = facts.get("format_version") if isinstance(facts, dict) else None
-    if isinstance(version, int) and version > _FORMAT_VERSION:
+    if isinstance(version, int) and version > _FORMAT_VERSION_OF_RANGES:
         raise ValueError(
             f"metadata {KEY} of the weights has format_version {version}; this version of ST-DRC "
-            f"reads {_FORMAT_VERSION}: update ST-DRC."
+            f"reads {_FORMAT_VERSION_OF_RANGES}: update ST-DRC."
         )
     if not isinstance(facts, dict):
         raise _damaged(f"the whole was {facts!r}")
@@ -186,6 +192,21 @@ def _flag(value: Any) -> bool:
     raise ValueError("needs true or false")
 
 
+def _distilled(value: Any) -> Distilled:
+    if not isinstance(value, dict):
+        raise ValueError("needs text_scale and reference_scale")
+    return Distilled(**{name: _distilled_scale(scale) for name, scale in value.items()})
+
+
+def _distilled_scale(value: Any) -> DistilledScale:
+    if not isinstance(value, list):
+        return _scale(value)
+    low, high = map(_scale, value)
+    if low > high:
+        raise ValueError("needs the lower scale first")
+    return low, high
+
+
 def _one_of(choices: type[Placement] | type[ReferenceTimestep]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if value in list(choices):
@@ -206,9 +227,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "max_photos": _count,
     "first_frames": _flag,
     "single_frames": _flag,
+    "distilled": _distilled,
 }
 # Files of earlier versions of ST-DRC lack them.
-_OPTIONAL = {"base_version", "max_photos", "first_frames", "single_frames"}
+_OPTIONAL = {"base_version", "max_photos", "first_frames", "single_frames", "distilled"}
 
 
 def _damaged(reason: str) -> ValueError:

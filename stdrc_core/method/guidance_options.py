@@ -78,6 +78,8 @@ PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "exact": MappingProxyType({}),
         "fast": MappingProxyType({"reference_every": 3, "guided_share": 0.5}),
+        # For distilled weights, which have the guidance inside: vyr runs alone.
+        "one-pass": MappingProxyType({"text_scale": 1.0, "reference_scale": 1.0}),
     }
 )
 

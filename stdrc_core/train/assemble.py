@@ -24,6 +24,7 @@ from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
 from .cache import Cache, FurtherReference, Manifest, Sample, fingerprint
 from .config import TrainConfig
+from .distillation import Teacher, base_under_adapter
 from .draws import Person, TrainingSample
 from .face_losses import FaceLosses
 from .galleries import Galleries, as_photo
@@ -32,7 +33,7 @@ from .objective import Objective
 from .offload import checkpoint_on_host, park
 from .quantization import load_base
 from .sharding import give_places, require_shardable, weightless_backbone
-from .trainable import make_trainable
+from .trainable import add_guidance_embedding, make_trainable
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ def assemble(
     require_fitting_files(config)
     home = torch.device("cpu") if will_shard else device
     backbone = load_trainable_backbone(config, home, reads_weights=reads_weights)
+    frozen = load_teacher(config, home)
     cache.require(
         context_dim=backbone.context_dim,
         latent_channels=backbone.transformer.config.in_channels,
@@ -132,7 +134,7 @@ def assemble(
     if config.objective.has_identity_losses:
         recognizer = Recognizer.from_pack(config.objective.face_pack).to(device)
     place_vae(vae, config, device, park)
-    return put_together(config, device, cache, backbone, vae, recognizer)
+    return put_together(config, device, cache, backbone, vae, recognizer, frozen)
 
 
 def put_together(
@@ -142,8 +144,12 @@ def put_together(
     backbone: VideoBackbone,
     vae: VideoVAE,
     recognizer: Recognizer | None,
+    frozen: VideoBackbone | None = None,
 ) -> Parts:
-    """Makes the parts of a run of what was loaded; the identity losses need a `recognizer`."""
+    """Makes the parts of a run of what was loaded; the identity losses need a `recognizer`.
+
+    `frozen` is what `load_teacher` loaded.
+    """
     made = cache.manifest
     face_losses = None
     if recognizer is not None:
@@ -165,6 +171,7 @@ def put_together(
         fit=encoder.fit,
         empty_context=cache.empty_context.float(),
         face_losses=face_losses,
+        teacher=_teacher(config, frozen, made.fps),
     )
     samples = CachedSamples(cache, shows_several_photos=config.reference.num_photos is not None)
     model = GroupedVelocity(backbone, config, made.fps)
@@ -204,6 +211,8 @@ def load_trainable_backbone(
         how = checkpoint_on_host if config.model.offload else None
         backbone.transformer.enable_gradient_checkpointing(how)
     make_trainable(backbone, config.trainable, config.run.seed)
+    if config.embedded_scales is not None:
+        add_guidance_embedding(backbone, config.run.seed)
     if not reads_weights:
         give_places(backbone)
     if config.model.compile:
@@ -211,6 +220,27 @@ def load_trainable_backbone(
         backbone.transformer.compile_repeated_blocks(dynamic=True)
     move(backbone, device)
     return backbone
+
+
+def load_teacher(config: TrainConfig, device: torch.device) -> VideoBackbone | None:
+    """The frozen base beside a full copy that is distilled; None where nothing needs one.
+
+    A LoRA has its base under it.
+    """
+    if config.objective.distil is None or config.trainable.method == "lora":
+        return None
+    return load_base(config.model, device).requires_grad_(False)
+
+
+def _teacher(
+    config: TrainConfig, frozen: VideoBackbone | None, frame_rate: float
+) -> Teacher | None:
+    if config.objective.distil is None:
+        return None
+    if frozen is None:
+        return base_under_adapter
+    model = GroupedVelocity(frozen, config, frame_rate)
+    return lambda _, groups: model(groups)
 
 
 def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:

@@ -172,10 +172,12 @@ class ValidationSection(Section):
     """How many steps the sampler takes for a clip."""
     text_scale: float = TEXT_SCALE
     """How strongly validation follows the prompt (s_y of Eq. 13); exported weights carry it as the
-    value to begin with."""
+    value to begin with. Students of `objective.distil` run in one pass and heed it for a range
+    alone."""
     reference_scale: float = REFERENCE_SCALE
     """How strongly validation keeps the face (s_r of Eq. 13); exported weights carry it as the
-    value to begin with."""
+    value to begin with. Students of `objective.distil` run in one pass and heed it for a range
+    alone."""
     num_frames: int | None = Field(None, ge=1)
     """How many frames a validation clip has, which must be 8n + 1; without it, as many as the
     cache's clips."""
@@ -227,6 +229,42 @@ class TrainConfig(Section):
                 "needs none, since 8-bit weights cannot be trained: take it, or method lora"
             )
         return self
+
+    @model_validator(mode="after")
+    def _distils_what_can_be_loaded(self) -> TrainConfig:
+        distil = self.objective.distil
+        if distil is None or not distil.has_range:
+            return self
+        if self.trainable.method == "full":
+            raise ValueError(
+                "objective.distil has a range of scales with trainable.method full; needs method "
+                "lora, whose file alone has a place for the embedding of the scales: take it, or a "
+                "number for each scale"
+            )
+        for name, (low, high) in zip(("text_scale", "reference_scale"), distil.ranges, strict=True):
+            scale = getattr(self.validation, name)
+            if not low <= scale <= high:
+                raise ValueError(
+                    f"validation.{name} was {scale:g} with objective.distil.{name} from {low:g} to "
+                    f"{high:g}; needs a scale that the student learns"
+                )
+        return self
+
+    @property
+    def sampled_scales(self) -> tuple[float, float]:
+        """The s_y and s_r that sampling combines streams by: 1 and 1, which is vyr alone, for a
+        distilled student."""
+        if self.objective.distil is not None:
+            return 1.0, 1.0
+        return self.validation.text_scale, self.validation.reference_scale
+
+    @property
+    def embedded_scales(self) -> tuple[float, float] | None:
+        """The s_y and s_r that a student of a range is given in validation; None for all others."""
+        distil = self.objective.distil
+        if distil is None or not distil.has_range:
+            return None
+        return self.validation.text_scale, self.validation.reference_scale
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> TrainConfig:

@@ -26,6 +26,7 @@ from pydantic.fields import PydanticUndefined
 from ..files import write_text
 from ..method.augmentation import PROBABILITY_RANGE, RANGES, Augmentation
 from .config import TrainConfig, ValidationItem
+from .distil_config import DistilSection
 
 _HEAD = """\
 # Every key of a recipe
@@ -91,6 +92,8 @@ def _rows(section: type, prefix: str) -> Iterator[Row]:
             continue
         about = " ".join([*_field_docs(section)[name].split(), values]).rstrip()
         yield Row(key=prefix + name, default=_shown(default), about=about)
+        if DistilSection in get_args(kind):
+            yield from _rows(DistilSection, f"{prefix}{name}.")
 
 
 def _fields(section: type) -> Iterator[tuple[str, Any, Any, str]]:

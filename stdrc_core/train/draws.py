@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from ..method.flow import resolution_shift, sample_logit_normal, sample_uniform
+from .distil_config import DistilSection
+from .distillation import trajectory_sigmas
 from .objective_config import ObjectiveSection, ReferenceSection
 
 
@@ -98,6 +100,12 @@ class Draws:
     """The mean embedding of the sample's photos where several are of one person, `[E]` of length 1;
     None where each person has one photo."""
 
+    scales: tuple[float, float] | None = None
+    """The s_y and s_r by which a distillation's teacher is guided; None where there is none."""
+    trajectory_step: int | None = None
+    """After how many steps of the teacher's sampling the sample is a state of it; None where it is
+    a noised clip."""
+
     @property
     def num_frames(self) -> int:
         """How many latent frames of the sample the step takes."""
@@ -125,7 +133,7 @@ def draw(
             shift = resolution_shift(latent[0].numel())
         t = sample_logit_normal(1, shift, generator)
     drop_text, drop_reference, show_face = torch.rand(3, generator=generator).tolist()
-    return Draws(
+    choice = Draws(
         t=t.item(),
         noise=torch.randn(latent.shape, generator=generator),
         num_clean_frames=num_clean_frames,
@@ -135,6 +143,9 @@ def draw(
         augmentation=generator,
         from_gallery=from_gallery,
     )
+    if objective.distil is None:
+        return choice
+    return _with_teacher(choice, objective.distil, generator)
 
 
 def seeded_generator(*seed: int) -> torch.Generator:
@@ -148,6 +159,23 @@ def num_references(sample: TrainingSample, choice: Draws) -> int:
     if choice.drops_reference:
         return 0
     return 1 + len(sample.further) + len(choice.from_gallery)
+
+
+def _with_teacher(choice: Draws, section: DistilSection, generator: torch.Generator) -> Draws:
+    """The draws with the scales of the teacher, and with the time of its state where it is one.
+
+    A state has no true clip, so that no identity loss looks for its face.
+    """
+    parts = torch.rand(len(section.ranges), generator=generator).tolist()
+    scales = tuple(
+        low + part * (high - low) for part, (low, high) in zip(parts, section.ranges, strict=True)
+    )
+    choice = replace(choice, scales=scales)
+    if torch.rand((), generator=generator).item() >= section.trajectory_share:
+        return choice
+    step = int(torch.randint(section.trajectory_steps, (), generator=generator))
+    sigmas = trajectory_sigmas(section, choice.noise[0].numel())
+    return replace(choice, t=sigmas[step].item(), trajectory_step=step, shows_face=False)
 
 
 def _draw_frames(

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ..ltx.checkpoint import TRANSFORMER_PREFIX, transformer_key, write_tensors
 from ..ltx.checkpoint_files import open_checkpoint
+from ..ltx.distilled import Distilled
 from ..ltx.file_versions import LIGHTRICKS_KEYS, transformer_version
+from ..ltx.guidance_embedding import FILE_PREFIX
 from ..ltx.trained_for import TrainedFor
 from .cache import Cache
 from .config import TrainConfig
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # The names that a run gives its weights are this and diffusers' own.
 _RUN_PREFIX = "backbone.transformer."
+_EMBEDDING = "backbone.guidance_embedding."
 _ADAPTER_SUFFIXES = {".lora_A.default.weight": "lora_A", ".lora_B.default.weight": "lora_B"}
 
 
@@ -43,21 +46,32 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Pa
 def trained_for(config: TrainConfig) -> TrainedFor:
     """What a run trains its weights for, with the scales that it validates with.
 
+    Those are 1 and 1 for a distilled student, which has its guidance inside.
+
     The base's version is read off its file. Where that is gone, a warning in the log says that the
     version is not recorded.
     """
+    text_scale, reference_scale = config.embedded_scales or config.sampled_scales
     return TrainedFor(
         placement=config.reference.placement,
         reference_timestep=config.reference.timestep,
-        text_scale=config.validation.text_scale,
-        reference_scale=config.validation.reference_scale,
+        text_scale=text_scale,
+        reference_scale=reference_scale,
         base_model=config.model.checkpoint.name,
         config_sha256=hashlib.sha256(config.to_yaml().encode()).hexdigest(),
         base_version=_version_of(config.model.checkpoint),
         max_photos=config.reference.max_photos or _most_references(config),
         first_frames=config.objective.first_frame_share > 0,
         single_frames=config.objective.single_frame_share > 0,
+        distilled=_distilled(config),
     )
+
+
+def _distilled(config: TrainConfig) -> Distilled | None:
+    distil = config.objective.distil
+    if distil is None:
+        return None
+    return Distilled(text_scale=distil.text_scale, reference_scale=distil.reference_scale)
 
 
 def _version_of(checkpoint: Path) -> str | None:
@@ -79,10 +93,15 @@ def _most_references(config: TrainConfig) -> int | None:
 def lora_tensors(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """peft's adapter under the names that LoRA loaders know, in bfloat16 on the CPU.
 
-    Each module has `alpha` beside its two matrices, as loaders divide it by the rank.
+    Each module has `alpha` beside its two matrices, as loaders divide it by the rank. An embedding
+    of guidance scales keeps its precision and has names of its own.
     """
     tensors = {}
     for name, value in weights.items():
+        if name.startswith(_EMBEDDING):
+            own = name.replace(_EMBEDDING, FILE_PREFIX)
+            tensors[own] = value.detach().float().cpu()
+            continue
         suffix = next(suffix for suffix in _ADAPTER_SUFFIXES if name.endswith(suffix))
         module = transformer_key(name.removeprefix(_RUN_PREFIX).removesuffix(suffix))
         module = module.removeprefix("model.")

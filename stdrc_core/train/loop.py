@@ -68,8 +68,14 @@ class GroupedVelocity(nn.Module):
             "reference_timestep": config.reference.timestep,
         }
 
-    def forward(self, groups: list[Group]) -> list[Tensor]:
-        """The velocity `[B, C, T, H, W]` of each group's video."""
+    def forward(self, groups: list[Group], scales: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """The velocity `[B, C, T, H, W]` of each group's video.
+
+        `scales` are those that a student of a range is given, `[B, 2]` for each group.
+        """
+        given = [{}] * len(groups)
+        if scales is not None:
+            given = [{"guidance_scales": each} for each in scales]
         return [
             self.backbone(
                 video,
@@ -78,8 +84,11 @@ class GroupedVelocity(nn.Module):
                 reference=reference,
                 num_clean_frames=num_clean_frames,
                 **self.options,
+                **more,
             )
-            for video, t, context, reference, num_clean_frames in groups
+            for (video, t, context, reference, num_clean_frames), more in zip(
+                groups, given, strict=True
+            )
         ]
 
 

@@ -2,7 +2,8 @@
 
     L = L_flow + w(t) (l_id L_id + l_tic L_tic)                                  (Eq. 11)
 
-All that is random was drawn before (`draws`).
+L_flow is the squared error against the clip's own velocity, or in a distillation against the guided
+velocity of the frozen base (`distillation`). All that is random was drawn before (`draws`).
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from ..method.flow import (
 )
 from ..method.identity import mean_direction
 from ..method.reference import in_slots
+from .distillation import (
+    Asked,
+    Group,
+    Teacher,
+    Velocity,
+    guided_velocities,
+    trajectory_states,
+)
 from .draws import Draws, TrainingSample, num_references
 from .objective_config import ObjectiveSection, ReferenceSection
 
-# Samples of one shape: noisy video [B, C, T, H, W], t [B], context [B, L, D], references
-# [B, C, K, H, W] or None, and how many of the T frames, from the first on, are clean. The model
-# takes all groups of a batch in one call, so that a wrapper such as DDP sees one forward pass.
-Group = tuple[Tensor, Tensor, Tensor, Tensor | None, int]
-Velocity = Callable[[list[Group]], list[Tensor]]
 # Maps B photos [1, h, w, 3] in [0, 1], of any sizes, to clean reference latents [B, C, 1, H, W].
 EncodeReferences = Callable[[Sequence[Tensor]], Tensor]
 
@@ -64,9 +68,13 @@ class _Noised:
     noisy: Tensor
     num_clean_frames: int
 
-    def flow(self, predicted: Tensor) -> Tensor:
-        """The mean squared error of the velocities of frames that are not clean."""
-        target = target_velocity(self.clean, self.noise)
+    def flow(self, predicted: Tensor, target: Tensor | None) -> Tensor:
+        """The mean squared error of the velocities of frames that are not clean.
+
+        The target is the clip's own velocity where none is given.
+        """
+        if target is None:
+            target = target_velocity(self.clean, self.noise)
         return F.mse_loss(
             predicted[:, :, self.num_clean_frames :], target[:, :, self.num_clean_frames :]
         )
@@ -75,6 +83,21 @@ class _Noised:
         """The clean estimate (Eq. 6), in which clean frames are as they are."""
         estimate = clean_estimate(self.noisy, predicted, self.t)
         return _beginning_with(self.clean, estimate, self.num_clean_frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """Samples of one length and of one number of references, and what the model sees beside them.
+
+    The model takes them as a group; a dropped reference has no tokens.
+    """
+
+    places: list[int]
+    """Their places in `_Noised.members`."""
+    context: Tensor
+    """`[B, L, D]`."""
+    references: Tensor | None
+    """`[B, C, K, H, W]`."""
 
 
 class Objective:
@@ -89,13 +112,18 @@ class Objective:
         empty_context: Tensor,
         face_losses: FaceTerms | None = None,
         fit: Callable[[Tensor], Tensor] = lambda photo: photo,
+        teacher: Teacher | None = None,
     ) -> None:
         """`empty_context` `[L, D]` is the embedding of the empty prompt.
 
         `fit` is what of `encode_references` a photo can go through by itself before its turn.
+        `teacher` is the frozen base of a distillation.
 
-        Raises ValueError where the identity losses have a weight and `face_losses` is missing.
+        Raises ValueError where the identity losses have a weight and `face_losses` is missing, and
+        for a distillation without a teacher.
         """
+        if objective.distil is not None and teacher is None:
+            raise ValueError("teacher is missing; objective.distil needs the frozen base.")
         if objective.has_identity_losses and face_losses is None:
             raise ValueError(
                 "face_losses is missing; needs a decoder and a face model where "
@@ -106,6 +134,7 @@ class Objective:
         self.fit = fit
         self.face_losses = face_losses if objective.has_identity_losses else None
         self.augment = reference.augmentation
+        self.teacher = teacher
 
     def with_photos(self, sample: TrainingSample, choice: Draws) -> Draws:
         """The draws with the sample's photos augmented (Eq. 5) and fitted, each photo by itself.
@@ -133,10 +162,16 @@ class Objective:
         """
         draws = [self.with_photos(*each) for each in zip(samples, draws, strict=True)]
         noised = [_noised(samples, draws, members) for members in _of_one_length(draws)]
-        predicted = self._predict(velocity, noised, samples, draws)
+        shown = [self._shown(each, samples, draws) for each in noised]
+        targets: Sequence[Tensor | None] = [None] * len(noised)
+        if self.objective.distil is not None:
+            for each, own in zip(noised, shown, strict=True):
+                self._set_out(velocity, each, own, draws)
+            targets = self._guided(velocity, noised, shown, draws)
+        predicted = self._predict(velocity, noised, shown, draws)
         flow = sum(
-            each.flow(own) * (len(each.members) / len(samples))
-            for each, own in zip(noised, predicted, strict=True)
+            each.flow(own, target) * (len(each.members) / len(samples))
+            for each, own, target in zip(noised, predicted, targets, strict=True)
         )
         zero = flow.new_zeros(())
         identity = consistency = weighted = zero
@@ -145,7 +180,7 @@ class Objective:
                 self._face_terms(each, own, samples, draws)
                 for each, own in zip(noised, predicted, strict=True)
             ]
-            count = len(samples) * self.objective.identity_share
+            count = len(samples) * self.objective.share_with_faces
             identity, consistency, weighted = (
                 sum(each) / count for each in zip(*sums, strict=True)
             )
@@ -175,53 +210,98 @@ class Objective:
         mix = self.objective.lambda_id * ids + self.objective.lambda_tic * tics
         return ids.sum(), tics.sum(), (weights * mix).sum()
 
+    def _shown(
+        self, noised: _Noised, samples: Sequence[TrainingSample], draws: Sequence[Draws]
+    ) -> list[_Shown]:
+        """The samples of one length in groups, those without references last.
+
+        Those of one number of references have the same number of tokens and form a group.
+        """
+        contexts = torch.stack(
+            [
+                (self.empty_context if draws[i].drops_text else samples[i].context).to(
+                    noised.noisy, non_blocking=True
+                )
+                for i in noised.members
+            ]
+        )
+        places: dict[int, list[int]] = {}
+        for place, i in enumerate(noised.members):
+            places.setdefault(num_references(samples[i], draws[i]), []).append(place)
+        shown = []
+        for count in sorted(places, key=lambda count: (count == 0, count)):
+            group, references = places[count], None
+            if count:
+                members = [noised.members[place] for place in group]
+                references = self._encode(
+                    [samples[i] for i in members], [draws[i] for i in members]
+                )
+            shown.append(
+                _Shown(places=group, context=_taken(contexts, group), references=references)
+            )
+        return shown
+
     def _predict(
         self,
         velocity: Velocity,
         noised: Sequence[_Noised],
-        samples: Sequence[TrainingSample],
+        shown: Sequence[Sequence[_Shown]],
         draws: Sequence[Draws],
     ) -> list[Tensor]:
-        """The model's velocities `[B, C, T, H, W]` of the samples of each length.
-
-        Among them, those of one number of references have the same number of tokens and form a
-        group; a dropped reference has no tokens.
-        """
-        groups: list[Group] = []
-        orders: list[list[int]] = []
-        for each in noised:
-            contexts = torch.stack(
+        """The model's velocities `[B, C, T, H, W]` of the samples of each length."""
+        groups = [
+            _group(each, own) for each, of_it in zip(noised, shown, strict=True) for own in of_it
+        ]
+        more: tuple[list[Tensor], ...] = ()
+        if self.objective.distil is not None and self.objective.distil.has_range:
+            more = (
                 [
-                    (self.empty_context if draws[i].drops_text else samples[i].context).to(
-                        each.noisy, non_blocking=True
-                    )
-                    for i in each.members
-                ]
+                    each.noisy.new_tensor([draws[each.members[p]].scales for p in own.places])
+                    for each, of_it in zip(noised, shown, strict=True)
+                    for own in of_it
+                ],
             )
-            places: dict[int, list[int]] = {}
-            for place, i in enumerate(each.members):
-                places.setdefault(num_references(samples[i], draws[i]), []).append(place)
-            orders.append([])
-            # The group without references comes last.
-            for count in sorted(places, key=lambda count: (count == 0, count)):
-                group, references = places[count], None
-                if count:
-                    members = [each.members[place] for place in group]
-                    references = self._encode(
-                        [samples[i] for i in members], [draws[i] for i in members]
-                    )
-                taken = (_taken(part, group) for part in (each.noisy, each.t, contexts))
-                groups.append((*taken, references, each.num_clean_frames))
-                orders[-1] += group
-        outputs = iter([output.float() for output in velocity(groups)])
-        predicted = []
-        for each, order in zip(noised, orders, strict=True):
-            own: list[Tensor] = []
-            while sum(map(len, own)) < len(each.members):
-                own.append(next(outputs))
-            # Groups changed the order of the samples, which is restored.
-            predicted.append(_taken(torch.cat(own), torch.tensor(order).argsort().tolist()))
-        return predicted
+        return _in_order(shown, [output.float() for output in velocity(groups, *more)])
+
+    def _guided(
+        self,
+        velocity: Velocity,
+        noised: Sequence[_Noised],
+        shown: Sequence[Sequence[_Shown]],
+        draws: Sequence[Draws],
+    ) -> list[Tensor]:
+        """The teacher's guided velocities `[B, C, T, H, W]` of the samples of each length."""
+        asked = [
+            _asked(each, own, draws)
+            for each, of_it in zip(noised, shown, strict=True)
+            for own in of_it
+        ]
+        guided = guided_velocities(self.teacher, velocity, asked, self.empty_context)
+        return _in_order(shown, guided)
+
+    def _set_out(
+        self,
+        velocity: Velocity,
+        noised: _Noised,
+        shown: Sequence[_Shown],
+        draws: Sequence[Draws],
+    ) -> None:
+        """Puts states of the teacher's sampling in the place of the noised clips that drew one."""
+        for own in shown:
+            steps = [draws[noised.members[place]].trajectory_step for place in own.places]
+            if all(step is None for step in steps):
+                continue
+            begun = _beginning_with(noised.clean, noised.noise, noised.num_clean_frames)
+            rows = [p for p, step in zip(own.places, steps, strict=True) if step is not None]
+            noised.noisy[rows] = begun[rows]
+            noised.noisy[own.places] = trajectory_states(
+                self.teacher,
+                velocity,
+                _asked(noised, own, draws),
+                steps,
+                self.objective.distil,
+                self.empty_context,
+            )
 
     def _encode(self, samples: Sequence[TrainingSample], draws: Sequence[Draws]) -> Tensor:
         """z_ref = E_vae(A(I_ref)) (Eq. 5), `[B, C, K, H, W]`, of samples with K references each."""
@@ -262,6 +342,32 @@ def _beginning_with(clean: Tensor, latent: Tensor, num_clean_frames: int) -> Ten
     if num_clean_frames == 0:
         return latent
     return torch.cat((clean[:, :, :num_clean_frames], latent[:, :, num_clean_frames:]), dim=2)
+
+
+def _group(noised: _Noised, shown: _Shown) -> Group:
+    """The group of samples as the model takes it."""
+    taken = (_taken(part, shown.places) for part in (noised.noisy, noised.t))
+    return (*taken, shown.context, shown.references, noised.num_clean_frames)
+
+
+def _asked(noised: _Noised, shown: _Shown, draws: Sequence[Draws]) -> Asked:
+    """The group of samples as the teacher guides it."""
+    own = [draws[noised.members[place]] for place in shown.places]
+    return Asked(
+        group=_group(noised, shown),
+        scales=[choice.scales for choice in own],
+        has_text=[not choice.drops_text for choice in own],
+    )
+
+
+def _in_order(shown: Sequence[Sequence[_Shown]], outputs: Sequence[Tensor]) -> list[Tensor]:
+    """One output a group put together for each length, in the order that its samples have."""
+    rest, whole = iter(outputs), []
+    for of_it in shown:
+        order = [place for own in of_it for place in own.places]
+        together = torch.cat([next(rest) for _ in of_it])
+        whole.append(_taken(together, torch.tensor(order).argsort().tolist()))
+    return whole
 
 
 def _taken(batch: Tensor, places: list[int]) -> Tensor:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from ..method.augmentation import Augmentation
 from ..method.layout import Placement
 from ..method.reference import ReferenceTimestep
+from .distil_config import DistilSection
 from .section import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -94,6 +95,16 @@ class ObjectiveSection(Section):
     """Which folder of an InsightFace pack embeds the faces; the identity losses need it, and
     validation measures FaceSim with it."""
 
+    distil: DistilSection | None = None
+    """Whether the base's guided velocity is learned in place of the clips' own, by the keys below;
+    without it, nothing is distilled."""
+
+    @property
+    def share_with_faces(self) -> float:
+        """The share of samples that the identity losses look at."""
+        states = 0.0 if self.distil is None else self.distil.trajectory_share
+        return self.identity_share * (1 - states)
+
     @property
     def has_identity_losses(self) -> bool:
         """Whether one of the identity losses has a weight."""
@@ -106,6 +117,16 @@ class ObjectiveSection(Section):
                 f"objective.first_frame_share was {self.first_frame_share} and "
                 f"objective.single_frame_share {self.single_frame_share}; needs 1 or less in all, "
                 "since no sample is both"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_clips_for_faces(self) -> ObjectiveSection:
+        if self.has_identity_losses and self.share_with_faces == 0:
+            raise ValueError(
+                "objective.distil.trajectory_share was 1 with identity losses; needs less than 1, "
+                "since a state of the teacher shows no known face: lower it, or set "
+                "objective.lambda_id and objective.lambda_tic to 0"
             )
         return self
 

@@ -30,7 +30,7 @@ from ..ltx.published import file_bytes, open_sizes, sized_vae
 from ..rehearsal.memory_record import GPU, HOST, MemoryRecord, Peak, fake_gpu
 from ..rehearsal.parking import park
 from ..rehearsal.repeated import run_few
-from .assemble import load_trainable_backbone, place_vae, put_together
+from .assemble import load_teacher, load_trainable_backbone, place_vae, put_together
 from .batches import Batches, own_share
 from .cache import Cache, Manifest, read_manifest
 from .config import TrainConfig
@@ -107,6 +107,7 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
         # A LoRA is made without numbers, and moved like what the base's file does not hold.
         with torch.device("meta"):
             backbone = load_trainable_backbone(sized, device)
+            teacher = load_teacher(sized, device)
         made, num_references = largest_sample(config)
         if made is None:
             channels = backbone.transformer.config.in_channels
@@ -117,7 +118,7 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
         vae_dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
         vae = sized_vae(vae_sizes, vae_dtype, device)
         place_vae(vae, config, device, park)
-        parts = put_together(sized, device, cache, backbone, vae, recognizer)
+        parts = put_together(sized, device, cache, backbone, vae, recognizer, teacher)
         num_loaded = sum(_nbytes(p) for p in backbone.parameters())
         num_trained = sum(p.numel() for _, p in trained_parameters(backbone))
         num_parameters = sum(p.numel() for p in backbone.parameters())
@@ -127,7 +128,7 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
             shard(parts.model, mesh, config)
         with MemoryRecord() as record:
             record.declare([parts.model])
-            record.declare(_frozen(parts, vae), is_frozen=True)
+            record.declare([*_frozen(parts, vae), *filter(None, [teacher])], is_frozen=True)
             # FSDP2 frees what it gathered for a block by hooks that a stand-in does not call.
             if config.model.gradient_checkpointing and not is_sharded:
                 run_few(parts.model.backbone.transformer.transformer_blocks, record)
@@ -164,7 +165,9 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
 def _with_all_in_each_sample(config: TrainConfig) -> TrainConfig:
     """The run with all that makes a step large in each sample, where the run has it at all.
 
-    Batches are made in between, since a thread of their own would know nothing of fake tensors.
+    States of a distillation's teacher are left out: they take no more memory, but on average a
+    share of `trajectory_steps` / 2 more passes of the teacher. Batches are made in between, since a
+    thread of their own would know nothing of fake tensors.
     """
     shown = {
         "text_p_drop": 0.0,
@@ -172,6 +175,8 @@ def _with_all_in_each_sample(config: TrainConfig) -> TrainConfig:
         "identity_from": 0,
         "single_frame_share": 0.0,
     }
+    if config.objective.distil is not None:
+        shown["distil"] = config.objective.distil.model_copy(update={"trajectory_share": 0.0})
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"prefetch": 0}),

@@ -31,6 +31,12 @@ def require_shardable(config: TrainConfig) -> None:
             "bitsandbytes reads beyond the memory of sharded weights: take adamw, or another "
             "distribution."
         )
+    if config.objective.distil is not None:
+        raise ValueError(
+            "objective.distil was given with FSDP2; needs DDP, since its teacher makes passes of "
+            "its own, and not equally many in all processes: take accelerate_ddp.yaml, or leave it "
+            "out."
+        )
     # Each call of a block is a collective, so that all processes need the same number of them.
     run, objective, reference = config.run, config.objective, config.reference
     if run.micro_batch_size == 1:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ..ltx.guidance_embedding import GuidanceEmbedding
 from .config import TrainableSection
 
 # The video's attention and feed-forward projections, which a LoRA sits on, as diffusers names them.
@@ -20,6 +21,7 @@ BLOCK_PROJECTIONS = (
     r"|.*transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)"
 )
 _ADAPTER = "default"
+_EMBEDDING = "guidance_embedding."
 _lists_frozen = ContextVar("lists_frozen", default=False)
 
 
@@ -74,7 +76,39 @@ def _keep_adapter(model: nn.Module, state: dict[str, Tensor], prefix: str, _meta
 
 def _expect_adapter(_model: nn.Module, keys: Any) -> None:
     """Lets a state dict without frozen weights count as whole."""
-    keys.missing_keys[:] = [key for key in keys.missing_keys if f".{_ADAPTER}." in key]
+    keys.missing_keys[:] = [
+        key for key in keys.missing_keys if f".{_ADAPTER}." in key or _EMBEDDING in key
+    ]
+
+
+@contextmanager
+def adapter_off(model: nn.Module) -> Iterator[None]:
+    """Lets the base of a model with a LoRA compute alone, until the block is left.
+
+    peft's own switch would also freeze the LoRA, which its optimizer and DDP rely on not to happen.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    assert layers, "the model has no LoRA to turn off"
+    for layer in layers:
+        layer._disable_adapters = True  # noqa: SLF001 (see above)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False  # noqa: SLF001
+
+
+def add_guidance_embedding(backbone: nn.Module, seed: int) -> None:
+    """Gives a backbone with a LoRA the embedding of guidance scales, trained in float32, in place.
+
+    The model's output stays as it is, since the embedding is 0 at first; `seed` draws the rest.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        width = backbone.transformer.time_embed.linear.in_features
+        backbone.guidance_embedding = GuidanceEmbedding(width)
 
 
 def trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

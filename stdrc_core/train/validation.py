@@ -160,9 +160,9 @@ class Validator:
         self.model, self.vae, self.empty_context = model, vae, empty_context
         self.cases, self.faces, self.fps = cases, faces, manifest.fps
         self.show, self.processes = show, processes
-        self.guidance = GuidanceOptions(
-            text_scale=self.section.text_scale, reference_scale=self.section.reference_scale
-        )
+        text_scale, reference_scale = config.sampled_scales
+        self.guidance = GuidanceOptions(text_scale=text_scale, reference_scale=reference_scale)
+        self.embedded_scales = config.embedded_scales
         self.num_frames = self.section.num_frames or manifest.num_frames
         self.height = self.section.height or manifest.height
         self.width = self.section.width or manifest.width
@@ -256,9 +256,12 @@ class Validator:
         encode = ReferenceEncoder(self.vae, self.height, self.width, device)
         sigmas = sigma_schedule(self.section.num_steps, noise[0, 0].numel())
         has_reference = needs_reference(self.guidance, sigmas)
+        more = []
+        if self.embedded_scales is not None:
+            more = [[torch.tensor([self.embedded_scales], device=device)]]
         with _undisturbed(self.model, device):
             return sample(
-                lambda *group: self.model([(*group, 0)])[0].float(),
+                lambda *group: self.model([(*group, 0)], *more)[0].float(),
                 noise.to(device),
                 sigmas,
                 text=case.context[None].to(device),

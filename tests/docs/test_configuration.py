@@ -10,6 +10,7 @@ from helpers.doc_pages import DOCS
 from stdrc_core.method.augmentation import Augmentation
 from stdrc_core.train.__main__ import main
 from stdrc_core.train.config import TrainConfig
+from stdrc_core.train.distil_config import DistilSection
 
 PAGE = DOCS / "train" / "configuration.md"
 # A row: key, default, what it does.
@@ -36,8 +37,9 @@ def test_every_key_has_a_row():
         for name in field.annotation.model_fields
     }
     augmentation = {f"reference.augmentation.{name}" for name in vars(Augmentation())}
+    distil = {f"objective.distil.{name}" for name in DistilSection.model_fields}
     items = {"prompt", "photo", "further", "seed"}
-    assert ROWS.keys() == (names - {"reference.augmentation"}) | augmentation | items
+    assert ROWS.keys() == (names - {"reference.augmentation"}) | augmentation | distil | items
 
 
 def test_a_row_has_its_default_and_its_range():

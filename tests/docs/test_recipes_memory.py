@@ -47,7 +47,10 @@ def test_the_table_is_what_the_command_wrote():
 def test_what_was_written_has_the_sizes_of_the_code(name: str):
     """Parameters, trained weights, gradients and moments, by the shapes alone."""
     config = load_config(RECIPES / f"{name.rpartition('_')[0]}.yaml")
-    backbone = empty_backbone(open_sizes(config.model.checkpoint))
+    # Full weights, which are distilled, have the sizes of the file that their VAE is from.
+    model = config.model
+    base = model.checkpoint if config.objective.distil is None else model.vae
+    backbone = empty_backbone(open_sizes(base))
     num_parameters = sum(p.numel() for p in backbone.parameters())
     with torch.device("meta"):
         make_trainable(backbone, config.trainable, 0)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.distilled_lora import FIXED, write_distilled
 
 from stdrc_core.experiments.__main__ import main
 from stdrc_core.experiments.guidance_costs import Times, compare
 from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import Score
 from stdrc_core.method.guidance_options import PRESETS
+from stdrc_core.mini.shipped import CHECKPOINT
 
 
 def score(facesim: float, caption: float = 1.0) -> Score:
@@ -50,3 +52,18 @@ def test_the_command_measures_every_preset(tmp_path: Path):
     lines = (tmp_path / "guidance.md").read_text().splitlines()
     assert len(lines) == 2 + len(results)
     assert (tmp_path / "guidance.png").stat().st_size > 10_000
+
+
+def test_a_student_is_measured_beside_what_it_learned_from(tmp_path: Path):
+    """It has not moved from vyr, so that it scores as the base's vyr alone; each seed counts."""
+    torch.save(CaptionReader().state_dict(), tmp_path / "reader.pt")
+    student = write_distilled(tmp_path / "lora.safetensors", CHECKPOINT, FIXED, moved=0.0)
+    options = {"out": tmp_path, "num-persons": 2, "steps": 2, "num-seeds": 2, "distilled": student}
+    words = [w for k, v in options.items() for w in (f"--{k}", str(v))]
+    main(["guidance", *words, "--only", "distilled", "one-pass"])
+    results = json.loads((tmp_path / "guidance.json").read_text())
+    assert set(results) == {"exact", "one-pass", "distilled"}
+    assert results["distilled"]["facesim"] == results["one-pass"]["facesim"]
+    assert results["distilled"]["family"] == "distilled"
+    with pytest.raises(SystemExit):
+        main(["guidance", *words, "--only", "slow"])

@@ -41,7 +41,7 @@ from stdrc_core.generate import models  # noqa: E402
 from stdrc_core.generate import pipeline as pipeline_module  # noqa: E402
 from stdrc_core.generate.pipeline import Pipeline, Shot  # noqa: E402
 from stdrc_core.ltx import checkpoint_files, connector, gemma4, lora_file, text, vae  # noqa: E402
-from stdrc_core.ltx.reference_layout import ReferenceLayout  # noqa: E402
+from stdrc_core.ltx.reference_layout import Decision, ReferenceLayout  # noqa: E402
 from stdrc_core.method import reference  # noqa: E402
 from stdrc_core.method.layout import Placement  # noqa: E402
 from stdrc_core.method.reference import ReferenceTimestep  # noqa: E402
@@ -98,7 +98,8 @@ def pipeline(
     file = published_files.ltx(version, num_layers)
     with opened(folder, checkpoint=file, **more) as paths, schedule, taken:
         args = argparse.Namespace(**{"vae": None, "lora": None, "offload": False} | paths)
-        yield models.load_pipeline(args, ReferenceLayout(), CUDA, torch.randn(1024, 4096))
+        decision = Decision(layout=ReferenceLayout(), sentence="")
+        yield models.load_pipeline(args, decision, CUDA, torch.randn(1024, 4096))
 
 
 def sampled(made: Pipeline, **more: object) -> Tensor:

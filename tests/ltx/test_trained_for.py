@@ -92,7 +92,7 @@ def test_other_weights_say_nothing():
         (json.dumps(FACTS | {"base_version": 2.5}), ["base_version was 2.5", "needs text"]),
         (json.dumps({"placement": "tass"}), ["reference_timestep is missing", "base_model is"]),
         (json.dumps(FACTS | {"format_version": 3}), ["format_version 3", "update ST-DRC"]),
-        (json.dumps({"format_version": 2}), ["format_version 2", "update ST-DRC"]),
+        (json.dumps({"format_version": 4}), ["format_version 4", "update ST-DRC"]),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_sentence(facts: str, parts: list[str]):
