@@ -132,7 +132,7 @@ def bare_step(config: TrainConfig) -> Seconds:
                 reference = parts.objective.encode_references(choice.photos)
             clean, noise = sample.latent[None], choice.noise[None]
             t = torch.tensor([choice.t])
-            group = (add_noise(clean, noise, t), t, sample.context[None], reference)
+            group = (add_noise(clean, noise, t), t, sample.context[None], reference, 0)
             (predicted,) = parts.model([group])
             (F.mse_loss(predicted, target_velocity(clean, noise)) * batch.share).backward()
         optimizer.step()

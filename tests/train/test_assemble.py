@@ -60,7 +60,7 @@ def test_a_fresh_lora_changes_nothing(mini_checkpoint: Path, mini_cache: Path, t
     video, context = torch.randn(1, 128, 2, 3, 3), mini_run.encode_text("a man")[None]
     t, reference = torch.tensor([0.5]), torch.randn(1, 128, 1, 3, 3)
     with torch.no_grad():
-        (ours,) = fresh([(video, t, context, reference)])
+        (ours,) = fresh([(video, t, context, reference, 0)])
         plain = bare(video, t, context, frame_rate=mini_run.FPS, reference=reference)
     assert torch.equal(ours, plain)
 

@@ -128,7 +128,9 @@ def test_two_thousand_clips_are_ticked_scrolled_and_saved(address: str, out: Pat
     # Pictures far below are not fetched until they are scrolled to.
     assert sum(".jpg" in url for url in said) < 8
     page.locator("nav a", has_text="Left out").click()
-    page.wait_for_timeout(300)
+    page.wait_for_function(
+        "document.getElementById('left-out').getBoundingClientRect().top < innerHeight"
+    )
     assert page.locator("summary", has_text="face blurred").bounding_box()["y"] < 900
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     page.wait_for_timeout(300)

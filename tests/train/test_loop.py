@@ -369,7 +369,7 @@ def test_training_lowers_the_loss_and_the_reference_tells_two_clips_apart(tmp_pa
     for name, clip in zip(("first", "second"), clips, strict=True):
         for reference in (stand_in_run.encode_references([clip.photo]), None):
             with torch.no_grad():
-                (velocity,) = parts.model([(noise, t, clip.context[None], reference)])
+                (velocity,) = parts.model([(noise, t, clip.context[None], reference, 0)])
             answers[name, reference is not None] = (noise - t * velocity).mean().item()
     assert answers["first", True] - answers["second", True] > 1.0
     assert answers["first", False] == pytest.approx(answers["second", False], abs=1e-5)

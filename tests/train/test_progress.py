@@ -22,7 +22,7 @@ def test_tokens_are_those_that_the_model_saw(tmp_path: Path):
     seen: list[int] = []
 
     def count(_: torch.nn.Module, arguments: tuple) -> None:
-        for video, _, _, reference in arguments[0]:
+        for video, _, _, reference, _ in arguments[0]:
             frames = [video] if reference is None else [video, reference]
             seen.append(sum(each[:, 0].numel() for each in frames))
 

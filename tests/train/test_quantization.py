@@ -177,7 +177,7 @@ def test_what_it_learned_holds_on_the_float_base(
     clip, context = torch.randn(1, 128, 2, 3, 3), mini_run.encode_text("a man")[None]
     t, photo = torch.tensor([0.5]), torch.randn(1, 128, 1, 3, 3)
     with torch.no_grad():
-        (ours,), (floats,) = (p.model([(clip, t, context, photo)]) for p in (parts, float_base))
+        (ours,), (floats,) = (p.model([(clip, t, context, photo, 0)]) for p in (parts, float_base))
         untrained = bare(clip, t, context, frame_rate=mini_run.FPS, reference=photo)
     assert (ours - floats).norm() < 0.05 * (floats - untrained).norm()
 

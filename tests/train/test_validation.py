@@ -145,7 +145,7 @@ def test_modes_gradients_and_random_states_are_left_as_they_were(
     # Two steps of three streams for each of two items.
     assert seen == [(False, False)] * 2 * 3 * 2
     (empty, no_photo), (text, no_photo_either), (text_again, reference) = (
-        (context[0], reference) for _, _, context, reference in groups[:3]
+        (context[0], reference) for _, _, context, reference, _ in groups[:3]
     )
     case = validate.cases[0]
     assert torch.equal(empty, parts.objective.empty_context)

@@ -5,7 +5,8 @@ gives each clip references of the same person from other shots, and writes OUT/m
 OUT/report.html to look at. Everything is done on this machine: frames are sent nowhere, but to the
 address that --captions names, if it names one. The same command goes on where it was stopped, takes
 footage that was added, and heeds OUT/exclude.txt and OUT/persons.txt.
-Several processes: torchrun --nproc_per_node 4 -m stdrc_core.train collect ...
+Several processes:
+TORCH_ELASTIC_SHUTDOWN_TIMEOUT=1800 torchrun --nproc_per_node 4 -m stdrc_core.train collect ...
 """
 
 from __future__ import annotations

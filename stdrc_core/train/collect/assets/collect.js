@@ -53,4 +53,18 @@ document.getElementById("save").addEventListener("click", async () => {
   told.textContent = "Put the downloaded exclude.txt into the data set's folder, and give the collect command again.";
 });
 
+// Persons take their true height when they come into view, which moves what is below them.
+for (const link of document.querySelectorAll("#savebar nav a")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const target = document.getElementById(link.hash.slice(1));
+    let left = 30;
+    const jump = () => {
+      target.scrollIntoView();
+      if (left--) requestAnimationFrame(jump);
+    };
+    jump();
+  });
+}
+
 show();
