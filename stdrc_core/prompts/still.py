@@ -204,6 +204,8 @@ class _Still:
             return self.text[self.tokens[i].start : self.tokens[i].end]
         phrase = " ".join(each.word for each in self.tokens[i + 1 : end])
         is_surface = any(each.word in words("nouns", "surface") for each in self.tokens[i:end])
+        if names(phrase, Noun.FACE):
+            return word if word in _AFTER_OBJECT else "on"
         if word == "from" and names(phrase, Noun.PLACE):
             return "at"
         return _STILL_PREPOSITIONS[word][is_surface]
@@ -229,7 +231,7 @@ class _Still:
             return True
         if head in words("nouns", "unseen"):
             return False
-        if head in words("nouns", "seen"):
+        if head in words("nouns", "seen") or head in words("nouns", "surface"):
             return True
         # What the lexicon has not is likelier a thing ("sandcastle") than an idea.
         return any(

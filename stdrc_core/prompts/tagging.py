@@ -18,7 +18,7 @@ from .words import words
 _RARE = -7.0
 # For a sentence without a verb.
 _NO_VERB = -3.0
-_AFTER_SUBJECT = (Tag.PREPOSITION, Tag.TO, Tag.ED, Tag.ING, Tag.MARK)
+_AFTER_SUBJECT = (Tag.PREPOSITION, Tag.TO, Tag.PRESENT, Tag.AUXILIARY, Tag.ED, Tag.ING, Tag.MARK)
 _IN_LIST = (Tag.DETERMINER, Tag.ADJECTIVE, Tag.NOUN, Tag.AND)
 _OPENS = (Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN)
 _ENDS_WATCHING = (*_OPENS, Tag.MARK, Tag.AND, Tag.TO)
@@ -83,7 +83,8 @@ class _State:
     """The tag before the last one, where it is a verb and the last one a mark or "and" ("leaps, "),
     or a preposition and the last one its pronoun ("behind him ")."""
     listing: str = ""
-    """"mark" after a comma, "nouns" once nouns alone followed, so that "and" joins one more."""
+    """"mark" after a comma, "nouns" once nouns alone followed, so that "and" joins one more;
+    "verbs" once a verb followed at once, "more verbs" after the next ("turns, and bows")."""
 
 
 def best_tags(found: list[Candidates]) -> list[Tag]:
@@ -171,7 +172,12 @@ def _watches(state: _State, tag: Tag, reading: Reading | None) -> str:
 
 def _listing(state: _State, tag: Tag) -> str:
     if tag is Tag.MARK:
-        return "mark"
+        return "more verbs" if state.listing == "verbs" else "mark"
+    if state.listing == "verbs" or (state.listing and tag is Tag.PRESENT):
+        is_at_once = state.tag == Tag.MARK or state.listing in ("verbs", "more verbs")
+        return "verbs" if is_at_once else ""
+    if state.listing == "more verbs":
+        return state.listing if tag is Tag.AND else ""
     if not state.listing or tag not in _IN_LIST:
         return ""
     return "nouns" if tag is Tag.NOUN else state.listing
@@ -216,6 +222,8 @@ def _fit(state: _State, tag: Tag, reading: Reading | None) -> float:
         less += 6.0 if tag is Tag.ED else 3.5
     if tag is Tag.PRESENT and state.tag == Tag.AND and state.listing == "nouns":
         less -= 4.0
+    if tag is Tag.PRESENT and state.tag == Tag.AND and state.listing == "more verbs":
+        less += 2.5
     if tag in (Tag.PRESENT, Tag.AUXILIARY) and state.clause_has_verb and follows_noun:
         less -= 2.5
     is_past = reading is not None and reading.form is Form.PAST

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .grammar import Token
 from .lexicon import Form, is_phrasal, readings
-from .tags import Tag
+from .tags import VERBS, Tag
 from .words import Noun, names, words
 
 _OPENS_CLAUSE = frozenset({Tag.CONJUNCTION, Tag.RELATIVE, Tag.SUBJECT_PRONOUN})
@@ -42,6 +42,10 @@ def is_past(tokens: list[Token], i: int, finite: list[int]) -> bool:
         return False
     first, end = _clause(tokens, i)
     done = [each for each in finite if each >= first]
+    is_worn = base_of(tokens[i]) in words("verbs", "wear")
+    if done and is_worn and last.tag in (Tag.MARK, Tag.AND) and _has_object(tokens, i):
+        # "drew back the string, held his breath": a participle has no object.
+        return True
     if tokens[first].tag is Tag.CONJUNCTION and not done:
         # "as fireworks burst"
         comma = next((j for j in range(i, end) if tokens[j].word == ","), end)
@@ -55,7 +59,6 @@ def is_past(tokens: list[Token], i: int, finite: list[int]) -> bool:
         if last.tag is Tag.NOUN:
             return _follows_relative(tokens, i, first, finite) and _score(tokens, i) >= 0
         return _score(tokens, i) >= 0
-    is_worn = base_of(tokens[i]) in words("verbs", "wear")
     if _has_object(tokens, i) and (is_worn or _score(tokens, i) >= 0):
         # "The waitress balanced a tray": a participle has no object.
         return True
@@ -110,7 +113,9 @@ def _tells_looks(tokens: list[Token], i: int) -> bool:
     head = tokens[end - 1].word
     is_part = head in words("nouns", "unseen")
     is_part = is_part or names(head, Noun.FACE) or names(head, Noun.CLOTHES)
-    return part == start or is_part
+    # "The samurai, his topknot neatly tied, unsheathed": no verb came yet.
+    is_first = not any(each.tag in VERBS for each in tokens[:start])
+    return part == start or is_part or is_first
 
 
 def _begins_anew(tokens: list[Token], i: int) -> bool:

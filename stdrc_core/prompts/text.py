@@ -63,7 +63,7 @@ def split_sentences(text: str) -> list[str]:
 def without_framing(sentence: str) -> str:
     """Returns the sentence without "The video shows" and the like at its beginning."""
     framing = _FRAMING.match(sentence)
-    if framing is None or re.search(r"\w+s\b", framing["before"] or ""):
+    if framing is None or re.search(r"\w+[^su\W]s\b", framing["before"] or ""):
         # "An artist paints a portrait of": the words before have a verb.
         return sentence
     return capitalized(sentence[framing.end() :])

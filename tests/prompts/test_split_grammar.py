@@ -25,7 +25,7 @@ from stdrc_core.prompts.temporal import broken_temporal_rules
 # Words about the picture, which neither prompt needs: the first frame ends with "close-up".
 FRAMING = {"close-up", "of", "medium", "extreme", "cinematic", "wide", "slow-motion", "shot"}
 FRAMING |= {"shows", "captures", "portrait", "a", "tracking"}
-FRAMING |= {"aerial", "view"}
+FRAMING |= {"aerial", "view", "soft-focus"}
 # "There is a man who" and "as she", of which the person stays.
 FRAMING |= {"there", "is", "was", "who", "she", "he"}
 ROWS = [row for rows in read_rows().values() for row in rows]
