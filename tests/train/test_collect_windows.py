@@ -129,6 +129,23 @@ def test_a_clip_begins_where_its_window_does_in_any_container(
     assert (own.float() - footage.float()).abs().mean() < 4
 
 
+@pytest.mark.parametrize("start_s", [1.0, 1.8, 2.5])
+def test_recordings_that_were_joined_give_the_clip_that_was_found(tmp_path: Path, start_s: float):
+    """The second part's packets say the times of the first one again."""
+    parts = moving(20), moving(75).flip(2)
+    names = [
+        encode(tmp_path / f"{i}.ts", each, Fraction(25), g="20", bf="0")
+        for i, each in enumerate(parts)
+    ]
+    video = tmp_path / "both.ts"
+    video.write_bytes(b"".join(each.read_bytes() for each in names))
+    scan, window = scan_of(video, (0.0, 0.8, 1.6, 2.4))
+    window = replace(window, start_s=start_s, end_s=start_s + 0.8)
+    cut = cut_clip(video, tmp_path / "clip", window, plan_cut(window, scan), scan)
+    (own,) = read_frames((tmp_path / "clip").with_suffix(cut.suffix), [cut.start_s(window) + 0.2])
+    assert (own.float() - parts[1][round(25 * (start_s + 0.2)) - 20].float()).abs().mean() < 4
+
+
 def test_a_keyframe_a_hair_after_the_window_gives_no_negative_start():
     track = make_track("v#0", unit(0))
     scan = make_scan([track], [Shot(start_s=0, end_s=3)], keyframes_s=(1.2004,))

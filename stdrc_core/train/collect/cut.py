@@ -32,6 +32,9 @@ _MOST_LEAD_S = 2.0
 _SLACK_S = 1e-3
 # Transport streams have no index, and a seek in them may land too late.
 _SEEK_EARLIER_S = 2.0
+# A copied frame differs from its original by less than this on average: containers may tell of
+# another range of levels.
+_SAME_LEVELS = 3.0
 # By so many places at most H.264 and its successors store a picture before its turn.
 _MOST_REORDERED = 16
 
@@ -73,15 +76,18 @@ def plan_cut(window: Window, scan: Scan) -> Cut:
 def cut_clip(video: Path, stem: Path, window: Window, cut: Cut, scan: Scan) -> Cut:
     """Writes the clip of a window to `stem` with the cut's suffix; returns how it was cut.
 
-    Packets that do not say when they are shown, as in some AVI files, cannot be copied, and the
-    clip is encoded. Raises ValueError or av.FFmpegError where the video cannot be read or the clip
-    cannot be written.
+    Packets that do not say when they are shown, as in some AVI files, or say it twice, as in
+    recordings that were joined, cannot be copied, and the clip is encoded. Raises ValueError or
+    av.FFmpegError where the video cannot be read or the clip cannot be written.
     """
     if cut.copy_from_s is not None:
         form, suffix = _FORMATS[scan.codec]
         clip = stem.with_name(stem.name + suffix)
         try:
             _copy(video, clip, cut.copy_from_s, window.end_s, form)
+            if not _begins_as(clip, video, cut.copy_from_s):
+                clip.unlink()
+                cut = _ENCODED
         except _UntimedError:
             cut = _ENCODED
     if cut.copy_from_s is None:
@@ -89,6 +95,18 @@ def cut_clip(video: Path, stem: Path, window: Window, cut: Cut, scan: Scan) -> C
         crop = scan.shots[window.shot].crop
         _encode(video, clip, window.start_s, window.end_s, scan.fps, crop)
     return cut
+
+
+def _begins_as(clip: Path, video: Path, start_s: float) -> bool:
+    """Whether a clip's first frame is the one that the video shows at `start_s`."""
+    wanted = (each for each in timed_frames(video, start_s) if each.time_s >= start_s - _SLACK_S)
+    both = [
+        None if each is None else each.frame.to_ndarray(format="gray").astype(float)
+        for each in (next(timed_frames(clip), None), next(wanted, None))
+    ]
+    if any(each is None for each in both) or both[0].shape != both[1].shape:
+        return False
+    return float(abs(both[0] - both[1]).mean()) < _SAME_LEVELS
 
 
 class _UntimedError(Exception):
