@@ -45,8 +45,8 @@ class ComfyUI:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a process of its Python."""
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        """Of a process of its Python; of one thread, as the tests' own (conftest.py)."""
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
         if self.packages is not None:
             paths = str(self.packages), os.environ.get("PYTHONPATH")
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
