@@ -171,7 +171,7 @@ def test_the_last_st_drc_weights_count(host: Worker, exported: EXPORT) -> None:
 UNREADABLE = {
     "not JSON": ("{", "not JSON"),
     "unknown placement": ({"placement": "sideways"}, "placement was 'sideways'"),
-    "newer": ({"format_version": 2}, "format_version 2"),
+    "newer": ({"format_version": 3}, "format_version 3"),
 }
 
 
