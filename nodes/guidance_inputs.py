@@ -7,7 +7,6 @@ node has its own inputs between them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
@@ -27,6 +26,7 @@ from .host.distilled import distilled_weights, in_one_pass, with_embedded_scales
 from .host.three_streams import ThreeStreamGuider
 from .host.weights import decide_layout
 from .host.wrapper import check_patched, layout_choice
+from .node_message import show_on_node
 from .reference_list import placed_references
 
 log = logging.getLogger(__name__)
@@ -70,37 +70,34 @@ def make_guider(
     negative: list,
     reference: dict[str, Tensor],
     options: GuidanceOptions,
-    tell: Callable[[str], None] = lambda _: None,
+    node: type[io.ComfyNode],
 ) -> ThreeStreamGuider:
     """Makes the guider of both nodes of their inputs.
 
-    `reference` is a LATENT with samples `[K, C, 1, H, W]`. `tell` shows the user, as the log does,
-    where distilled weights are not made for the scales. Raises ValueError for a model that is not
-    patched, an empty conditioning, and samples that are no references of this model.
+    `reference` is a LATENT with samples `[K, C, 1, H, W]`. What is asked of the weights that they
+    are not made for is shown on `node`, whose schema has to ask for `io.Hidden.unique_id`. Raises
+    ValueError for a model that is not patched, an empty conditioning, samples that are no
+    references of this model, and where what the weights were trained for is needed and cannot be
+    read.
     """
     check_patched(model)
     check_prompts(positive, negative)
     samples = reference["samples"]
     check_reference(samples, "reference", model.model.latent_format.latent_channels)
     options, placed = with_common_scale(options, placed_references(reference))
+    said: list[str] = []
     distilled = distilled_weights(model)
     if distilled is not None:
         if doubt := distilled.doubt(options):
             log.warning("%s", doubt)
-            tell(doubt)
+            said.append(doubt)
         model, options = with_embedded_scales(model, options), in_one_pass(model, options)
-    return ThreeStreamGuider(model, positive, negative, samples, placed=placed, options=options)
-
-
-def told_beyond_training(model: ModelPatcher, reference: dict[str, Tensor]) -> str:
-    """Returns what the references ask of the weights that they were not trained for; as a rule "".
-
-    The parameters are those of `make_guider`. Raises ValueError if what the weights were trained
-    for is needed and cannot be read.
-    """
     decision = decide_layout(layout_choice(model), model)
-    slots = {each.slot for each in placed_references(reference)}
-    return " ".join(decision.beyond_training(slots, has_first_frame=False, is_single_frame=False))
+    # What else a run asks of the weights is known, and told by the log, when it begins.
+    slots = {each.slot for each in placed}
+    said += decision.beyond_training(slots, has_first_frame=False, is_single_frame=False)
+    show_on_node(node, " ".join(said))
+    return ThreeStreamGuider(model, positive, negative, samples, placed=placed, options=options)
 
 
 def stream_inputs() -> list[io.Input]:

@@ -14,10 +14,8 @@ from .guidance_inputs import (
     over_time_inputs,
     scale_inputs,
     stream_inputs,
-    told_beyond_training,
     window_inputs,
 )
-from .node_message import show_on_node
 
 
 class STDRCThreeStreamSampler(io.ComfyNode):
@@ -89,10 +87,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        said: list[str] = []
-        guider = make_guider(model, positive, negative, reference, options, said.append)
-        said.append(told_beyond_training(model, reference))
-        show_on_node(cls, " ".join(filter(None, said)))
+        guider = make_guider(model, positive, negative, reference, options, cls)
         return SamplerCustomAdvanced.execute(
             Noise_RandomNoise(noise_seed), guider, sampler, sigmas, latent_image
         )

@@ -8,7 +8,7 @@ velocity of the frozen base (`distillation`). All that is random was drawn befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -249,16 +249,13 @@ class Objective:
         draws: Sequence[Draws],
     ) -> list[Tensor]:
         """The model's velocities `[B, C, T, H, W]` of the samples of each length."""
-        groups = [
-            _group(each, own) for each, of_it in zip(noised, shown, strict=True) for own in of_it
-        ]
+        groups = [_group(each, own) for each, own in _each_group(noised, shown)]
         more: tuple[list[Tensor], ...] = ()
         if self.objective.distil is not None and self.objective.distil.has_range:
             more = (
                 [
                     each.noisy.new_tensor([draws[each.members[p]].scales for p in own.places])
-                    for each, of_it in zip(noised, shown, strict=True)
-                    for own in of_it
+                    for each, own in _each_group(noised, shown)
                 ],
             )
         return _in_order(shown, [output.float() for output in velocity(groups, *more)])
@@ -271,11 +268,7 @@ class Objective:
         draws: Sequence[Draws],
     ) -> list[Tensor]:
         """The teacher's guided velocities `[B, C, T, H, W]` of the samples of each length."""
-        asked = [
-            _asked(each, own, draws)
-            for each, of_it in zip(noised, shown, strict=True)
-            for own in of_it
-        ]
+        asked = [_asked(each, own, draws) for each, own in _each_group(noised, shown)]
         guided = guided_velocities(self.teacher, velocity, asked, self.empty_context)
         return _in_order(shown, guided)
 
@@ -342,6 +335,15 @@ def _beginning_with(clean: Tensor, latent: Tensor, num_clean_frames: int) -> Ten
     if num_clean_frames == 0:
         return latent
     return torch.cat((clean[:, :, :num_clean_frames], latent[:, :, num_clean_frames:]), dim=2)
+
+
+def _each_group(
+    noised: Sequence[_Noised], shown: Sequence[Sequence[_Shown]]
+) -> Iterator[tuple[_Noised, _Shown]]:
+    """Each group of samples in the order that the model takes them, and those of its length."""
+    for each, of_it in zip(noised, shown, strict=True):
+        for own in of_it:
+            yield each, own
 
 
 def _group(noised: _Noised, shown: _Shown) -> Group:

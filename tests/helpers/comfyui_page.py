@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
+from helpers.chromium import open_chromium
 from helpers.comfyui_server import Server
 from helpers.shipped_workflows import SUBGRAPHS, WORKFLOWS, make_placeholders
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -50,13 +47,9 @@ INSPECT = """() => {
 @contextmanager
 def open_page(server: Server) -> Iterator[Any]:
     """ComfyUI's page, its greeting dialogs closed, with names in place of model files."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path: apt-get install chromium")
     for path in (*WORKFLOWS.glob("*.json"), *SUBGRAPHS.glob("*.json")):
         make_placeholders(json.loads(path.read_text()), server.base)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+    with open_chromium(CHROMIUM_FLAGS) as browser:
         page = browser.new_page(viewport={"width": 2600, "height": 1100})
         page.goto(server.url, wait_until="domcontentloaded")
         page.wait_for_function(
@@ -66,7 +59,6 @@ def open_page(server: Server) -> Iterator[Any]:
         page.wait_for_timeout(3000)
         close_dialogs(page)
         yield page
-        browser.close()
 
 
 def visible_dialogs(page: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import pytest
 import requests
 import torch
+from helpers.chromium import open_chromium
 from PIL import Image
 
+from stdrc_core.train.collect.collect import WORK
 from stdrc_core.train.collect.face_looks import Looks
 from stdrc_core.train.collect.left_out import LeftOut, Reason
 from stdrc_core.train.collect.look import make_server
@@ -22,7 +23,6 @@ from stdrc_core.train.collect.plan import Plan, PlannedClip
 from stdrc_core.train.collect.tracks import Track
 from stdrc_core.train.collect.windows import Window
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NUM_CLIPS, NUM_PERSONS = 2000, 60
 
 
@@ -92,7 +92,8 @@ def address(out: Path) -> Iterator[str]:
 def test_the_server_answers_this_page_alone(address: str, out: Path):
     assert requests.get(f"{address}/", timeout=9).text.startswith("<!doctype html>")
     assert requests.get(f"{address}/page/1.jpg", timeout=9).ok
-    for path in ("/work/secret.json", "/page/../work/secret.json", "/page/%2e%2e/work/secret.json"):
+    for before in ("", "/page/..", "/page/%2e%2e"):
+        path = f"{before}/{WORK}/secret.json"
         assert requests.get(address + path, timeout=9).status_code == 404
     for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
         answer = requests.put(f"{address}/exclude.txt", "p1", headers=headers, timeout=9)
@@ -103,15 +104,8 @@ def test_the_server_answers_this_page_alone(address: str, out: Path):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.browser

@@ -106,7 +106,7 @@ def beyond(
         )
     reference = {"samples": world.latent([num_photos, 128, 1, H, W])}
     shown: list[str] = []
-    node = world.pack("nodes.three_stream_guider")
+    node = world.pack("nodes.guidance_inputs")
     with mock.patch.object(node, "show_on_node", lambda _, sentence: shown.append(sentence)):
         guider = world.three_streams(model, reference)
     with _Log() as log:
