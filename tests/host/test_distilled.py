@@ -8,10 +8,12 @@ import pytest
 import torch
 from helpers.comfyui import HostError, Worker
 from helpers.distilled_lora import FIXED, RANGE, write_distilled
+from helpers.tiny_lora import write_tiny_lora
 
 from stdrc_core.generate.__main__ import make_parser
 from stdrc_core.generate.models import decide_layout, load_pipeline, name_models
 from stdrc_core.generate.shot import Shot
+from stdrc_core.ltx.lora import merge_lora
 from stdrc_core.mini.text import MiniatureText
 
 pytestmark = pytest.mark.host
@@ -33,12 +35,16 @@ def photo() -> torch.Tensor:
     return torch.rand(1, 80, 60, 3, generator=torch.Generator().manual_seed(1))
 
 
-def of_generate(checkpoint: Path, lora: Path, scales: dict[str, float]) -> torch.Tensor:
+def of_generate(
+    checkpoint: Path, lora: Path, scales: dict[str, float], beside: Path | None = None
+) -> torch.Tensor:
     words = ["--checkpoint", checkpoint, "--text-encoder", "miniature", "--lora", lora]
     args = make_parser().parse_args([str(word) for word in words])
     name_models(args)
     text = MiniatureText()
     pipeline = load_pipeline(args, decide_layout(args), torch.device("cpu"), text.encode(""))
+    if beside is not None:
+        merge_lora(pipeline.backbone, beside)
     shot = Shot(height=64, width=64, num_frames=9, num_steps=NUM_STEPS, seed=2).guided(**scales)
     return pipeline(photo(), text.encode(PROMPT), shot)
 
@@ -61,6 +67,19 @@ def test_the_graph_makes_generates_clip_in_one_pass_a_step(
     assert 10 * torch.log10(1 / (ours - theirs["frames"]).square().mean()) > 40
     # The loader's own model is as it was.
     assert theirs["patches_left"] is False
+
+
+def test_a_lora_that_saves_steps_stays_beside_it(
+    host: Worker, mini_checkpoint: Path, loras: dict[str, Path]
+):
+    """As LTX's own distilled LoRA: both loaders in a row, of which only one tells of scales."""
+    beside = write_tiny_lora(loras["fixed"].with_name(f"steps_{loras['fixed'].name}"), 0.2)
+    theirs = in_graph(host, loras["fixed"], beside=str(beside), **ONE)
+    assert (theirs["num_rows"], theirs["said"]) == (NUM_STEPS, [])
+    ours = of_generate(mini_checkpoint, loras["fixed"], ONE, beside)
+    assert 10 * torch.log10(1 / (ours - theirs["frames"]).square().mean()) > 40
+    alone = of_generate(mini_checkpoint, loras["fixed"], ONE)
+    assert (ours - alone).abs().max() > 0.01
 
 
 def test_a_range_is_told_the_scales_of_the_guider(host: Worker, loras: dict[str, Path]):

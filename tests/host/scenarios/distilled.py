@@ -29,9 +29,11 @@ class _Log(logging.Handler):
         self._logger.removeHandler(self)
 
 
-def _model(path: str) -> Any:
-    """The miniature with a LoRA, from a workflow whose loader stands before the patch."""
-    model = world.with_lora(world.mini_model(), path)
+def _model(path: str, beside: str | None = None) -> Any:
+    """The miniature with a LoRA, and with another `beside` it, from a workflow whose loaders stand
+    before the patch."""
+    model = world.mini_model() if beside is None else world.with_lora(world.mini_model(), beside)
+    model = world.with_lora(model, path)
     choice = world.pack("stdrc_core.ltx.reference_layout").LayoutChoice(
         lora_files=(path.rpartition("/")[2],)
     )
@@ -39,11 +41,17 @@ def _model(path: str) -> Any:
 
 
 def clip(
-    lora: str, photo: Tensor, prompt: str, num_steps: int, seed: int, **guidance: Any
+    lora: str,
+    photo: Tensor,
+    prompt: str,
+    num_steps: int,
+    seed: int,
+    beside: str | None = None,
+    **guidance: Any,
 ) -> dict[str, Any]:
     """The frames `[F, h, w, 3]`, how many forwards were made, and what was warned of."""
     recorder = world.Recorder()
-    model = _model(lora)
+    model = _model(lora, beside)
     video = world.node("EmptyLTXVLatentVideo", width=64, height=64, length=9, batch_size=1)[0]
     (reference,) = world.node(
         "STDRCEncodeReference", image=photo, vae=world.mini_vae(), latent=video
