@@ -10,11 +10,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image, ImageFilter
 
+from stdrc_core.faces.onnx_finder import open_onnx_pack
+from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.mini.character import draw_numbers, identity
-from stdrc_core.mini.drawing import draw_empty, draw_together
+from stdrc_core.mini.drawing import draw_empty, draw_photo, draw_together
 from stdrc_core.mini.scene import CLIP_FREEDOM, MOTIONS, Scene, draw_scene
+from stdrc_core.mini.shipped import FACES
 
 SIDE = 192
 BAR = 22
@@ -26,6 +31,8 @@ CODECS = {
     "mpeg4": (".mov", {"qscale": "2", "g": "24"}),
     "libvpx-vp9": (".webm", {"crf": "24", "b": "0", "cpu-used": "8", "deadline": "realtime"}),
 }
+# The cosine of two persons' mean embeddings from which the pack takes them for one.
+_TWINS, _NUM_PHOTOS = 0.7, 6
 # Whatever moves at all; a person that stays still teaches nothing.
 _MOVING = tuple(motion for motion in MOTIONS if motion not in ("stays still", "speaks up"))
 
@@ -152,6 +159,24 @@ def _spoilt(pixels: np.ndarray, kind: str) -> np.ndarray:
     return pixels
 
 
+def draw_strangers(count: int, rng: random.Random) -> list[int]:
+    """Unseen persons whom the miniature's pack can tell apart by photos: of some pairs in a
+    thousand it cannot, and no grouping of its embeddings could."""
+    finder = open_onnx_pack(FACES)
+    people: list[int] = []
+    known: list[torch.Tensor] = []
+    for number in draw_numbers(2 * count, rng, unseen=True):
+        scenes = [draw_scene(rng) for _ in range(_NUM_PHOTOS)]
+        photos = np.stack([draw_photo(identity(number), scene) for scene in scenes])
+        found = largest_embeddings(torch.from_numpy(photos), finder)
+        own = torch.stack([each for each in found if each is not None])
+        mean = F.normalize(own.mean(dim=0), dim=0)
+        if all(float(mean @ other) < _TWINS for other in known):
+            people.append(number)
+            known.append(mean)
+    return people[:count]
+
+
 def write_footage(
     folder: Path, num_videos: int, num_persons: int, seconds: float, window_s: float, seed: int = 0
 ) -> list[Known]:
@@ -160,7 +185,7 @@ def write_footage(
     Each person comes back in several of them; parts of every kind of badness lie between.
     """
     rng = random.Random(seed)
-    people = draw_numbers(num_persons, rng, unseen=True)
+    people = draw_strangers(num_persons, random.Random(f"{seed} persons"))
     turn = 0
     known = []
     for number in range(num_videos):

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stdrc_core.train.collect.by_hand import read_decisions
+from stdrc_core.train.collect.options import CollectConfig
 from stdrc_core.train.collect.persons import PersonIds, cluster, group_tracks
-from stdrc_core.train.collect.references import Candidate, Gallery
+from stdrc_core.train.collect.references import Candidate, Gallery, good_faces
 from stdrc_core.train.collect.tracks import Track
-from stdrc_core.train.collect.verification import DEFAULT, HIGHEST, LOWEST, threshold
+from stdrc_core.train.collect.verification import DEFAULT, HIGHEST, LOWEST, threshold, together
 from stdrc_core.train.collect.windows import Window
 from stdrc_core.train.sources import read_sources
 
@@ -29,7 +30,7 @@ def test_persons_are_grouped_and_two_at_once_never_are():
         make_track("v1#1", near, shot=1),
         make_track("v2#0", a),
         # The same face twice at the same time: a mirror, or twins.
-        make_track("v2#1", near),
+        make_track("v2#1", near, left=400),
         make_track("v3#0", b),
     ]
     means = [track.embedding[0] for track in tracks]
@@ -39,6 +40,21 @@ def test_persons_are_grouped_and_two_at_once_never_are():
     assert of[2] != of[3]
     assert {of[0]} & {of[2], of[3]}
     assert of[4] not in {of[0], of[2], of[3]}
+
+
+def test_a_face_that_is_found_twice_is_no_second_person():
+    """Two boxes at one place, as of a detector that is not sure where a face ends."""
+    once = [make_track("v1#0", unit(0)), make_track("v1#1", unit(20), left=60)]
+    assert list(together([(track, None) for track in once])) == []
+    assert group_tracks(once, [track.embedding[0] for track in once], 0.5) == [[0, 1]]
+    apart = [once[0], make_track("v1#1", unit(20), left=200)]
+    assert len(list(together([(track, None) for track in apart]))) == 1
+    # Neither is a reference while they are at one place: who is shown there is not sure.
+    config = CollectConfig(min_face_px=40)
+    assert good_faces(once[0], once[1:], config) == []
+    assert good_faces(apart[0], apart[1:], config) == list(range(8))
+    late = make_track("v1#1", unit(20), left=60, start_s=1.0)
+    assert good_faces(once[0], [late], config) == [0, 1, 2, 3]
 
 
 @given(st.integers(0, 10**6), st.integers(2, 6), st.integers(1, 5))

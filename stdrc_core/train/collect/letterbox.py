@@ -13,8 +13,9 @@ _BLACK_MEAN, _BLACK_MOST = 20, 90
 _STEP_PX = 4
 # The share of a side that is the least and the most of one bar, and how far two bars may differ.
 _LEAST, _MOST, _UNEQUAL = 0.01, 0.36, 0.03
-# Codecs smear the picture's edge into the bar.
-_EDGE_PX = 4
+# Codecs smear the picture's edge into the bar, in some frames farther than in others: bars are as
+# wide as in all frames but this share.
+_EDGE_PX, _SMEARED = 4, 0.2
 
 Bars = tuple[int, int, int, int]
 
@@ -32,7 +33,7 @@ def bars_of(pixels: np.ndarray) -> Bars:
 
 
 def crop_of(frames: Iterable[Bars], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """The picture inside the bars that all frames of a shot have; None where there are none.
+    """The picture inside the bars that nearly all frames of a shot have; None for no bars.
 
     `size` is the frame's (height, width). Returns left, top, right and bottom in pixels, which are
     even. Dark parts of one side alone, or of unequal size, are taken as the picture's own.
@@ -40,7 +41,9 @@ def crop_of(frames: Iterable[Bars], size: tuple[int, int]) -> tuple[int, int, in
     found = list(frames)
     if not found:
         return None
-    left, top, right, bottom = np.array(found).min(axis=0).tolist()
+    left, top, right, bottom = (
+        np.quantile(np.array(found), _SMEARED, axis=0, method="lower").astype(int).tolist()
+    )
     height, width = size
     left, right = _pair(left, right, width)
     top, bottom = _pair(top, bottom, height)

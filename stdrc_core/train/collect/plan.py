@@ -160,7 +160,8 @@ def _find(footage: Sequence[Footage], scans: ScanStore, config: CollectConfig) -
         found.windows.extend(windows)
         found.left_out.extend(left_out)
         for track in tracks:
-            good = good_faces(track, config)
+            beside = [each for each in tracks if each.shot == track.shot and each is not track]
+            good = good_faces(track, beside, config)
             if good:
                 found.tracks.append(track)
                 found.good.append(good)

@@ -7,7 +7,7 @@ clothes. The user's own photos come first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .face_looks import Looks
 from .options import CollectConfig
-from .tracks import Track
+from .tracks import Track, overlapped
 from .windows import Window
 
 # At most so many faces of a track, and so many of a person, are offered.
@@ -43,13 +43,17 @@ class Candidate:
     photo: Path | None = None
 
 
-def good_faces(track: Track, config: CollectConfig) -> list[int]:
-    """The numbers of a track's faces that are as good as those of a clip have to be."""
-    large = track.face_px >= config.min_face_px
+def good_faces(track: Track, beside: Iterable[Track], config: CollectConfig) -> list[int]:
+    """The numbers of a track's faces that are as good as those of a clip have to be.
+
+    A face that another one overlaps is not: `beside` are the other tracks of the shot.
+    """
+    large, shared = track.face_px >= config.min_face_px, overlapped(track, beside)
     return [
         i
         for i, looks in enumerate(track.looks)
         if bool(large[i])
+        and i not in shared
         and looks.sharpness >= config.min_sharpness
         and max(looks.burnt, looks.dark) <= config.max_burnt
         and abs(looks.yaw_deg) <= config.max_yaw_deg

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,8 @@ MAX_GAP_S = 0.5
 _OVERLAPS, _NOT_ANOTHER, _PLAINLY_SAME = 0.25, 0.25, 0.6
 # What is found in fewer frames, or for a shorter time, is no face.
 _LEAST_FACES, _LEAST_S = 3, 0.2
+# Two faces of a frame that overlap by more may be one that was found twice, or hide each other.
+_MOST_SHARED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,6 +171,20 @@ def _score(track: _Open, index: int, scan: Scan, embeddings: Tensor) -> float:
     cosine = float(track.mean @ embeddings[index])
     goes_on = (overlap >= _OVERLAPS and cosine >= _NOT_ANOTHER) or cosine >= _PLAINLY_SAME
     return 1 + overlap + cosine if goes_on else 0.0
+
+
+def overlapped(track: Track, others: Iterable[Track]) -> set[int]:
+    """The numbers of a track's faces that a face of another track overlaps in the same frame."""
+    times = track.time_s.tolist()
+    found: set[int] = set()
+    for other in others:
+        place = {time_s: i for i, time_s in enumerate(other.time_s.tolist())}
+        found.update(
+            i
+            for i, time_s in enumerate(times)
+            if time_s in place and iou(track.box[i], other.box[place[time_s]]) > _MOST_SHARED
+        )
+    return found
 
 
 def mean_embedding(track: Track, faces: Sequence[int]) -> Tensor:

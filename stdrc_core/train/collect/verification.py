@@ -4,7 +4,7 @@ A pack's cosines differ by how it was trained, and by how the footage was lit an
 footage shows both sides of the pack's verification curve. Faces of one track are one person. Faces
 that are seen in one frame are two; where too few are, nearly all pairs of tracks of different
 videos are two persons too, so that the middle and the spread of their cosines tell how high those
-of two persons reach.
+of two persons reach. Of few persons they do not, and then the side of one person decides alone.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from .tracks import Track, mean_embedding
+from .tracks import Track, mean_embedding, overlapped
 
 T = TypeVar("T")
 
-# Without enough pairs of two persons. ArcFace is below 0.2 for two persons and above 0.4 for most
+# Without enough tracks. ArcFace is below 0.2 for two persons and above 0.4 for most
 # pictures of one.
 DEFAULT = 0.4
 # The least and the highest threshold that is taken from the footage.
-LOWEST, HIGHEST = 0.3, 0.67
+LOWEST, HIGHEST = 0.3, 0.75
 _LEAST_PAIRS, _LEAST_TRACKS, _MOST_TRACKS = 50, 12, 2000
 # Of pairs of two persons one in a thousand may be taken for one; of pairs of single faces of one
 # person, which are less alike than means of many are, one in ten may be missed. The threshold is in
 # the middle between the two.
 _FALSE_ACCEPTS, _FALSE_REJECTS = 1e-3, 0.1
+# By so much the threshold is below faces of one person where those of two are not known.
+_BELOW_SAME = 0.1
 # A normal distribution exceeds its mean by so many standard deviations once in a thousand times,
 # and half of it is within so many of its mean.
 _DEVIATIONS, _HALF_DEVIATIONS = 3.09, 0.6745
@@ -47,12 +49,15 @@ def threshold(tracks: Sequence[Track], good: Sequence[Sequence[int]]) -> float:
         for track, faces in zip(tracks, good, strict=True)
         if len(faces) > 1
     ]
-    highest_different = _highest_different(tracks, good)
-    if len(same) < _LEAST_TRACKS or highest_different is None:
+    if len(same) < _LEAST_TRACKS:
         return DEFAULT
     lowest_same = float(np.quantile(same, _FALSE_REJECTS))
-    middle = (highest_different + lowest_same) / 2
-    return round(min(HIGHEST, max(LOWEST, middle)), 4)
+    highest_different = _highest_different(tracks, good)
+    if highest_different is None or highest_different >= lowest_same:
+        found = lowest_same - _BELOW_SAME
+    else:
+        found = (highest_different + lowest_same) / 2
+    return round(min(HIGHEST, max(LOWEST, found)), 4)
 
 
 def _highest_different(tracks: Sequence[Track], good: Sequence[Sequence[int]]) -> float | None:
@@ -81,12 +86,13 @@ def _highest_different(tracks: Sequence[Track], good: Sequence[Sequence[int]]) -
 
 
 def together(tracks: Sequence[tuple[Track, T]]) -> Iterator[tuple[tuple[Track, T], ...]]:
-    """Pairs of tracks that are seen at the same time, which are two persons."""
+    """Pairs of tracks that are seen at the same time and apart, which are two persons."""
     shots: dict[tuple[str, int], list[tuple[Track, T]]] = {}
     for each in tracks:
         shots.setdefault((each[0].footage, each[0].shot), []).append(each)
     for own in shots.values():
         for one, other in itertools.combinations(own, 2):
             shared_s = min(one[0].end_s, other[0].end_s) - max(one[0].start_s, other[0].start_s)
-            if shared_s >= _TOGETHER_S:
+            # A face that was found twice is one person's.
+            if shared_s >= _TOGETHER_S and not overlapped(one[0], [other[0]]):
                 yield one, other
