@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import random
-import statistics
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from helpers import commands
@@ -26,7 +26,8 @@ from stdrc_core.mini.scene import CLIP_FREEDOM, draw_scene
 from stdrc_core.mini.shipped import CHECKPOINT, FACES
 from stdrc_core.text_files import read_json
 
-# The whole of the issue: STDRC_COLLECT_TRAIN="16 12 500 16" (videos, persons, steps, unseen).
+# As it was measured for the docs: STDRC_COLLECT_TRAIN="16 12 500 32" (videos, persons, steps,
+# unseen persons).
 SIZES = os.environ.get("STDRC_COLLECT_TRAIN", "4 6 500 4")
 NUM_VIDEOS, NUM_PERSONS, NUM_STEPS, NUM_UNSEEN = map(int, SIZES.split())
 NUM_FRAMES = 17
@@ -62,14 +63,13 @@ def write_requests(folder: Path) -> Path:
     return write_json_lines(folder / "requests.jsonl", lines)
 
 
-def face_sim(out: Path, requests: Path, *more: Any) -> float:
-    """The mean FaceSim of clips of the unseen persons."""
+def face_sims(out: Path, requests: Path, *more: Any) -> np.ndarray:
+    """FaceSim of a clip of each unseen person."""
     commands.run(
         *("-m", "stdrc_core.generate", "--batch", requests, "--out", out, "--steps", 10),
         *("--placement", PLACEMENT, "--text-scale", 2, "--reference-scale", 4, *more),
     )
-    found = [read_json(out / f"{number}.json")["facesim"] for number in range(NUM_UNSEEN)]
-    return statistics.mean(found)
+    return np.array([read_json(out / f"{number}.json")["facesim"] for number in range(NUM_UNSEEN)])
 
 
 @pytest.mark.skipif(
@@ -94,10 +94,12 @@ def test_footage_becomes_a_lora_that_keeps_unseen_faces(tmp_path: Path):
     recipe.write_text(yaml.safe_dump(recipe_values(cache, tmp_path / "run")))
     commands.train(recipe)
     requests = write_requests(tmp_path)
-    before = face_sim(tmp_path / "before", requests)
+    before = face_sims(tmp_path / "before", requests)
     lora = tmp_path / "run" / "stdrc_lora.safetensors"
-    after = face_sim(tmp_path / "after", requests, "--lora", lora)
-    assert after > before, (before, after)
+    gains = face_sims(tmp_path / "after", requests, "--lora", lora) - before
+    error = gains.std(ddof=1) / NUM_UNSEEN**0.5
+    print(f"FaceSim {before.mean():.3f} before, {gains.mean():+.3f} ± {error:.3f}")
+    assert gains.mean() > 2 * error
 
 
 def recipe_values(cache: Path, out: Path) -> dict[str, Any]:
@@ -113,8 +115,10 @@ def recipe_values(cache: Path, out: Path) -> dict[str, Any]:
         "objective": {
             "face_pack": str(FACES),
             "timestep_shift": 1.5,
-            "lambda_id": 0,
-            "lambda_tic": 0,
+            "lambda_id": 0.5,
+            "lambda_tic": 0.05,
+            "identity_share": 0.25,
+            "identity_frames": 2,
         },
         "trainable": {"method": "lora", "rank": 32, "alpha": 32},
         "optimizer": {"lr": 2e-3, "beta2": 0.99, "num_warmup_steps": 10},
