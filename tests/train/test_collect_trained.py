@@ -6,6 +6,7 @@ so that it does not know what the reference is for.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from dataclasses import replace
@@ -31,6 +32,7 @@ from stdrc_core.text_files import read_json
 SIZES = os.environ.get("STDRC_COLLECT_TRAIN", "4 6 500 4")
 NUM_VIDEOS, NUM_PERSONS, NUM_STEPS, NUM_UNSEEN = map(int, SIZES.split())
 NUM_FRAMES = 17
+log = logging.getLogger(__name__)
 PLACEMENT = "temporal_only"
 
 
@@ -98,8 +100,9 @@ def test_footage_becomes_a_lora_that_keeps_unseen_faces(tmp_path: Path):
     lora = tmp_path / "run" / "stdrc_lora.safetensors"
     gains = face_sims(tmp_path / "after", requests, "--lora", lora) - before
     error = gains.std(ddof=1) / NUM_UNSEEN**0.5
-    print(f"FaceSim {before.mean():.3f} before, {gains.mean():+.3f} ± {error:.3f}")
-    assert gains.mean() > 2 * error
+    told = f"FaceSim {before.mean():.3f} before, and {gains.mean():+.3f} ± {error:.3f}"
+    log.info("%s", told)
+    assert gains.mean() > 2 * error, told
 
 
 def recipe_values(cache: Path, out: Path) -> dict[str, Any]:
