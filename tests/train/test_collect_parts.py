@@ -16,7 +16,7 @@ from skimage import data
 from stdrc_core.train.collect.face_looks import pose, sharpness
 from stdrc_core.train.collect.letterbox import bars_of, crop_of
 from stdrc_core.train.collect.options import CollectConfig
-from stdrc_core.train.collect.overlap import iou
+from stdrc_core.train.collect.overlap import iou, ious
 from stdrc_core.train.collect.shots import ShotFinder
 
 # Eyes, nose and mouth of a head of depth: (x, y, towards the camera), in half eye distances.
@@ -124,6 +124,8 @@ def test_overlap_is_of_two_boxes_in_any_order(numbers: list[float]):
     assert iou(one, other) == pytest.approx(iou(other, one))
     assert 0 <= iou(one, other) <= 1 + 1e-9
     assert iou(one, one) == pytest.approx(1)
+    pairs = torch.tensor([one, one], dtype=torch.float64), torch.tensor([other, one]).double()
+    assert ious(*pairs).tolist() == pytest.approx([iou(one, other), 1])
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,26 @@ def test_the_threshold_is_between_the_two_sides_of_the_packs_curve():
     assert threshold(few, [range(8)] * len(few)) == DEFAULT
 
 
+def test_of_few_persons_the_threshold_is_below_what_one_person_looks_like():
+    """Two persons who are in every video: half of all pairs are of one person, and the middle and
+    the spread of all say nothing of two."""
+    rng = torch.Generator().manual_seed(2)
+    centres = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    tracks = []
+    for i in range(20):
+        for person, centre in enumerate(centres):
+            vectors = F.pad(centre, (0, 14)).expand(8, -1)
+            noisy = F.normalize(vectors + 0.1 * torch.randn(8, 16, generator=rng), dim=1)
+            # One after the other, so that they are never seen together.
+            track = make_track(f"v{i}#{person}", unit(0, 16), shot=person)
+            tracks.append(replace(track, embedding=noisy))
+    found = threshold(tracks, [range(8)] * len(tracks))
+    same = torch.stack([track.embedding[0] @ track.embedding[7] for track in tracks])
+    assert found == pytest.approx(float(same.quantile(0.1)) - 0.1, abs=1e-4)
+    groups = group_tracks(tracks, [track.embedding.mean(dim=0) for track in tracks], found)
+    assert [{i % 2 for i in group} for group in groups] == [{0}, {1}]
+
+
 def test_a_reference_is_from_another_shot_and_most_unlike():
     clip = make_track("v#0", unit(0))
     window = Window(footage="v", shot=0, start_s=0, end_s=2, tracks=(clip,))

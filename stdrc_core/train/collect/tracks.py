@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from .face_looks import Looks
-from .overlap import iou
+from .overlap import iou, ious
 from .scan import Scan
 from .shots import Shot
 
@@ -175,15 +175,11 @@ def _score(track: _Open, index: int, scan: Scan, embeddings: Tensor) -> float:
 
 def overlapped(track: Track, others: Iterable[Track]) -> set[int]:
     """The numbers of a track's faces that a face of another track overlaps in the same frame."""
-    times = track.time_s.tolist()
     found: set[int] = set()
     for other in others:
-        place = {time_s: i for i, time_s in enumerate(other.time_s.tolist())}
-        found.update(
-            i
-            for i, time_s in enumerate(times)
-            if time_s in place and iou(track.box[i], other.box[place[time_s]]) > _MOST_SHARED
-        )
+        _, own, its = np.intersect1d(track.time_s, other.time_s, True, return_indices=True)
+        shared = ious(track.box[own], other.box[its]) > _MOST_SHARED
+        found.update(own[shared.numpy()].tolist())
     return found
 
 
