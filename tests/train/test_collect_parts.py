@@ -124,7 +124,7 @@ def test_overlap_is_of_two_boxes_in_any_order(numbers: list[float]):
     assert iou(one, other) == pytest.approx(iou(other, one))
     assert 0 <= iou(one, other) <= 1 + 1e-9
     assert iou(one, one) == pytest.approx(1)
-    pairs = torch.tensor([one, one], dtype=torch.float64), torch.tensor([other, one]).double()
+    pairs = (torch.tensor(boxes, dtype=torch.float64) for boxes in ([one, one], [other, one]))
     assert ious(*pairs).tolist() == pytest.approx([iou(one, other), 1])
 
 
