@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -12,7 +14,7 @@ from helpers.collected import CONFIG, Collected, purity, run_collect
 from helpers.drawn_footage import GOOD, write_footage
 
 from stdrc_core.train.sources import read_sources
-from stdrc_core.video import probe, read_clip
+from stdrc_core.video import TimedFrame, probe, read_clip, timed_frames
 
 # The whole of the issue: STDRC_COLLECT="30 120 40 1" (videos, seconds of each, persons, seed).
 SIZES = os.environ.get("STDRC_COLLECT", "6 11 5 0")
@@ -96,24 +98,34 @@ def test_prepare_reads_every_clip(collected: Collected):
         assert len(clip) == CONFIG.num_frames
 
 
-def test_a_copied_clip_shows_the_footage_at_its_window(collected: Collected):
+def frames_between(path: Path, start_s: float, end_s: float) -> Iterator[TimedFrame]:
+    for frame in timed_frames(path, start_s):
+        if frame.time_s >= end_s:
+            return
+        if frame.time_s >= start_s:
+            yield frame
+
+
+def test_a_clip_shows_the_footage_at_its_window(collected: Collected):
     copied = 0
     for line in collected.lines:
         key = line["video"].removeprefix("clips/").rpartition(".")[0]
         record = json.loads((collected.out / "work" / "clips" / f"{key}.json").read_text())
-        file, start_s, _ = collected.window(line)
+        file, start_s, end_s = collected.window(line)
         if record["asked"]["crop"]:
             continue
-        copied += record["made"]["copied"]
-        size = {"num_frames": 9, "fps": 24.0, "height": 64, "width": 64}
-        clip = read_clip(
-            collected.out / line["video"], start_s=line.get("start_s", 0) + 0.2, **size
-        )
-        footage = read_clip(collected.footage / file, start_s=start_s + 0.2, **size)
-        difference = (clip.float() - footage.float()).abs().mean()
-        # A copy is the footage's own pixels, where no time is as near to two frames; another
-        # encoding is near.
-        assert difference < (0.5 if record["made"]["copied"] else 4)
+        is_copy = record["made"]["copied"]
+        copied += is_copy
+        begin_s = start_s - line.get("start_s", 0.0)
+        clip = [(f.time_s + begin_s, f) for f in timed_frames(collected.out / line["video"])]
+        footage = frames_between(collected.footage / file, start_s, end_s - 0.1)
+        for frame in itertools.islice(footage, 0, None, 8):
+            time_s, own = min(clip, key=lambda each: abs(each[0] - frame.time_s))
+            pixels = [each.upright().astype(float) for each in (own, frame)]
+            difference = abs(pixels[0] - pixels[1]).mean()
+            # A copy is the footage's own pixels at the same times; another encoding is near.
+            assert abs(time_s - frame.time_s) < (2e-3 if is_copy else 0.03), (key, time_s)
+            assert difference < (0.01 if is_copy else 6), (key, time_s)
     assert copied >= 3
 
 
@@ -150,8 +162,9 @@ def test_everything_that_is_left_out_has_its_reason(collected: Collected):
             and known.start_s - 0.1 <= line["start_s"] < known.end_s
         }
         assert own, known
-        # A face that is hardly seen may also not be found at all.
+        # A face that is hardly seen may also not be found at all, or be nobody's who is elsewhere.
         allowed = {"another number of persons", "face too small", "face blurred", "near-duplicate"}
+        allowed.add("no reference from another shot")
         assert any(reason.startswith(reasons[kind]) for reason in own) or own <= allowed
 
 

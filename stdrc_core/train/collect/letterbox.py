@@ -11,8 +11,9 @@ import numpy as np
 _BLACK_MEAN, _BLACK_MOST = 20, 90
 # Every so many pixels of a row or column are looked at.
 _STEP_PX = 4
-# The share of a side that is the least and the most of one bar, and how far two bars may differ.
-_LEAST, _MOST, _UNEQUAL = 0.01, 0.36, 0.03
+# The share of a side that is the least and the most of one bar, and how far two bars may differ, in
+# small pictures by a codec's block.
+_LEAST, _MOST, _UNEQUAL, _BLOCK_PX = 0.01, 0.36, 0.03, 8
 # Codecs smear the picture's edge into the bar, in some frames farther than in others: bars are as
 # wide as in all frames but this share.
 _EDGE_PX, _SMEARED = 4, 0.2
@@ -63,11 +64,13 @@ def _are_black(levels: np.ndarray) -> np.ndarray:
 
 
 def _pair(first: int, second: int, side: int) -> tuple[int, int]:
-    """Two opposite bars as they are cut off, even and into the picture; (0, 0) for no bars."""
+    """Two opposite bars as they are cut off, even and into the picture; (0, 0) for no bars.
+
+    Both are cut as wide as the wider one, since a narrower one may be smeared in all frames.
+    """
     low, high = min(first, second), max(first, second)
-    if low < _LEAST * side or high > _MOST * side or high - low > _UNEQUAL * side:
+    unequal = max(_UNEQUAL * side, _BLOCK_PX)
+    if low < _LEAST * side or high > _MOST * side or high - low > unequal:
         return 0, 0
-    cut = [each + _EDGE_PX + (each + _EDGE_PX) % 2 for each in (first, second)]
-    if (side - sum(cut)) % 2:
-        cut[1] += 1
-    return cut[0], cut[1]
+    cut = high + _EDGE_PX + (high + _EDGE_PX) % 2
+    return cut, cut + side % 2

@@ -25,12 +25,12 @@ T = TypeVar("T")
 DEFAULT = 0.4
 # The least and the highest threshold that is taken from the footage.
 LOWEST, HIGHEST = 0.3, 0.75
-_LEAST_PAIRS, _LEAST_TRACKS, _MOST_TRACKS = 50, 12, 2000
+_LEAST_PAIRS, _LEAST_TRACKS, _MOST_TRACKS = 1000, 12, 2000
 # Of pairs of two persons one in a thousand may be taken for one; of pairs of single faces of one
 # person, which are less alike than means of many are, one in ten may be missed. The threshold is in
 # the middle between the two.
 _FALSE_ACCEPTS, _FALSE_REJECTS = 1e-3, 0.1
-# By so much the threshold is below faces of one person where those of two are not known.
+# By so much the threshold is below faces of one person at least, as their means still differ.
 _BELOW_SAME = 0.1
 # A normal distribution exceeds its mean by so many standard deviations once in a thousand times,
 # and half of it is within so many of its mean.
@@ -53,10 +53,9 @@ def threshold(tracks: Sequence[Track], good: Sequence[Sequence[int]]) -> float:
         return DEFAULT
     lowest_same = float(np.quantile(same, _FALSE_REJECTS))
     highest_different = _highest_different(tracks, good)
-    if highest_different is None or highest_different >= lowest_same:
-        found = lowest_same - _BELOW_SAME
-    else:
-        found = (highest_different + lowest_same) / 2
+    found = lowest_same - _BELOW_SAME
+    if highest_different is not None:
+        found = min(found, (highest_different + lowest_same) / 2)
     return round(min(HIGHEST, max(LOWEST, found)), 4)
 
 
