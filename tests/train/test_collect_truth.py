@@ -70,14 +70,17 @@ def test_persons_are_told_apart_and_found_again(collected: Collected):
 
 
 def test_references_are_the_person_in_another_shot(collected: Collected):
-    parts = collected.true_windows()
-    for line, part in zip(collected.lines, parts, strict=True):
+    """None is of the clip's own shot; of another person at most as many as persons are mixed."""
+    is_right = []
+    for line, part in zip(collected.lines, collected.true_windows(), strict=True):
         assert (collected.out / line["reference"]).is_file()
         _, key, name = line["reference"].split("/")
         time_s = int(name.split("_")[0]) / 1000
         other = collected.part_at(collected.file(key), time_s + 1e-3)
-        assert part is None or part.part.people[0] in other.part.people
-        assert part is None or other != part
+        assert other != part
+        if part is not None:
+            is_right.append(part.part.people[0] in other.part.people)
+    assert sum(is_right) / len(is_right) >= 0.98
 
 
 def test_prepare_reads_every_clip(collected: Collected):
