@@ -147,15 +147,18 @@ def test_letterbox_bars_are_cut_off(collected: Collected):
 
 
 def test_everything_that_is_left_out_has_its_reason(collected: Collected):
-    lines = [json.loads(line) for line in (collected.out / "report.jsonl").open()]
+    told = [json.loads(line) for line in (collected.out / "report.jsonl").open()]
+    # A clip without a caption is in the data set.
+    lines = [line for line in told if line["reason"] != "no caption"]
     # Parts that clips were made of are counted as false windows, above.
-    taken = {(file, start_s) for file, start_s, _ in map(collected.window, collected.lines)}
+    windows = map(collected.window, collected.lines)
+    taken = [(file, (start_s + end_s) / 2) for file, start_s, end_s in windows]
     reasons = {"small": "face too small", "blurred": "face blurred", "two": "another number"}
     for known in collected.known:
         kind = known.part.kind
         if kind not in reasons or known.end_s - known.start_s < 1.2 * CONFIG.window_s:
             continue
-        if any(known.file == file and known.start_s <= s < known.end_s for file, s in taken):
+        if any(known.file == file and known.start_s <= t < known.end_s for file, t in taken):
             continue
         own = {
             line["reason"]
