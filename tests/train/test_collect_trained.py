@@ -32,8 +32,9 @@ from stdrc_core.text_files import read_json
 SIZES = os.environ.get("STDRC_COLLECT_TRAIN", "4 6 500 4")
 NUM_VIDEOS, NUM_PERSONS, NUM_STEPS, NUM_UNSEEN = map(int, SIZES.split())
 NUM_FRAMES = 17
-log = logging.getLogger(__name__)
 PLACEMENT = "temporal_only"
+
+log = logging.getLogger(__name__)
 
 
 def write_takes(folder: Path) -> None:

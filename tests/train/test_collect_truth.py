@@ -16,7 +16,7 @@ from helpers.drawn_footage import GOOD, write_footage
 from stdrc_core.train.sources import read_sources
 from stdrc_core.video import TimedFrame, probe, read_clip, timed_frames
 
-# The whole of the issue: STDRC_COLLECT="30 120 40 1" (videos, seconds of each, persons, seed).
+# The whole of the issue: STDRC_COLLECT="30 120 40 2" (videos, seconds of each, persons, seed).
 SIZES = os.environ.get("STDRC_COLLECT", "6 11 5 0")
 NUM_VIDEOS, SECONDS, NUM_PERSONS, SEED = map(int, SIZES.split())
 # A window over a cut would differ from the truth by more; a video's frame lasts 0.04 s.
@@ -143,7 +143,7 @@ def test_letterbox_bars_are_cut_off(collected: Collected):
         info = probe(collected.out / line["video"])
         assert info.width == 192
         # A codec may smear a row of the picture into each bar.
-        assert 130 <= info.height <= 150
+        assert 130 <= info.height <= 148
 
 
 def test_everything_that_is_left_out_has_its_reason(collected: Collected):

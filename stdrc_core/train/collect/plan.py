@@ -159,8 +159,11 @@ def _find(footage: Sequence[Footage], scans: ScanStore, config: CollectConfig) -
         windows, left_out = find_windows(each.name, each.key, scan, tracks, config)
         found.windows.extend(windows)
         found.left_out.extend(left_out)
+        of_shot: dict[int, list[Track]] = {}
         for track in tracks:
-            beside = [each for each in tracks if each.shot == track.shot and each is not track]
+            of_shot.setdefault(track.shot, []).append(track)
+        for track in tracks:
+            beside = [each for each in of_shot[track.shot] if each is not track]
             good = good_faces(track, beside, config)
             if good:
                 found.tracks.append(track)

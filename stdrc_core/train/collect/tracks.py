@@ -177,7 +177,9 @@ def overlapped(track: Track, others: Iterable[Track]) -> set[int]:
     """The numbers of a track's faces that a face of another track overlaps in the same frame."""
     found: set[int] = set()
     for other in others:
-        _, own, its = np.intersect1d(track.time_s, other.time_s, True, return_indices=True)
+        _, own, its = np.intersect1d(
+            track.time_s, other.time_s, assume_unique=True, return_indices=True
+        )
         shared = ious(track.box[own], other.box[its]) > _MOST_SHARED
         found.update(own[shared.numpy()].tolist())
     return found
