@@ -205,8 +205,11 @@ def _add_models(add: Add) -> None:
     add(
         "--lora",
         type=Path,
+        action="append",
+        default=[],
         metavar="FILE",
-        help="a LoRA to merge into the checkpoint, ST-DRC's or a public adapter's",
+        help="a LoRA to merge into the checkpoint, ST-DRC's or a public adapter's; for several, "
+        "again for each",
     )
     add(
         "--vae",

@@ -243,6 +243,6 @@ def _pad_color(args: argparse.Namespace) -> str | None:
 
 
 def _weights(args: argparse.Namespace) -> str:
-    names = [path.name for path in (args.checkpoint, args.lora) if path is not None]
+    names = [path.name for path in (args.checkpoint, *args.lora) if path is not None]
     chosen = args.placement, args.reference_timestep, args.adapter
     return " + ".join([*names, *filter(None, chosen)])

@@ -76,18 +76,19 @@ def decide_layout(args: argparse.Namespace) -> Decision:
         placement=args.placement,
         reference_timestep=args.reference_timestep,
         adapter=None if args.adapter is None else known_by_name(args.adapter),
-        lora_files=() if args.lora is None else (args.lora.name,),
+        lora_files=tuple(path.name for path in reversed(args.lora)),
     )
     require_same_version(args.checkpoint, args.vae)
     require_vae(args.vae or args.checkpoint)
-    metadata = [] if args.lora is None else [read_metadata(args.lora)]
+    metadata = [read_metadata(path) for path in reversed(args.lora)]
     checkpoint = open_checkpoint(args.checkpoint)
     settings = checkpoint.config.get("transformer", {})
     decision = choice.decide(metadata, settings, base_version(checkpoint.tensors))
     if decision.adapter is not None and decision.follows and decision.adapter.held_frames:
         raise ValueError(
-            f"LoRA {args.lora} is {decision.adapter.name}, which was trained with photos that are "
-            "held for several frames, and the command line does not hold them: use ComfyUI's nodes."
+            f"LoRA {_listed(args.lora)} is {decision.adapter.name}, which was trained with photos "
+            "that are held for several frames, and the command line does not hold them: use "
+            "ComfyUI's nodes."
         )
     if not decision.is_known:
         log.warning(
@@ -95,7 +96,7 @@ def decide_layout(args: argparse.Namespace) -> Decision:
         )
     if decision.is_doubtful:
         log.warning("%s", decision.sentence)
-    elif decision.is_known and args.lora is not None:
+    elif decision.is_known and args.lora:
         log.info("%s", decision.sentence)
     return decision
 
@@ -113,8 +114,8 @@ def load_pipeline(
     dtype = torch.bfloat16 if on_gpu else torch.float32
     home = torch.device("cpu") if args.offload else device
     backbone = load_backbone(args.checkpoint, dtype=dtype, device=home).eval()
-    if args.lora is not None:
-        merge_lora(backbone, args.lora, device=device)
+    for lora in args.lora:
+        merge_lora(backbone, lora, device=device)
     if distilled is not None and distilled.has_range:
         backbone.guidance_embedding = _embedding(args.lora).to(device)
     if args.offload:
@@ -129,15 +130,19 @@ def load_pipeline(
     )
 
 
-def _embedding(lora: Path) -> GuidanceEmbedding:
-    """Reads the embedding of a LoRA whose scales are an input; ValueError where it is missing."""
-    embedding = read_guidance_embedding(lora)
+def _embedding(loras: Sequence[Path]) -> GuidanceEmbedding:
+    """Reads the embedding of the LoRA whose scales are an input; ValueError where it is missing."""
+    embedding = next(filter(None, map(read_guidance_embedding, loras)), None)
     if embedding is None:
         raise ValueError(
-            f"LoRA {lora} is distilled for a range of scales and has no embedding of them; needs "
-            "it: export the weights again."
+            f"LoRA {_listed(loras)} is distilled for a range of scales and has no embedding of "
+            "them; needs it: export the weights again."
         )
     return embedding
+
+
+def _listed(loras: Sequence[Path]) -> str:
+    return " or ".join(map(str, loras))
 
 
 def warn_of_scales(args: argparse.Namespace, decision: Decision, jobs: Sequence[Job]) -> None:

@@ -9,6 +9,7 @@ merged is refused by name, and never left out in silence. The trainer exports Co
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from .backbone import VideoBackbone
 from .checkpoint import TRANSFORMER_PREFIX, transformer_key
-from .checkpoint_files import first_few
+from .checkpoint_files import Convert, first_few
 from .lora_changes import Change, apply_change
 from .lora_file import open_lora
 from .lora_layers import Scales, changes_of
@@ -43,11 +44,8 @@ def merge_lora(
     model, whose sizes are those of another model, or that changes a layer in a way that is not
     known; the weights are then unchanged.
     """
-    weights = {
-        transformer_key(name).removeprefix(TRANSFORMER_PREFIX).removesuffix(".weight"): parameter
-        for name, parameter in backbone.transformer.named_parameters()
-    }
-    changes = _read_changes(path, backbone, weights)
+    weights = _weights_by_layer(backbone)
+    changes = _read_changes(path, backbone)
     if strength == 0:
         return
     for layer, change in changes.items():
@@ -61,11 +59,40 @@ def merge_lora(
         )
 
 
-def _read_changes(
-    path: str | Path, backbone: VideoBackbone, weights: dict[str, Tensor]
-) -> dict[str, Change]:
-    """Returns the change of each layer of `weights` that the file changes."""
+def merged_while_read(paths: Sequence[str | Path], backbone: VideoBackbone) -> Convert:
+    """Returns a `convert` of `load_backbone` that adds these LoRAs to each weight as it is read.
+
+    The result is that of `merge_lora` with one file after the other. It can be followed by what
+    leaves a weight that nothing is added to, such as a quantisation. `backbone` has the names and
+    sizes of what is read, and needs no weights (`backbone.empty_backbone`).
+
+    Raises ValueError as `merge_lora` does, before anything is read.
+    """
+    each = [_read_changes(path, backbone) for path in paths]
+
+    @torch.no_grad()
+    def merge(key: str, weight: Tensor) -> Tensor:
+        for changes in each:
+            if (change := changes.get(_layer(key))) is not None:
+                apply_change(weight, change, 1.0, weight.device, entries_together=_ENTRIES_TOGETHER)
+        return weight
+
+    return merge
+
+
+def _layer(name: str) -> str:
+    """The layer of a LoRA file that changes the parameter of this name in diffusers."""
+    return transformer_key(name).removeprefix(TRANSFORMER_PREFIX).removesuffix(".weight")
+
+
+def _weights_by_layer(backbone: VideoBackbone) -> dict[str, Tensor]:
+    return {_layer(name): p for name, p in backbone.transformer.named_parameters()}
+
+
+def _read_changes(path: str | Path, backbone: VideoBackbone) -> dict[str, Change]:
+    """Returns the change of each layer that the file changes."""
     layers = known_layers(name for name, _ in backbone.transformer.named_parameters())
+    weights = _weights_by_layer(backbone)
     changes: dict[str, Change] = {}
     with open_lora(path) as file:
         keys = list(file.keys())

@@ -190,10 +190,10 @@ class LayoutChoice:
         None if that is not known; the decision tells of weights that are for another one.
         `find_tags` is asked for the learned slot tags of an adapter that has some.
 
-        The first of these that says something decides: the adapter that the user named; the last
-        ST-DRC LoRA; the file name of a known adapter; ST-DRC's full weights; the metadata of other
-        LoRAs. The metadata of other LoRAs come last because any IC-LoRA has them, even one that is
-        not on the model for the reference.
+        The first of these that says something decides: the adapter that the user named; a distilled
+        ST-DRC LoRA, since others lie under it; the last ST-DRC LoRA; the file name of a known
+        adapter; ST-DRC's full weights; the metadata of other LoRAs. The metadata of other LoRAs
+        come last because any IC-LoRA has them, even one that is not on the model for the reference.
 
         Raises ValueError where `auto` needs what the weights say and that cannot be read or is not
         known, and for an adapter that is nothing without tags that were not found.
@@ -219,8 +219,9 @@ class LayoutChoice:
         if self.adapter is not None:
             return self._for_adapter(self.adapter, "chosen by name", find_tags)
         try:
-            if of_lora := next(filter(None, map(from_metadata, lora_metadata)), None):
-                return self._for_weights(of_lora)
+            if of_loras := [*filter(None, map(from_metadata, lora_metadata))]:
+                students = (each for each in of_loras if each.distilled is not None)
+                return self._for_weights(next(students, of_loras[0]))
             for file_name in self.lora_files:
                 if adapter := known_by_file(file_name):
                     how = f"by its file name, {file_name}"
@@ -254,11 +255,17 @@ class LayoutChoice:
             )
         if weights.distilled is not None:
             sentence += f" {weights.distilled.advice}"
+        missing = weights.missing_loras(self.lora_files) if self.lora_files else []
+        if missing:
+            sentence += (
+                f" They were trained on a model with {' and '.join(missing)} merged, and no LoRA "
+                "of that name is on this one: load it too."
+            )
         return Decision(
             layout=layout,
             sentence=f"{sentence} {weights.told}".rstrip(),
             trained=weights,
-            is_doubtful=not follows,
+            is_doubtful=not follows or bool(missing),
             text_scale=weights.text_scale,
             reference_scale=weights.reference_scale,
             follows=follows,

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ..method.layout import Placement
@@ -50,6 +51,16 @@ class TrainedFor:
     """Whether there were samples of one frame, images; None where nobody recorded it."""
     distilled: Distilled | None = None
     """The guidance that the weights have inside; None where they have none."""
+    base_loras: tuple[str, ...] | None = None
+    """The file names of the LoRAs that were merged into that model; None where there were none."""
+
+    def missing_loras(self, lora_files: Collection[str]) -> list[str]:
+        """Returns those of `base_loras` that are not among the files on a model, by name.
+
+        Loaders name a file with its folder, and some without its ending.
+        """
+        on_model = {_file_stem(name) for name in lora_files}
+        return [name for name in self.base_loras or () if _file_stem(name) not in on_model]
 
     @property
     def told(self) -> str:
@@ -186,6 +197,16 @@ def _count(value: Any) -> int:
     raise ValueError("needs a whole number of 1 or more")
 
 
+def _file_stem(name: str) -> str:
+    return PureWindowsPath(name).name.removesuffix(".safetensors")
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise ValueError("needs names of files")
+
+
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -228,9 +249,12 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "first_frames": _flag,
     "single_frames": _flag,
     "distilled": _distilled,
+    "base_loras": _names,
 }
 # Files of earlier versions of ST-DRC lack them.
-_OPTIONAL = {"base_version", "max_photos", "first_frames", "single_frames", "distilled"}
+_OPTIONAL = {
+    *("base_version", "max_photos", "first_frames", "single_frames", "distilled", "base_loras")
+}
 
 
 def _damaged(reason: str) -> ValueError:

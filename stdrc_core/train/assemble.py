@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..device import move
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
+from ..ltx.base_version import base_version
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.file_versions import (
     CONV_VAE_2_5,
@@ -19,6 +20,8 @@ from ..ltx.file_versions import (
     require_same_version,
     transformer_version,
 )
+from ..ltx.lora_file import read_metadata
+from ..ltx.reference_layout import LayoutChoice
 from ..ltx.transformer_config import transformer_arguments
 from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
@@ -128,6 +131,7 @@ def assemble(
         base_version=transformer_version(config.model.checkpoint),
     )
     _warn_of_another_base(config, cache.manifest)
+    _warn_of_base_weights(config)
     dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
     vae = load_vae(config.model.vae or config.model.checkpoint, dtype)
     recognizer = None
@@ -257,6 +261,32 @@ def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
             made.checkpoint,
             checkpoint.name,
         )
+
+
+def _warn_of_base_weights(config: TrainConfig) -> None:
+    """Warns of LoRAs that are for another version of LTX, and of a base that is distilled and does
+    not know the reference, or knows it elsewhere than it will be."""
+    model, reference = config.model, config.reference
+    checkpoint = open_checkpoint(model.checkpoint)
+    loras = model.loras[::-1]
+    choice = LayoutChoice(
+        placement=reference.placement,
+        reference_timestep=reference.timestep,
+        lora_files=tuple(path.name for path in loras),
+    )
+    metadata = [read_metadata(path) for path in loras]
+    settings = checkpoint.config.get("transformer", {})
+    decision = choice.decide(metadata, settings, base_version(checkpoint.tensors))
+    is_teacher = config.objective.distil is not None
+    if is_teacher and not decision.is_known:
+        log.warning(
+            "model.checkpoint %s does not say that it was trained for ST-DRC, and its guided "
+            "velocity is what objective.distil learns: a base that does not know the reference "
+            "teaches none. Take the file of a full fine-tune, or name your LoRA in model.loras.",
+            model.checkpoint.name,
+        )
+    elif decision.is_doubtful and (is_teacher or loras):
+        log.warning("the base: %s", decision.sentence)
 
 
 def place_vae(

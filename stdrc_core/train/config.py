@@ -31,6 +31,9 @@ class ModelSection(Section):
     checkpoint: Path
     """Which LTX-2.0, LTX-2.3 or LTX-2.5 weights to start from: a single file, a split transformer
     file or a diffusers folder."""
+    loras: tuple[Path, ...] = ()
+    """Which LoRAs to merge into the frozen weights before training, such as the one whose guidance
+    `objective.distil` learns; whoever uses what is trained loads them too."""
     vae: Path | None = None
     """Which file to read the video VAE from; without it, it is read from the checkpoint. The
     identity losses need one with a convolutional decoder."""
@@ -227,6 +230,17 @@ class TrainConfig(Section):
             raise ValueError(
                 f"model.quantization was {self.model.quantization} with trainable.method full; "
                 "needs none, since 8-bit weights cannot be trained: take it, or method lora"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _merges_under_a_lora(self) -> TrainConfig:
+        if self.model.loras and self.trainable.method == "full":
+            names = ", ".join(path.name for path in self.model.loras)
+            raise ValueError(
+                f"model.loras was {names} with trainable.method full; needs method lora, since "
+                "full weights are exported with the checkpoint's audio branch, which a LoRA may "
+                "change too: take it, or a checkpoint with the LoRA inside"
             )
         return self
 

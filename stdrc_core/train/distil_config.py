@@ -67,14 +67,5 @@ def _is_scale(value: Any) -> bool:
     return is_number and 0 <= value < math.inf
 
 
-def _ranges_rise(self) -> DistilSection:
-    for name, (low, high) in zip(("text_scale", "reference_scale"), self.ranges, strict=True):
-        if low > high:
-            raise ValueError(
-                f"objective.distil.{name} was [{low:g}, {high:g}]; needs the lower scale first"
-            )
-    return self
-
-
 def _range(scale: Scale) -> tuple[float, float]:
     return scale if isinstance(scale, tuple) else (scale, scale)

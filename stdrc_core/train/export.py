@@ -64,6 +64,7 @@ def trained_for(config: TrainConfig) -> TrainedFor:
         first_frames=config.objective.first_frame_share > 0,
         single_frames=config.objective.single_frame_share > 0,
         distilled=_distilled(config),
+        base_loras=tuple(path.name for path in config.model.loras) or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The frozen base of a LoRA in 8 bits (ltx/int8)."""
+"""The base of a run: with its LoRAs merged, and under a LoRA in 8 bits (ltx/int8)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 import torch
 from torch import Tensor, nn
 
-from ..ltx.backbone import VideoBackbone, load_backbone
+from ..ltx.backbone import VideoBackbone, empty_backbone, load_backbone
+from ..ltx.checkpoint_files import Convert
 from ..ltx.int8 import Int8
+from ..ltx.lora import merged_while_read
 from .config import ModelSection
 from .trainable import BLOCK_PROJECTIONS
 
@@ -24,17 +26,23 @@ def is_quantized(key: str) -> bool:
 
 
 def load_base(section: ModelSection, device: torch.device) -> VideoBackbone:
-    """Loads the backbone onto `device`, in 8 bits where `section` says so.
+    """Loads the backbone onto `device`, with the LoRAs of `section` merged, in 8 bits where it says
+    so.
 
-    Weights are quantised one by one as they are read, so that `device` never holds more than one of
-    them in full precision. Raises ValueError where torchao is needed and not installed.
+    Weights are changed and quantised one by one as they are read, so that `device` never holds more
+    than one of them in full precision. Raises ValueError for LoRAs that cannot be merged, and where
+    torchao is needed and not installed.
     """
     dtype = getattr(torch, section.dtype)
+    merge: Convert | None = None
+    if section.loras:
+        merge = merged_while_read(section.loras, empty_backbone(section.checkpoint))
     if section.quantization == "none":
-        return load_backbone(section.checkpoint, dtype=dtype, device=device)
+        return load_backbone(section.checkpoint, dtype=dtype, device=device, convert=merge)
     int8 = Int8("model.quantization")
 
     def quantize(key: str, value: Tensor) -> Tensor:
+        value = value if merge is None else merge(key, value)
         return int8(value) if is_quantized(key) else value
 
     backbone = load_backbone(section.checkpoint, dtype=dtype, device=device, convert=quantize)

@@ -96,7 +96,8 @@ def rehearse(config: TrainConfig, *, num_gpus: int = 1, clip: ClipSize | None = 
     sizes = open_sizes(config.model.checkpoint)
     vae_sizes = sizes if config.model.vae is None else open_sizes(config.model.vae)
     sized = _with_all_in_each_sample(config)
-    changes = {"checkpoint": sizes, "compile": False}
+    # LoRAs that are merged change no size.
+    changes = {"checkpoint": sizes, "compile": False, "loras": ()}
     sized = sized.model_copy(update={"model": config.model.model_copy(update=changes)})
     disk = disk_need(sized)
     with (

@@ -31,7 +31,7 @@ _FREE = {
     "validation",
 }
 # Files may have moved to another folder, so that their names alone are compared.
-_MOVABLE = {"model.checkpoint", "model.vae", "data.cache", "objective.face_pack"}
+_MOVABLE = {"model.checkpoint", "model.loras", "model.vae", "data.cache", "objective.face_pack"}
 
 
 def require_same_run(config: TrainConfig) -> None:
@@ -74,4 +74,7 @@ def _is_free(key: str) -> bool:
 def _compared(key: str, values: dict[str, Any]) -> Any:
     """What of a key's value must stay the same."""
     value = values.get(key)
-    return PurePath(value).name if key in _MOVABLE and value is not None else value
+    if key not in _MOVABLE or value is None:
+        return value
+    paths = value if isinstance(value, list) else [value]
+    return [PurePath(path).name for path in paths]

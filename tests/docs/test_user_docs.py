@@ -315,7 +315,7 @@ def test_the_table_of_flags_is_the_parser():
         elif flag == "--device":
             assert action.default is None
             assert code(default) == ["cuda", "cpu"]
-        elif action.default is not None:
+        elif action.default not in (None, []):
             assert code(default) == [str(action.default)], flag
         else:
             assert default and default != f"`{action.default}`", flag

@@ -15,12 +15,20 @@ FIXED = {"text_scale": 2.0, "reference_scale": 4.0}
 RANGE = {"text_scale": [1.0, 6.0], "reference_scale": [1.0, 8.0]}
 
 
-def write_distilled(path: Path, base: Path, distil: dict[str, Any], moved: float = 0.1) -> Path:
-    """Writes a student of `base`, so far from it that it matters which scales it is told."""
+def write_distilled(
+    path: Path,
+    base: Path,
+    distil: dict[str, Any] | None,
+    moved: float = 0.1,
+    loras: tuple[Path, ...] = (),
+) -> Path:
+    """Writes a student of `base` with `loras` merged, so far from it that it matters which scales
+    it is told; without `distil` it is a LoRA like any other."""
     config = mini_run.config(
         path.parent,
         base,
         path.parent / "no cache",
+        model={"loras": loras},
         objective={"lambda_id": 0, "lambda_tic": 0, "distil": distil},
         validation={"text_scale": 3.0, "reference_scale": 5.0},
     )

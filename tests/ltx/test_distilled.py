@@ -117,3 +117,56 @@ def test_damaged_facts_are_told(base: Path, tmp_path: Path, value: object):
     facts = json.loads(metadata["stdrc"]) | {"distilled": value}
     with pytest.raises(ValueError, match=r"is damaged \(distilled was "):
         from_metadata({"stdrc": json.dumps(facts)})
+
+
+BESIDE = "face.safetensors"
+
+
+def two_loras(distilled: dict | None, base_loras: list[str] | None) -> list[dict[str, str]]:
+    """The metadata of an ST-DRC LoRA and of a student on it."""
+    plain = {
+        "format_version": 1,
+        "placement": "overlap",
+        "reference_timestep": "clean",
+        "text_scale": 5.0,
+        "reference_scale": 7.5,
+        "base_model": "ltx.safetensors",
+        "config_sha256": "0" * 64,
+    }
+    student = plain | {"text_scale": 1.0, "reference_scale": 1.0}
+    student |= {"distilled": distilled, "base_loras": base_loras}
+    told = (plain, {key: value for key, value in student.items() if value is not None})
+    return [{"stdrc": json.dumps(facts)} for facts in told]
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_student_decides_wherever_the_lora_under_it_stands(is_last: bool):
+    metadata = two_loras(FIXED, [BESIDE])[:: -1 if is_last else 1]
+    files = ("student.safetensors", BESIDE)[:: 1 if is_last else -1]
+    decision = LayoutChoice(lora_files=files).decide(metadata, {})
+    assert decision.distilled == OF_NUMBERS
+    assert (decision.text_scale, decision.reference_scale) == (1.0, 1.0)
+    assert not decision.is_doubtful
+    assert BESIDE not in decision.sentence
+
+
+@pytest.mark.parametrize(
+    ("files", "is_missed"),
+    [
+        ((BESIDE,), False),
+        (("a/b/face.safetensors", "c.safetensors"), False),
+        (("faces\\face.safetensors",), False),
+        (("face",), False),
+        (("student.safetensors",), True),
+        (("my_face.safetensors", "face.pt"), True),
+        # Nobody told what is on the model.
+        ((), False),
+    ],
+)
+def test_a_lora_that_lies_under_the_weights_is_missed_by_name(
+    files: tuple[str, ...], is_missed: bool
+):
+    metadata = two_loras(FIXED, [BESIDE])[1:]
+    decision = LayoutChoice(lora_files=files).decide(metadata, {})
+    assert decision.is_doubtful is is_missed
+    assert ("model with face.safetensors merged" in decision.sentence) is is_missed

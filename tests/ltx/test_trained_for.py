@@ -35,6 +35,7 @@ any_facts = st.builds(
     max_photos=st.none() | st.integers(1, 4),
     first_frames=st.none() | st.booleans(),
     single_frames=st.none() | st.booleans(),
+    base_loras=st.none() | st.lists(st.text(), min_size=1).map(tuple),
 )
 settings_of_others = st.dictionaries(st.sampled_from(["num_layers", "rope_type"]), st.integers())
 
@@ -89,6 +90,8 @@ def test_other_weights_say_nothing():
         (json.dumps(FACTS | {"placement": "sideways"}), ["placement was 'sideways'", "'tass'"]),
         (json.dumps(FACTS | {"text_scale": -1}), ["text_scale was -1"]),
         (json.dumps(FACTS | {"text_scale": float("nan")}), ["text_scale was nan"]),
+        (json.dumps(FACTS | {"base_loras": "face"}), ["base_loras was 'face'", "names of files"]),
+        (json.dumps(FACTS | {"base_loras": []}), ["base_loras was []"]),
         (json.dumps(FACTS | {"base_version": 2.5}), ["base_version was 2.5", "needs text"]),
         (json.dumps({"placement": "tass"}), ["reference_timestep is missing", "base_model is"]),
         (json.dumps(FACTS | {"format_version": 3}), ["format_version 3", "update ST-DRC"]),

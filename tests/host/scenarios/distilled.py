@@ -29,29 +29,28 @@ class _Log(logging.Handler):
         self._logger.removeHandler(self)
 
 
-def _model(path: str, beside: str | None = None) -> Any:
-    """The miniature with a LoRA, and with another `beside` it, from a workflow whose loaders stand
-    before the patch."""
-    model = world.mini_model() if beside is None else world.with_lora(world.mini_model(), beside)
-    model = world.with_lora(model, path)
+def _model(*paths: str) -> Any:
+    """The miniature with these LoRAs, from a workflow whose loaders stand before the patch."""
+    model = world.mini_model()
+    for path in paths:
+        model = world.with_lora(model, path)
     choice = world.pack("stdrc_core.ltx.reference_layout").LayoutChoice(
-        lora_files=(path.rpartition("/")[2],)
+        lora_files=tuple(path.rpartition("/")[2] for path in reversed(paths))
     )
     return world.pack("nodes.host.wrapper").patch_model(model, choice)
 
 
 def clip(
-    lora: str,
+    loras: list[str],
     photo: Tensor,
     prompt: str,
     num_steps: int,
     seed: int,
-    beside: str | None = None,
     **guidance: Any,
 ) -> dict[str, Any]:
     """The frames `[F, h, w, 3]`, how many forwards were made, and what was warned of."""
     recorder = world.Recorder()
-    model = _model(lora, beside)
+    model = _model(*loras)
     video = world.node("EmptyLTXVLatentVideo", width=64, height=64, length=9, batch_size=1)[0]
     (reference,) = world.node(
         "STDRCEncodeReference", image=photo, vae=world.mini_vae(), latent=video
@@ -83,13 +82,13 @@ def clip(
     }
 
 
-def report(lora: str, **guidance: Any) -> str:
+def report(loras: list[str], **guidance: Any) -> str:
     """What Inspect References says."""
     video = world.empty_video(2, 2, 2)
     reference = {"samples": world.latent([1, 128, 1, 2, 2])}
     return world.node(
         "STDRCInspect",
-        model=_model(lora),
+        model=_model(*loras),
         positive=world.conditioning("a man runs"),
         negative=world.conditioning(""),
         reference=reference,
