@@ -97,7 +97,8 @@ def pipeline(
     taken = mock.patch.object(reference, "_check_photo", lambda _: None)
     file = published_files.ltx(version, num_layers)
     with opened(folder, checkpoint=file, **more) as paths, schedule, taken:
-        args = argparse.Namespace(**{"vae": None, "lora": [], "offload": False} | paths)
+        loras = [paths.pop("lora")] if "lora" in paths else []
+        args = argparse.Namespace(**{"vae": None, "lora": loras, "offload": False} | paths)
         decision = Decision(layout=ReferenceLayout(), sentence="")
         yield models.load_pipeline(args, decision, CUDA, torch.randn(1024, 4096))
 
@@ -143,7 +144,7 @@ def generate_2_5(folder: Path) -> None:
 @case
 def generate_with_a_lora(folder: Path) -> None:
     """Its halves lie on the CPU, the weights on the GPU."""
-    with pipeline(folder, lora=[published_files.lora(FEW_LAYERS)]) as made:
+    with pipeline(folder, lora=published_files.lora(FEW_LAYERS)) as made:
         check(sampled(made), [1, *FRAMES], torch.float32, "cpu")
 
 
