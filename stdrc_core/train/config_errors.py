@@ -9,6 +9,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+# Types of problems that pydantic tells of in Python's words.
+_NEEDED = {
+    "tuple_type": "a list, such as [a, b]",
+    "path_type": "the path of a file or a folder",
+}
+
 
 def sentence(error: ValidationError, config: type[BaseModel]) -> str:
     """All that is wrong in one sentence, with each key and the value that was given for it."""
@@ -22,6 +28,8 @@ def sentence(error: ValidationError, config: type[BaseModel]) -> str:
             parts.append(f"{key} is not a known key{_nearest(problem['loc'], config)}")
         elif problem["type"] == "value_error":
             parts.append(message)
+        elif (needed := _NEEDED.get(problem["type"])) is not None:
+            parts.append(f"{key} was {problem['input']!r}; needs {needed}")
         else:
             parts.append(f"{key} was {problem['input']!r}: {message[0].lower()}{message[1:]}")
     return "; ".join(parts) + "."

@@ -64,6 +64,10 @@ def test_the_saved_configuration_reads_back_as_itself(recipe: Path, tmp_path: Pa
         ("model.checkpoint=null", ["model.checkpoint", "None"]),
         ("run.micro_batch_size=5", ["run.batch_size was 32", "multiple", "5"]),
         ("objective.face_pack=null", ["face_pack", "lambda_id", "InsightFace"]),
+        ("model.loras=a.safetensors", ["model.loras was 'a.safetensors'; needs a list, such as"]),
+        ("model.loras=[3]", ["model.loras.0 was 3; needs the path of a file"]),
+        ("run.trackers=wandb", ["run.trackers was 'wandb'; needs a list"]),
+        ("data.cache=[a]", ["data.cache was ['a']; needs the path"]),
     ],
 )
 def test_what_is_wrong_is_named_in_one_sentence(recipe: Path, change: str, parts: list[str]):
