@@ -14,14 +14,12 @@ from ..device import default_device, open_device
 from ..faces.finder import FaceFinder, open_face_pack
 from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
-from ..ltx.base_version import base_version
-from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.file_versions import require_same_version
 from ..ltx.guidance_embedding import GuidanceEmbedding, read_guidance_embedding
+from ..ltx.layout_of_files import decide_for_files
 from ..ltx.lora import merge_lora
-from ..ltx.lora_file import read_metadata
 from ..ltx.offload import offload_blocks
-from ..ltx.reference_layout import Decision, LayoutChoice
+from ..ltx.reference_layout import Decision
 from ..ltx.vae import load_vae, require_vae
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
@@ -72,18 +70,15 @@ def decide_layout(args: argparse.Namespace) -> Decision:
     where there is no VAE or one of another version of LTX, and for an adapter that needs what only
     the nodes do.
     """
-    choice = LayoutChoice(
+    require_same_version(args.checkpoint, args.vae)
+    require_vae(args.vae or args.checkpoint)
+    decision = decide_for_files(
+        args.checkpoint,
+        args.lora,
         placement=args.placement,
         reference_timestep=args.reference_timestep,
         adapter=None if args.adapter is None else known_by_name(args.adapter),
-        lora_files=tuple(path.name for path in reversed(args.lora)),
     )
-    require_same_version(args.checkpoint, args.vae)
-    require_vae(args.vae or args.checkpoint)
-    metadata = [read_metadata(path) for path in reversed(args.lora)]
-    checkpoint = open_checkpoint(args.checkpoint)
-    settings = checkpoint.config.get("transformer", {})
-    decision = choice.decide(metadata, settings, base_version(checkpoint.tensors))
     if decision.adapter is not None and decision.follows and decision.adapter.held_frames:
         raise ValueError(
             f"LoRA {_listed(args.lora)} is {decision.adapter.name}, which was trained with photos "

@@ -12,7 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ..device import move
 from ..faces.recognizer import Recognizer
 from ..ltx.backbone import VideoBackbone
-from ..ltx.base_version import base_version
 from ..ltx.checkpoint_files import open_checkpoint
 from ..ltx.file_versions import (
     CONV_VAE_2_5,
@@ -20,8 +19,7 @@ from ..ltx.file_versions import (
     require_same_version,
     transformer_version,
 )
-from ..ltx.lora_file import read_metadata
-from ..ltx.reference_layout import LayoutChoice
+from ..ltx.layout_of_files import decide_for_files
 from ..ltx.transformer_config import transformer_arguments
 from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
@@ -267,16 +265,12 @@ def _warn_of_base_weights(config: TrainConfig) -> None:
     """Warns of LoRAs that are for another version of LTX, and of a base that is distilled and does
     not know the reference, or knows it elsewhere than it will be."""
     model, reference = config.model, config.reference
-    checkpoint = open_checkpoint(model.checkpoint)
-    loras = model.loras[::-1]
-    choice = LayoutChoice(
+    decision = decide_for_files(
+        model.checkpoint,
+        model.loras,
         placement=reference.placement,
         reference_timestep=reference.timestep,
-        lora_files=tuple(path.name for path in loras),
     )
-    metadata = [read_metadata(path) for path in loras]
-    settings = checkpoint.config.get("transformer", {})
-    decision = choice.decide(metadata, settings, base_version(checkpoint.tensors))
     is_teacher = config.objective.distil is not None
     if is_teacher and not decision.is_known:
         log.warning(
@@ -285,7 +279,7 @@ def _warn_of_base_weights(config: TrainConfig) -> None:
             "teaches none. Take the file of a full fine-tune, or name your LoRA in model.loras.",
             model.checkpoint.name,
         )
-    elif decision.is_doubtful and (is_teacher or loras):
+    elif decision.is_doubtful and (is_teacher or model.loras):
         log.warning("the base: %s", decision.sentence)
 
 

@@ -13,6 +13,7 @@ from helpers.found_faces import embedded_face
 from helpers.generate_command import words
 from helpers.json_lines import write_json_lines
 from helpers.tiny_lora import write_tiny_lora
+from helpers.told_weights import trained_for
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -25,9 +26,6 @@ from stdrc_core.generate.jobs import beyond_training, read_jobs
 from stdrc_core.generate.models import decide_layout
 from stdrc_core.generate.pipeline import Shot
 from stdrc_core.generate.run import run
-from stdrc_core.ltx.trained_for import TrainedFor
-from stdrc_core.method.layout import Placement
-from stdrc_core.method.reference import ReferenceTimestep
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +125,7 @@ def test_slots_are_the_photos_order_and_a_batch_has_lists(
 
 def written_for(checkpoint: Path, path: Path, **facts: Any) -> Path:
     """A LoRA that changes nothing, whose metadata say that it was trained so."""
-    trained = TrainedFor(
-        placement=Placement.TASS,
-        reference_timestep=ReferenceTimestep.CLEAN,
-        text_scale=2.0,
-        reference_scale=2.0,
-        base_model=checkpoint.name,
-        config_sha256="0" * 64,
-        **facts,
-    )
+    trained = trained_for(text_scale=2.0, reference_scale=2.0, base_model=checkpoint.name, **facts)
     write_tiny_lora(path, 0.0)
     save_file(load_file(path), path, metadata=trained.lora_metadata())
     return path

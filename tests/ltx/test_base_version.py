@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import LTXVideoTransformer3DModel
 from helpers.tiny_ltx import LTX_2_5, VERSIONS, build_tiny, file_tensors
+from helpers.told_weights import trained_for
 
 from stdrc_core.ltx.adapters import KNOWN, known_by_name
 from stdrc_core.ltx.base_mismatch import base_mismatches
@@ -18,8 +19,6 @@ from stdrc_core.ltx.base_version import (
 from stdrc_core.ltx.checkpoint import TRANSFORMER_PREFIX
 from stdrc_core.ltx.reference_layout import LayoutChoice
 from stdrc_core.ltx.trained_for import TrainedFor
-from stdrc_core.method.layout import Placement
-from stdrc_core.method.reference import ReferenceTimestep
 
 PUBLISHED = ("0.9", "2.0", "2.3", "2.5")
 
@@ -82,15 +81,7 @@ def test_other_metadata_say_nothing(metadata: dict[str, str]):
 
 
 def weights_for(version: str | None) -> TrainedFor:
-    return TrainedFor(
-        placement=Placement.TASS,
-        reference_timestep=ReferenceTimestep.CLEAN,
-        text_scale=5.0,
-        reference_scale=7.5,
-        base_model="base.safetensors",
-        config_sha256="0" * 64,
-        base_version=version,
-    )
+    return trained_for(base_version=version)
 
 
 @pytest.mark.parametrize("recorded", [*PUBLISHED, None])

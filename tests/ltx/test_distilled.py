@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.distilled_lora import FIXED, RANGE, write_distilled
 from helpers.tiny_ltx import LTX_2_3, write_tiny
+from helpers.told_weights import trained_for
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -122,26 +123,16 @@ def test_damaged_facts_are_told(base: Path, tmp_path: Path, value: object):
 BESIDE = "face.safetensors"
 
 
-def two_loras(distilled: dict | None, base_loras: list[str] | None) -> list[dict[str, str]]:
+def two_loras() -> list[dict[str, str]]:
     """The metadata of an ST-DRC LoRA and of a student on it."""
-    plain = {
-        "format_version": 1,
-        "placement": "overlap",
-        "reference_timestep": "clean",
-        "text_scale": 5.0,
-        "reference_scale": 7.5,
-        "base_model": "ltx.safetensors",
-        "config_sha256": "0" * 64,
-    }
-    student = plain | {"text_scale": 1.0, "reference_scale": 1.0}
-    student |= {"distilled": distilled, "base_loras": base_loras}
-    told = (plain, {key: value for key, value in student.items() if value is not None})
-    return [{"stdrc": json.dumps(facts)} for facts in told]
+    scales = {"text_scale": 1.0, "reference_scale": 1.0}
+    student = trained_for(**scales, distilled=OF_NUMBERS, base_loras=(BESIDE,))
+    return [trained_for().lora_metadata(), student.lora_metadata()]
 
 
 @pytest.mark.parametrize("is_last", [True, False])
 def test_a_student_decides_wherever_the_lora_under_it_stands(is_last: bool):
-    metadata = two_loras(FIXED, [BESIDE])[:: -1 if is_last else 1]
+    metadata = two_loras()[:: -1 if is_last else 1]
     files = ("student.safetensors", BESIDE)[:: 1 if is_last else -1]
     decision = LayoutChoice(lora_files=files).decide(metadata, {})
     assert decision.distilled == OF_NUMBERS
@@ -166,7 +157,7 @@ def test_a_student_decides_wherever_the_lora_under_it_stands(is_last: bool):
 def test_a_lora_that_lies_under_the_weights_is_missed_by_name(
     files: tuple[str, ...], is_missed: bool
 ):
-    metadata = two_loras(FIXED, [BESIDE])[1:]
+    metadata = two_loras()[1:]
     decision = LayoutChoice(lora_files=files).decide(metadata, {})
     assert decision.is_doubtful is is_missed
     assert ("model with face.safetensors merged" in decision.sentence) is is_missed

@@ -17,7 +17,6 @@ from stdrc_core.method.sampling import sample, sigma_schedule
 from stdrc_core.train.draws import Draws, TrainingSample, draw
 from stdrc_core.train.objective import Group, Objective
 
-CPU = torch.device("cpu")
 EMPTY = torch.full(stand_in_run.CONTEXT, 9.0)
 SCALES = {"text_scale": 3.0, "reference_scale": 4.5}
 

@@ -14,6 +14,7 @@ from helpers.cached_samples import EMPTY, MANIFEST, make_sample
 from helpers.drawn_faces import RED, SIDE, write_pack, write_photo
 from helpers.one_sentence import assert_one_sentence
 from helpers.tiny_ltx25 import CAPTION, NUM_FRAMES, Files
+from helpers.told_weights import trained_for
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -21,10 +22,7 @@ from stdrc_core.generate.arguments import make_parser
 from stdrc_core.generate.models import decide_layout
 from stdrc_core.generate.run import run as generate
 from stdrc_core.ltx.checkpoint import write_tensors
-from stdrc_core.ltx.trained_for import TrainedFor
 from stdrc_core.ltx.vae import load_vae
-from stdrc_core.method.layout import Placement
-from stdrc_core.method.reference import ReferenceTimestep
 from stdrc_core.train import arguments, prepare_command, run
 from stdrc_core.train.cache import Cache, fingerprint
 from stdrc_core.train.cache_writer import CacheWriter
@@ -284,15 +282,7 @@ def test_generate_tells_of_a_lora_of_another_version(
 ):
     """It is a warning, since it loads and may do something: the nodes tell of it too."""
     weights = {"diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight": torch.zeros(1, 96)}
-    made = TrainedFor(
-        placement=Placement.TASS,
-        reference_timestep=ReferenceTimestep.CLEAN,
-        text_scale=3.0,
-        reference_scale=3.0,
-        base_model=files.transformer.name,
-        config_sha256="",
-        base_version="2.5",
-    )
+    made = trained_for(base_model=files.transformer.name, base_version="2.5")
     lora = write_tensors(tmp_path / "lora.safetensors", weights, made.lora_metadata())
     line = ["--checkpoint", of_2_3["transformer"], "--vae", of_2_3["vae"], "--lora", lora]
     decide_layout(make_parser().parse_args([str(word) for word in line]))

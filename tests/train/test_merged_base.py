@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from helpers import mini_run
 from helpers.tiny_lora import write_tiny_lora
 from helpers.tiny_ltx import LTX_2_3, random_inputs, write_tiny
+from helpers.told_weights import trained_for
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -21,9 +21,7 @@ from stdrc_core.ltx.checkpoint import transformer_key
 from stdrc_core.ltx.int8 import Int8
 from stdrc_core.ltx.lora import merge_lora
 from stdrc_core.ltx.lora_file import read_metadata
-from stdrc_core.ltx.trained_for import TrainedFor, from_metadata
-from stdrc_core.method.layout import Placement
-from stdrc_core.method.reference import ReferenceTimestep
+from stdrc_core.ltx.trained_for import from_metadata
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.config import ModelSection, TrainConfig
 from stdrc_core.train.config_errors import sentence
@@ -36,14 +34,6 @@ from stdrc_core.train.trainable import trained_parameters
 
 CPU = torch.device("cpu")
 SCALES = {"text_scale": 3.0, "reference_scale": 4.5}
-TOLD = TrainedFor(
-    placement=Placement.TASS,
-    reference_timestep=ReferenceTimestep.CLEAN,
-    text_scale=2.0,
-    reference_scale=4.0,
-    base_model="ltx.safetensors",
-    config_sha256="0" * 64,
-)
 
 
 def write_lora(path: Path, base: Path, seed: int) -> Path:
@@ -232,8 +222,7 @@ def test_a_base_that_teaches_no_reference_is_warned_of(
 
     def lora(**facts: Any) -> Path:
         path = write_tiny_lora(tmp_path / "known" / "face.safetensors", 0.1)
-        told = replace(TOLD, **facts)
-        save_file(load_file(path), path, metadata=told.lora_metadata())
+        save_file(load_file(path), path, metadata=trained_for(**facts).lora_metadata())
         return path
 
     distil = {"distil": SCALES}
