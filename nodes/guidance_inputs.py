@@ -12,6 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..stdrc_core.ltx.distilled import UNDISTILLED
 from ..stdrc_core.method.guidance_curve import GuidanceCurve
 from ..stdrc_core.method.guidance_options import (
     EXACT,
@@ -70,6 +71,7 @@ def make_guider(
     negative: list,
     reference: dict[str, Tensor],
     options: GuidanceOptions,
+    preset: str,
     node: type[io.ComfyNode],
 ) -> ThreeStreamGuider:
     """Makes the guider of both nodes of their inputs.
@@ -87,10 +89,14 @@ def make_guider(
     options, placed = with_common_scale(options, placed_references(reference))
     said: list[str] = []
     distilled = distilled_weights(model)
+    if distilled is None:
+        doubt = UNDISTILLED if preset == "one-pass" else None
+    else:
+        doubt = distilled.doubt(options)
+    if doubt is not None:
+        log.warning("%s", doubt)
+        said.append(doubt)
     if distilled is not None:
-        if doubt := distilled.doubt(options):
-            log.warning("%s", doubt)
-            said.append(doubt)
         model, options = with_embedded_scales(model, options), in_one_pass(model, options)
     decision = decide_layout(layout_choice(model), model)
     # What else a run asks of the weights is known, and told by the log, when it begins.

@@ -72,5 +72,5 @@ class STDRCThreeStreamCFGGuider(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        guider = make_guider(model, positive, negative, reference, options, cls)
+        guider = make_guider(model, positive, negative, reference, options, preset, cls)
         return io.NodeOutput(guider)

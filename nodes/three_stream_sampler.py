@@ -87,7 +87,7 @@ class STDRCThreeStreamSampler(io.ComfyNode):
             reference_curve=reference_curve,
             audio_scale=audio_scale,
         )
-        guider = make_guider(model, positive, negative, reference, options, cls)
+        guider = make_guider(model, positive, negative, reference, options, preset, cls)
         return SamplerCustomAdvanced.execute(
             Noise_RandomNoise(noise_seed), guider, sampler, sigmas, latent_image
         )

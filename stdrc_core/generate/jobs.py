@@ -105,8 +105,7 @@ def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
     """
     given = {key: getattr(args, key) for key in (*SHOT_NAMES, *OPTION_NAMES)}
     defaults = MINIATURE_SHOT if args.text_encoder == MINIATURE else LTX_SHOT
-    own = {key: getattr(decision, key) for key in _SCALES}
-    defaults = defaults | {key: scale for key, scale in own.items() if scale is not None}
+    defaults = defaults | _begin(decision)
     if args.preset is not None:
         defaults = defaults | PRESETS[args.preset]
     common = defaults | {key: value for key, value in given.items() if value is not None}
@@ -130,14 +129,23 @@ def beyond_training(job: Job, decision: Decision) -> list[str]:
     )
 
 
-def read_shot(args: argparse.Namespace) -> Shot:
-    """Returns the clip that the flags describe, at LTX's size where they leave it out.
+def read_shot(args: argparse.Namespace, decision: Decision) -> Shot:
+    """Returns the clip that the flags describe, at LTX's size and with the scales of `decision`
+    where they leave them out.
 
     Raises ValueError for a number out of its range.
     """
     given = {key: getattr(args, key) for key in (*SHOT_NAMES, *OPTION_NAMES)}
     preset = {} if args.preset is None else PRESETS[args.preset]
-    return _shot(LTX_SHOT | preset | {key: v for key, v in given.items() if v is not None})
+    return _shot(
+        LTX_SHOT | _begin(decision) | preset | {key: v for key, v in given.items() if v is not None}
+    )
+
+
+def _begin(decision: Decision) -> dict[str, float]:
+    """The scales that the weights say to begin with."""
+    own = {key: getattr(decision, key) for key in _SCALES}
+    return {key: scale for key, scale in own.items() if scale is not None}
 
 
 def _read_batch(args: argparse.Namespace, common: dict[str, Any]) -> list[Job]:

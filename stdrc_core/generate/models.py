@@ -14,12 +14,14 @@ from ..device import default_device, open_device
 from ..faces.finder import FaceFinder, open_face_pack
 from ..ltx.adapters import known_by_name
 from ..ltx.backbone import load_backbone
+from ..ltx.distilled import UNDISTILLED
 from ..ltx.file_versions import require_same_version
 from ..ltx.guidance_embedding import GuidanceEmbedding, read_guidance_embedding
 from ..ltx.layout_of_files import decide_for_files
 from ..ltx.lora import merge_lora
+from ..ltx.lora_file import read_metadata
 from ..ltx.offload import offload_blocks
-from ..ltx.reference_layout import Decision
+from ..ltx.reference_layout import Decision, LayoutChoice
 from ..ltx.vae import load_vae, require_vae
 from ..mini.shipped import CHECKPOINT, FACES
 from ..mini.text import MINIATURE
@@ -96,6 +98,15 @@ def decide_layout(args: argparse.Namespace) -> Decision:
     return decision
 
 
+def decide_by_loras(args: argparse.Namespace) -> Decision:
+    """Decides by those LoRAs that are there, for a rehearsal, which needs no file.
+
+    Raises ValueError for a LoRA that cannot be read.
+    """
+    there = [path for path in args.lora[::-1] if path.is_file()]
+    return LayoutChoice().decide([read_metadata(path) for path in there], {})
+
+
 def load_pipeline(
     args: argparse.Namespace, decision: Decision, device: torch.device, empty: Tensor
 ) -> Pipeline:
@@ -108,11 +119,13 @@ def load_pipeline(
     on_gpu = device.type == "cuda"
     dtype = torch.bfloat16 if on_gpu else torch.float32
     home = torch.device("cpu") if args.offload else device
+    has_range = distilled is not None and distilled.has_range
+    embedding = _embedding(args.lora) if has_range else None
     backbone = load_backbone(args.checkpoint, dtype=dtype, device=home).eval()
     for lora in args.lora:
         merge_lora(backbone, lora, device=device)
-    if distilled is not None and distilled.has_range:
-        backbone.guidance_embedding = _embedding(args.lora).to(device)
+    if embedding is not None:
+        backbone.guidance_embedding = embedding.to(device)
     if args.offload:
         offload_blocks(backbone.transformer, device)
     return Pipeline(
@@ -121,13 +134,17 @@ def load_pipeline(
         empty_context=empty.to(device),
         layout=decision.layout,
         distilled=distilled,
-        begin_scales=(decision.text_scale or 1.0, decision.reference_scale or 1.0),
+        begin_scales=tuple(
+            1.0 if scale is None else scale
+            for scale in (decision.text_scale, decision.reference_scale)
+        ),
     )
 
 
 def _embedding(loras: Sequence[Path]) -> GuidanceEmbedding:
-    """Reads the embedding of the LoRA whose scales are an input; ValueError where it is missing."""
-    embedding = next(filter(None, map(read_guidance_embedding, loras)), None)
+    """Reads the embedding of the last LoRA whose scales are an input; ValueError where there is
+    none."""
+    embedding = next(filter(None, map(read_guidance_embedding, loras[::-1])), None)
     if embedding is None:
         raise ValueError(
             f"LoRA {_listed(loras)} is distilled for a range of scales and has no embedding of "
@@ -141,14 +158,16 @@ def _listed(loras: Sequence[Path]) -> str:
 
 
 def warn_of_scales(args: argparse.Namespace, decision: Decision, jobs: Sequence[Job]) -> None:
-    """Tells the log, once for each, of scales and a preset that the weights are not made for."""
+    """Tells the log, once for each, of scales and a preset that the weights are not made for.
+
+    Raises ValueError for curves of weights that are told their scales.
+    """
     if decision.distilled is None:
         if args.preset == "one-pass":
-            log.warning(
-                "preset was one-pass, and the weights do not say that they are distilled: likeness "
-                "and prompt are not guided"
-            )
+            log.warning("%s", UNDISTILLED)
         return
+    for job in jobs:
+        decision.distilled.in_one_pass(job.shot.guidance, (1.0, 1.0))
     doubts = (decision.distilled.doubt(job.shot.guidance) for job in jobs)
     for doubt in dict.fromkeys(filter(None, doubts)):
         log.warning("%s", doubt)

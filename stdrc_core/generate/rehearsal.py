@@ -1,7 +1,7 @@
 """`--rehearse`: a clip on tensors that have sizes and no numbers, and what it takes.
 
-The pipeline is the command's own; the model need not be there (ltx.published). Two steps of three
-streams are run, the photo is encoded before and the clip decoded after them. What is not run is the
+The pipeline is the command's own; the model need not be there (ltx.published). Two steps are
+run, the photo is encoded before and the clip decoded after them. What is not run is the
 text encoder, whose weights are counted, and the face model.
 """
 
@@ -61,7 +61,7 @@ def rehearse(args: argparse.Namespace, shot: Shot) -> str:
         *memory_rows(peak, frozen="VAE"),
         (f"text encoder, alone on the {where} before", gib(text_bytes)),
         ("host memory", f"{gib(record.peak(HOST).total)} kept beside the process itself"),
-        ("a step of three streams", f"{of_a_step / 1e12:,.0f} TFLOP"),
+        ("a step", f"{of_a_step / 1e12:,.0f} TFLOP"),
         ("the clip", f"{(record.flops + (shot.num_steps - 2) * of_a_step) / 1e12:,.0f} TFLOP"),
     ]
     needed = max(peak.total, text_bytes if is_on_gpu else 0)

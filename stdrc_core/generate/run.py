@@ -11,6 +11,7 @@ from ..mini.text import STAND_INS
 from ..photo_file import load_opaque_photo, read_color
 from .jobs import beyond_training, read_jobs, read_shot
 from .models import (
+    decide_by_loras,
     decide_layout,
     load_pipeline,
     name_models,
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> list[Path]:
     Raises ValueError for input that cannot be used, before anything is sampled.
     """
     if args.rehearse:
-        log.info("%s", rehearse(args, read_shot(args)))
+        log.info("%s", rehearse(args, read_shot(args, decide_by_loras(args))))
         return []
     name_models(args)
     decision = decide_layout(args)

@@ -15,6 +15,11 @@ from ..method.guidance_options import GuidanceOptions
 # A scale that was distilled: a number, or the lowest and the highest of a range.
 DistilledScale = float | tuple[float, float]
 _TOLERANCE = 1e-6
+# What is told of the preset one-pass where no weights say that they are distilled.
+UNDISTILLED = (
+    "preset was one-pass, and the weights do not say that they are distilled: likeness and prompt "
+    "are not guided."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -199,6 +199,14 @@ class LayoutChoice:
         known, and for an adapter that is nothing without tags that were not found.
         """
         decision = self._decide(lora_metadata, settings, find_tags)
+        if decision.distilled is None and (under := _distilled_weights(lora_metadata, settings)):
+            decision = replace(
+                decision,
+                sentence=f"{decision.sentence} {under.distilled.advice}",
+                distilled=under.distilled,
+                text_scale=under.text_scale,
+                reference_scale=under.reference_scale,
+            )
         others = base_mismatches(
             version,
             adapter=self.adapter,
@@ -221,7 +229,10 @@ class LayoutChoice:
         try:
             if of_loras := [*filter(None, map(from_metadata, lora_metadata))]:
                 students = (each for each in of_loras if each.distilled is not None)
-                return self._for_weights(next(students, of_loras[0]))
+                weights = next(students, of_loras[0])
+                return self._for_weights(
+                    weights, self._lacking(weights, len(lora_metadata), settings)
+                )
             for file_name in self.lora_files:
                 if adapter := known_by_file(file_name):
                     how = f"by its file name, {file_name}"
@@ -238,7 +249,26 @@ class LayoutChoice:
         sentence = f"Reference layout {layout}: {reason}."
         return Decision(layout=layout, sentence=sentence, is_known=False)
 
-    def _for_weights(self, weights: TrainedFor) -> Decision:
+    def _lacking(self, weights: TrainedFor, num_loras: int, settings: Mapping[str, Any]) -> str:
+        """What a model of so many LoRAs lacks under one of them, in a sentence; empty where nothing
+        is known to be missing."""
+        if weights.base_loras is None:
+            if weights.distilled is None or from_settings(settings) is not None:
+                return ""
+            return (
+                f"They were distilled from {weights.base_model}, which knows the reference, and "
+                "the weights under them do not say that they do: load these."
+            )
+        missing = weights.missing_loras(self.lora_files) if self.lora_files else []
+        # LoRAs after the node are on the model too, and their names are not known.
+        if len(missing) <= max(0, num_loras - len(self.lora_files)):
+            return ""
+        return (
+            f"They were trained on a model with {' and '.join(missing)} merged, and no other LoRA "
+            "of that name is on this one: load it too."
+        )
+
+    def _for_weights(self, weights: TrainedFor, lacks: str = "") -> Decision:
         trained = ReferenceLayout(
             placement=weights.placement, reference_timestep=weights.reference_timestep
         )
@@ -255,17 +285,11 @@ class LayoutChoice:
             )
         if weights.distilled is not None:
             sentence += f" {weights.distilled.advice}"
-        missing = weights.missing_loras(self.lora_files) if self.lora_files else []
-        if missing:
-            sentence += (
-                f" They were trained on a model with {' and '.join(missing)} merged, and no LoRA "
-                "of that name is on this one: load it too."
-            )
         return Decision(
             layout=layout,
-            sentence=f"{sentence} {weights.told}".rstrip(),
+            sentence=" ".join(filter(None, (sentence, lacks, weights.told))),
             trained=weights,
-            is_doubtful=not follows or bool(missing),
+            is_doubtful=not follows or bool(lacks),
             text_scale=weights.text_scale,
             reference_scale=weights.reference_scale,
             follows=follows,
@@ -321,6 +345,18 @@ class LayoutChoice:
         layout = self._over(DEFAULT_LAYOUT)
         sentence = f"Reference layout {layout}, as chosen: {error}"
         return Decision(layout=layout, sentence=sentence, is_doubtful=True)
+
+
+def _distilled_weights(
+    lora_metadata: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
+) -> TrainedFor | None:
+    """The distilled weights on a model, LoRAs before full ones; None where there are none, or where
+    what weights say cannot be read."""
+    try:
+        known = [*map(from_metadata, lora_metadata), from_settings(settings)]
+    except ValueError:
+        return None
+    return next((each for each in known if each is not None and each.distilled is not None), None)
 
 
 _WHERE_TAGS_ARE_READ = (

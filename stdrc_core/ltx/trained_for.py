@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PureWindowsPath
@@ -57,10 +58,15 @@ class TrainedFor:
     def missing_loras(self, lora_files: Collection[str]) -> list[str]:
         """Returns those of `base_loras` that are not among the files on a model, by name.
 
+        The weights' own file is one of these files, and may have the name of one of the others;
+        where no file is left for it, all of `base_loras` are returned, as one of them is missing.
         Loaders name a file with its folder, and some without its ending.
         """
-        on_model = {_file_stem(name) for name in lora_files}
-        return [name for name in self.base_loras or () if _file_stem(name) not in on_model]
+        needed = [*(self.base_loras or ())]
+        lacking = Counter(map(_file_stem, needed)) - Counter(map(_file_stem, lora_files))
+        if not lacking and len(lora_files) <= len(needed):
+            return needed
+        return [name for name in needed if _file_stem(name) in lacking]
 
     @property
     def told(self) -> str:

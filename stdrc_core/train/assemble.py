@@ -263,7 +263,10 @@ def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
 
 def _warn_of_base_weights(config: TrainConfig) -> None:
     """Warns of LoRAs that are for another version of LTX, and of a base that is distilled and does
-    not know the reference, or knows it elsewhere than it will be."""
+    not know the reference, or knows it elsewhere than it will be.
+
+    Raises ValueError for a base that has its guidance inside already.
+    """
     model, reference = config.model, config.reference
     decision = decide_for_files(
         model.checkpoint,
@@ -272,6 +275,16 @@ def _warn_of_base_weights(config: TrainConfig) -> None:
         reference_timestep=reference.timestep,
     )
     is_teacher = config.objective.distil is not None
+    if decision.distilled is not None and (is_teacher or decision.distilled.has_range):
+        why = (
+            "objective.distil would guide it twice"
+            if is_teacher
+            else "its scales are an input, which is lost where it is the base of another training"
+        )
+        raise ValueError(
+            f"the base, {' with '.join(map(str, (model.checkpoint, *model.loras)))}, is distilled "
+            f"for {decision.distilled} and {why}; needs the weights that it was distilled from."
+        )
     if is_teacher and not decision.is_known:
         log.warning(
             "model.checkpoint %s does not say that it was trained for ST-DRC, and its guided "

@@ -50,7 +50,8 @@ class DistilSection(Section):
                 f"objective.distil.{info.field_name} was {value!r}; needs a number of 0 or more, "
                 "or a range of two, such as [1, 6]"
             )
-        return value
+        # A range of one number is that number: there is nothing to choose.
+        return bounds[0] if bounds[0] == bounds[1] else value
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> DistilSection:

@@ -43,6 +43,13 @@ def export(config: TrainConfig, weights: Mapping[str, Tensor], path: Path) -> Pa
     return _export_full(config, weights, path)
 
 
+def weights_name(config: TrainConfig) -> str:
+    """The name of a run's weights without its ending; a distilled student is loaded on the weights
+    that it learned from, and has another."""
+    student = "" if config.objective.distil is None else "_one_pass"
+    return f"stdrc_{config.trainable.method}{student}"
+
+
 def trained_for(config: TrainConfig) -> TrainedFor:
     """What a run trains its weights for, with the scales that it validates with.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from .checkpoint_weights import read_weights
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig, load_config
-from .export import export
+from .export import export, weights_name
 from .resume import CONFIG_NAME
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def main(args: argparse.Namespace) -> None:
     # The folder may have moved since the run wrote its configuration.
     section = config.run.model_copy(update={"out": args.run})
     checkpoint = CheckpointFolder.of(section).named(args.checkpoint)
-    name = f"stdrc_{config.trainable.method}_{checkpoint.name}.safetensors"
+    name = f"{weights_name(config)}_{checkpoint.name}.safetensors"
     path = export(config, read_weights(checkpoint, config), args.out or args.run / name)
     log.info("%s", how_to_load(config, path))
 

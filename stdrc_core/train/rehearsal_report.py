@@ -62,8 +62,9 @@ def _remedies(config: TrainConfig, result: Rehearsal) -> list[str]:
     state = peak.gradients + peak.optimizer
     found: list[tuple[int, str]] = []
     if config.trainable.method == "full":
-        more = max(8, 2 * result.num_gpus)
-        found.append((peak.weights + state, f"shard it over more GPUs (--gpus {more})"))
+        if objective.distil is None:
+            more = max(8, 2 * result.num_gpus)
+            found.append((peak.weights + state, f"shard it over more GPUs (--gpus {more})"))
         found.append((peak.weights, "train a LoRA (trainable.method lora)"))
     else:
         if model.quantization == "none":

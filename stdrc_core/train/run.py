@@ -22,7 +22,7 @@ from .assemble import assemble, require_fitting_files
 from .batches import own_share
 from .checkpoints import CheckpointFolder
 from .config import TrainConfig, load_config
-from .export import export, require_exportable
+from .export import export, require_exportable, weights_name
 from .export_command import how_to_load
 from .loop import Parts, Result, train
 from .processes import STEP_TIMEOUT, Processes
@@ -140,7 +140,7 @@ def _finish(config: TrainConfig, result: Result) -> None:
             config.run.out,
         )
         return
-    path = config.run.out / f"stdrc_{config.trainable.method}.safetensors"
+    path = config.run.out / f"{weights_name(config)}.safetensors"
     export(config, result.weights, path)
     log.info("%d steps done. %s", result.num_steps, how_to_load(config, path))
     log.info("last checkpoint: %s", result.checkpoint)

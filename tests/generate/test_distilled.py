@@ -43,9 +43,9 @@ def decision(distilled: Distilled | None, begin: tuple[float, float] | None) -> 
         (FIXED, (1.0, 1.0), ["--preset", "one-pass"], (1.0, 1.0), None),
         (RANGE, (3.0, 5.0), [], (3.0, 5.0), None),
         (RANGE, (3.0, 5.0), ["--reference-scale", "9"], (3.0, 9.0), "numbers that are within"),
-        (RANGE, (3.0, 5.0), ["--text-scale", "5:1"], None, "numbers that are within"),
         (None, (3.0, 5.0), ["--preset", "one-pass"], (1.0, 1.0), "do not say that they are"),
         (None, None, [], (5.0, 7.5), None),
+        (RANGE, (0.0, 5.0), [], (0.0, 5.0), "numbers that are within"),
     ],
 )
 def test_scales_are_the_weights_and_others_are_warned_of(
@@ -53,7 +53,7 @@ def test_scales_are_the_weights_and_others_are_warned_of(
     distilled: Distilled | None,
     begin: tuple[float, float] | None,
     words: list[str],
-    scales: tuple[float, float] | None,
+    scales: tuple[float, float],
     warned: str | None,
 ):
     """Without a flag one pass is taken by itself."""
@@ -62,14 +62,22 @@ def test_scales_are_the_weights_and_others_are_warned_of(
     found = decision(distilled, begin)
     (job,) = read_jobs(args, found)
     guidance = job.shot.guidance
-    if scales is not None:
-        assert (guidance.text_scale, guidance.reference_scale) == scales
+    assert (guidance.text_scale, guidance.reference_scale) == scales
     with caplog.at_level(logging.WARNING):
         warn_of_scales(args, found, [job, job])
     assert len(caplog.messages) == (warned is not None)
     if warned:
         assert warned in caplog.text
     assert Path("anna.png") == job.reference
+
+
+def test_a_curve_is_refused_before_anything_is_loaded():
+    args = make_parser().parse_args(
+        ["--reference", "anna.png", "--prompt", "she reads", "--text-scale", "5:1"]
+    )
+    found = decision(RANGE, (3.0, 5.0))
+    with pytest.raises(ValueError, match="the same in all steps; needs numbers: leave curves out"):
+        warn_of_scales(args, found, read_jobs(args, found))
 
 
 def test_a_student_runs_on_the_lora_that_it_was_distilled_from(
@@ -96,4 +104,4 @@ def test_a_student_runs_on_the_lora_that_it_was_distilled_from(
     words = [*words[:4], "--lora", student]
     with caplog.at_level(logging.WARNING):
         decide_layout(make_parser().parse_args([str(word) for word in words]))
-    assert "model with face.safetensors merged, and no LoRA of that name" in caplog.text
+    assert "model with face.safetensors merged, and no other LoRA of that name" in caplog.text

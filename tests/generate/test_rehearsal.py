@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.distilled_lora import FIXED, write_distilled
 
 from stdrc_core.generate.__main__ import main
 from stdrc_core.ltx.backbone import load_backbone
@@ -64,3 +65,17 @@ def test_the_text_encoder_counts_where_it_is_on_the_gpu(
         apart = rehearse(caplog, *words, *elsewhere)
         assert "alone on the host before" in apart
         assert "fits a GPU of 20 GiB" in apart
+
+
+def test_a_distilled_lora_is_rehearsed_in_one_pass(
+    mini_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    def step(*words: object) -> float:
+        said = rehearse(caplog, "--checkpoint", "ltx-2.3", *words)
+        return float(re.search(r"a step +([\d.]+) TFLOP", said).group(1))
+
+    student = write_distilled(tmp_path / "student.safetensors", mini_checkpoint, FIXED)
+    three, one = step(), step("--lora", student)
+    assert one > 1
+    assert three == pytest.approx(3 * one, rel=0.2)
+    assert step("--lora", student, "--text-scale", "2", "--reference-scale", "3") == three

@@ -97,7 +97,7 @@ def test_a_student_stands_on_the_lora_that_it_was_distilled_from(
         host("distilled.report", loras=[*map(str, paths)], **ONE)
         for paths in ((face, student), (student,))
     ]
-    missed = f"model with {face.name} merged, and no LoRA of that name is on this one"
+    missed = f"model with {face.name} merged, and no other LoRA of that name is on this one"
     assert [missed in report for report in reports] == [False, True]
 
 

@@ -13,6 +13,7 @@ from helpers.told_weights import trained_for
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from stdrc_core.ltx.adapters import known_by_name
 from stdrc_core.ltx.backbone import load_backbone
 from stdrc_core.ltx.distilled import Distilled
 from stdrc_core.ltx.guidance_embedding import read_guidance_embedding
@@ -144,10 +145,13 @@ def test_a_student_decides_wherever_the_lora_under_it_stands(is_last: bool):
 @pytest.mark.parametrize(
     ("files", "is_missed"),
     [
-        ((BESIDE,), False),
+        ((BESIDE, "student.safetensors"), False),
         (("a/b/face.safetensors", "c.safetensors"), False),
-        (("faces\\face.safetensors",), False),
-        (("face",), False),
+        (("faces\\face.safetensors", "c"), False),
+        (("face", "c"), False),
+        # Both runs called their weights alike.
+        (("student/face.safetensors", BESIDE), False),
+        ((BESIDE,), True),
         (("student.safetensors",), True),
         (("my_face.safetensors", "face.pt"), True),
         # Nobody told what is on the model.
@@ -161,3 +165,38 @@ def test_a_lora_that_lies_under_the_weights_is_missed_by_name(
     decision = LayoutChoice(lora_files=files).decide(metadata, {})
     assert decision.is_doubtful is is_missed
     assert ("model with face.safetensors merged" in decision.sentence) is is_missed
+
+
+def test_a_lora_after_the_node_may_be_the_one_that_is_missed():
+    """Its metadata are on the model, while the workflow's part before the node does not name it."""
+    decision = LayoutChoice(lora_files=("student.safetensors",)).decide(two_loras(), {})
+    assert not decision.is_doubtful
+
+
+@pytest.mark.parametrize("on_top", ["lora", "adapter by name", "adapter by file"])
+def test_distilled_full_weights_are_one_pass_under_any_lora(on_top: str):
+    scales = {"text_scale": 1.0, "reference_scale": 1.0}
+    facts = trained_for(**scales, distilled=OF_NUMBERS).facts()
+    adapter = known_by_name("Best-Face-ID v1.0")
+    choice = {
+        "lora": LayoutChoice(),
+        "adapter by name": LayoutChoice(adapter=adapter),
+        "adapter by file": LayoutChoice(lora_files=(f"{adapter.file_stems[0]}.safetensors",)),
+    }[on_top]
+    metadata = [trained_for().lora_metadata()] if on_top == "lora" else [{}]
+    plain = choice.decide(metadata, {})
+    assert plain.distilled is None
+    decision = choice.decide(metadata, {"stdrc": facts})
+    assert decision.layout == plain.layout
+    assert decision.distilled == OF_NUMBERS
+    assert (decision.text_scale, decision.reference_scale) == (1.0, 1.0)
+    assert OF_NUMBERS.advice in decision.sentence
+
+
+def test_a_student_of_full_weights_misses_them_on_others():
+    student = trained_for(distilled=OF_NUMBERS, base_model="face_full.safetensors")
+    alone = LayoutChoice().decide([student.lora_metadata()], {})
+    assert alone.is_doubtful
+    assert "distilled from face_full.safetensors, which knows the reference" in alone.sentence
+    on_them = LayoutChoice().decide([student.lora_metadata()], {"stdrc": trained_for().facts()})
+    assert not on_them.is_doubtful

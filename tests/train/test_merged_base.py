@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import mini_run
+from helpers.distilled_lora import RANGE, write_distilled
 from helpers.tiny_lora import write_tiny_lora
 from helpers.tiny_ltx import LTX_2_3, random_inputs, write_tiny
 from helpers.told_weights import trained_for
@@ -166,6 +167,22 @@ def test_a_run_on_a_cache_goes_on_with_moved_files_and_with_no_others(
     assert result.weights
     with pytest.raises(ValueError, match=r"differs in model.loras \(was \[.*face.*is \[\]\)"):
         require_same_run(asked(2))
+
+
+@pytest.mark.parametrize("scales", [SCALES, RANGE])
+def test_weights_that_are_distilled_are_no_teacher(
+    mini_checkpoint: Path, mini_cache: Path, tmp_path: Path, scales: dict[str, Any]
+):
+    student = write_distilled(tmp_path / "student.safetensors", mini_checkpoint, scales)
+    asked = {"model": {"loras": [student]}, "objective": {"lambda_id": 0, "lambda_tic": 0}}
+    config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache, **asked)
+    if isinstance(scales["text_scale"], list):
+        with pytest.raises(ValueError, match="its scales are an input, which is lost"):
+            mini_run.train(config)
+    asked["objective"]["distil"] = SCALES
+    config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache, **asked)
+    with pytest.raises(ValueError, match=r"is distilled for text_scale .* guide it twice"):
+        mini_run.train(config)
 
 
 def test_full_weights_with_loras_are_refused(base: Path, loras: tuple[Path, Path], tmp_path: Path):
