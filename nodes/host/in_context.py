@@ -71,6 +71,7 @@ def put_in_context(
             denoise_mask=denoise_mask,
             **kwargs,
         )
+    reference = reference.squeeze(2)  # [B, C, K F, h, w]
     layout: ReferenceLayout = kwargs.pop(LAYOUT_ARGUMENT)
     num_latent_frames, height, width = reference.shape[2:]
     placed: Sequence[PlacedReference]

@@ -145,7 +145,8 @@ def attach_references(
         latent = frames.movedim(0, 1).flatten(1, 2)  # [C, K F, h, w]
         cond["model_conds"] = {
             **cond["model_conds"],
-            REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent[None].to(device)),
+            # Windows over time cut any tensor whose third axis is as long as the video.
+            REFERENCE_ARGUMENT: comfy.conds.CONDRegular(latent[None, :, None].to(device)),
             LAYOUT_ARGUMENT: comfy.conds.CONDConstant(layout),
             PLACED_ARGUMENT: comfy.conds.CONDConstant(placed),
         }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..faces.gallery import GalleryRule
 from ..files import write_json, write_text
 from .compare_page import render_comparison
 from .comparison import Comparison, Difference, paired_difference
@@ -116,7 +117,7 @@ def _differences(
         if not both:
             continue
         if "reference" in column.needs and any(
-            results_a[video].gallery != results_b[video].gallery for video in both
+            _photos(results_a[video]) != _photos(results_b[video]) for video in both
         ):
             left_out[name] = (
                 f"{column.title} was not measured alike (other rules or numbers of photos)"
@@ -132,6 +133,11 @@ def _differences(
             torch.Generator().manual_seed(_SEED),
         )
     return metrics, left_out
+
+
+def _photos(result: Result) -> tuple[GalleryRule | None, int]:
+    """The rule of a clip's photos, and how many they are."""
+    return result.gallery, len(result.asked.get("photos", ()))
 
 
 def _said(result: Result, key: str) -> object:

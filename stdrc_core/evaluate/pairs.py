@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from ..folders import path_in
@@ -34,12 +35,24 @@ class Pair(BaseModel):
     video: str = Field(min_length=1)
     """Its path below the folder of videos, which is the clip's name everywhere."""
     prompt: str | None = Field(default=None, validation_alias=AliasChoices("prompt", "caption"))
-    references: tuple[Path, ...] = Field(default=(), validation_alias="reference")
+    references: tuple[Path, ...] = Field(
+        default=(), validation_alias=AliasChoices("reference", "references")
+    )
     """The photo's path, from the folder of the pairs file, or those of several photos of one
     person."""
     person: str | None = Field(default=None, validation_alias="identity")
     """Who it is, by the key `identity`; without it each photo, as its path is written here, is a
     person of its own, and several are the person of the first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_one_person(cls, line: Any) -> Any:
+        persons = line.get("persons") if isinstance(line, dict) else None
+        if isinstance(persons, list) and len(persons) > 1:
+            raise ValueError(
+                f"persons was {persons}, and FaceSim is of one person: leave the line out"
+            )
+        return line
 
     @field_validator("references", mode="before")
     @classmethod

@@ -6,6 +6,7 @@ photos' mean embedding, or with the photo nearest to it (ours).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from ..method.identity import mean_direction
 
-# Photos of two persons have a cosine below this, as a rule. Ours: low, since photos of one person
-# in other poses and lights are far apart too.
-STRANGERS_COSINE = 0.1
+# Photos of two persons have a cosine below these, as a rule. Ours: photos are refused below the
+# lower one alone, since those of one person in other poses and lights are far apart too.
+STRANGERS_COSINE, DOUBTFUL_COSINE = 0.1, 0.2
+
+log = logging.getLogger(__name__)
 
 
 class GalleryRule(StrEnum):
@@ -49,29 +52,48 @@ def gallery_embedding(photos: Sequence[Tensor], rule: GalleryRule) -> Tensor:
 def check_one_person(photos: Sequence[Tensor], names: Sequence[str]) -> None:
     """Raises ValueError where photos with these embeddings, `[D]` of length 1, show two persons.
 
-    Photos of one person may be unlike one another, but each is like some other one. `names` are
-    what the message calls the photos.
+    Photos of one person may be unlike one another, but each is like some other one. Where they may
+    show two, the log tells. `names` are what messages call the photos.
     """
     if len(photos) < 2:
         return
     stacked = torch.stack(tuple(photos))
     cosines = (stacked @ stacked.T).fill_diagonal_(-1)
+    if (parted := _parted(cosines, STRANGERS_COSINE)) is not None:
+        one, other, cosine = parted
+        raise ValueError(
+            f"{names[one]} and {names[other]} seem to show two persons, as their faces' cosine is "
+            f"{cosine:.2f}; needs photos of one person, {STRANGERS_COSINE} or more: take one of "
+            "them out."
+        )
+    if (parted := _parted(cosines, DOUBTFUL_COSINE)) is not None:
+        one, other, cosine = parted
+        log.warning(
+            "%s and %s may show two persons, as their faces' cosine is %.2f; needs photos of one.",
+            names[one],
+            names[other],
+            cosine,
+        )
+
+
+def _parted(cosines: Tensor, least: float) -> tuple[int, int, float] | None:
+    """The nearest photos of two groups that no cosine of `least` or more joins, and their cosine;
+    None where there is one group.
+
+    `cosines` are of all pairs of photos, with -1 on the diagonal.
+    """
     person = {0}
-    while grown := _like(cosines, person):
+    while grown := _like(cosines, person, least):
         person |= grown
-    others = [place for place in range(len(photos)) if place not in person]
+    others = [place for place in range(len(cosines)) if place not in person]
     if not others:
-        return
+        return None
     between = cosines[sorted(person)][:, others]
     row, column = divmod(int(between.argmax()), len(others))
-    raise ValueError(
-        f"{names[sorted(person)[row]]} and {names[others[column]]} seem to show two persons, as "
-        f"their faces' cosine is {float(between.max()):.2f}; needs photos of one person, "
-        f"{STRANGERS_COSINE} or more: take one of them out."
-    )
+    return sorted(person)[row], others[column], float(between.max())
 
 
-def _like(cosines: Tensor, person: set[int]) -> set[int]:
+def _like(cosines: Tensor, person: set[int], least: float) -> set[int]:
     """The photos outside of `person` that are like one of it."""
     nearest = cosines[sorted(person)].amax(dim=0)
-    return {place for place in range(len(nearest)) if nearest[place] >= STRANGERS_COSINE} - person
+    return {place for place in range(len(nearest)) if nearest[place] >= least} - person

@@ -126,6 +126,7 @@ def beyond_training(job: Job, decision: Decision) -> list[str]:
         range(len(job.references)),
         has_first_frame=is_staged,
         is_single_frame=is_staged or job.shot.num_frames == 1,
+        num_frames=min(job.shot.num_frames, job.shot.window or job.shot.num_frames),
     )
 
 

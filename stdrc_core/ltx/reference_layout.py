@@ -99,16 +99,22 @@ class Decision:
     """The guidance that the weights have inside, so that vyr alone is to run; None for others."""
 
     def beyond_training(
-        self, slots: Collection[int], *, has_first_frame: bool, is_single_frame: bool
+        self,
+        slots: Collection[int],
+        *,
+        has_first_frame: bool,
+        is_single_frame: bool,
+        num_frames: int | None = None,
     ) -> list[str]:
-        """What a run asks of the weights that they were not trained for, a sentence each.
-
-        `slots` are those of the run's references.
-        """
+        """What a run asks of the weights that they were not trained for, a sentence each
+        (`TrainedFor.beyond`)."""
         if self.trained is None:
             return []
         return self.trained.beyond(
-            slots, has_first_frame=has_first_frame, is_single_frame=is_single_frame
+            slots,
+            has_first_frame=has_first_frame,
+            is_single_frame=is_single_frame,
+            num_frames=num_frames,
         )
 
     def check_frames(self, shape: Sequence[int], num_video_frames: int) -> None:

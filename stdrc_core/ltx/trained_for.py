@@ -50,6 +50,8 @@ class TrainedFor:
     """Whether samples began with a clean first frame; None where nobody recorded it."""
     single_frames: bool | None = None
     """Whether there were samples of one frame, images; None where nobody recorded it."""
+    num_frames: int | None = None
+    """How many frames the clips had; None where nobody recorded it."""
     distilled: Distilled | None = None
     """The guidance that the weights have inside; None where they have none."""
     base_loras: tuple[str, ...] | None = None
@@ -77,14 +79,22 @@ class TrainedFor:
         for what, had in (("first", self.first_frames), ("single", self.single_frames)):
             if had is not None:
                 parts.append(f"{what} frames" if had else f"no {what} frames")
+        if self.num_frames is not None:
+            parts.append(f"clips of {self.num_frames} frames")
         return f"Trained with {', '.join(parts)}." if parts else ""
 
     def beyond(
-        self, slots: Collection[int], *, has_first_frame: bool, is_single_frame: bool
+        self,
+        slots: Collection[int],
+        *,
+        has_first_frame: bool,
+        is_single_frame: bool,
+        num_frames: int | None = None,
     ) -> list[str]:
         """What a run asks of the weights that they were not trained for, a sentence each.
 
-        `slots` are those of the run's references. What nobody recorded is taken for trained.
+        `slots` are those of the run's references, and `num_frames` how many frames are sampled at
+        once, where that is known. What nobody recorded is taken for trained.
         """
         said = []
         if self.max_photos is not None and len(slots) > self.max_photos:
@@ -107,6 +117,11 @@ class TrainedFor:
             said.append(
                 "A single frame is made and the weights were trained on clips alone: it may be "
                 "rougher than a clip; train with objective.single_frame_share."
+            )
+        if self.num_frames is not None and (num_frames or 0) > self.num_frames:
+            said.append(
+                f"The clip has {num_frames} frames at once and the weights were trained on clips "
+                f"of {self.num_frames}: sample it in windows of so many over time."
             )
         return said
 
@@ -254,12 +269,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "max_photos": _count,
     "first_frames": _flag,
     "single_frames": _flag,
+    "num_frames": _count,
     "distilled": _distilled,
     "base_loras": _names,
 }
 # Files of earlier versions of ST-DRC lack them.
 _OPTIONAL = {
-    *("base_version", "max_photos", "first_frames", "single_frames", "distilled", "base_loras")
+    *("base_version", "max_photos", "first_frames", "single_frames", "num_frames"),
+    *("distilled", "base_loras"),
 }
 
 

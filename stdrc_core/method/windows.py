@@ -104,7 +104,7 @@ class Windows:
     ) -> Tensor:
         """The velocity `[B, C, T, H, W]` of a long video, joined from those of its windows.
 
-        The video's first `num_clean_frames` are clean, which its first window alone sees. The
+        The video's first `num_clean_frames` are clean, in each window that they are in. The
         parameters from `video` on are those of `sampling.Velocity`.
         """
         windows = self.over(video.shape[2])
@@ -117,7 +117,7 @@ class Windows:
             frames = slice(window.start, window.stop)
             num_before = min(window.start, 1)
             part = video[:, :, window.start - num_before : window.stop]
-            clean = 0 if window.start else num_clean_frames
+            clean = min(max(0, num_clean_frames - (window.start - num_before)), part.shape[2])
             velocity = predict(part, t, context, reference, clean)[:, :, num_before:]
             total[:, :, frames] += velocity * own
             weights[frames] += own

@@ -28,7 +28,7 @@ from .config import TrainConfig
 from .distillation import Teacher, base_under_adapter
 from .draws import Person, TrainingSample
 from .face_losses import FaceLosses
-from .galleries import Galleries, as_photo
+from .galleries import Galleries, as_photo, most_photos
 from .loop import GroupedVelocity, Parts
 from .objective import Objective
 from .offload import checkpoint_on_host, park
@@ -113,7 +113,7 @@ def assemble(
     if will_shard:
         require_shardable(config)
     cache = Cache(config.data.cache)
-    if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
+    if will_shard and len({*cache.num_references}) > 1 and config.run.micro_batch_size > 1:
         numbers = " and ".join(map(str, sorted(cache.num_references)))
         raise ValueError(
             f"run.micro_batch_size was {config.run.micro_batch_size} with FSDP2 and a cache of "
@@ -130,6 +130,7 @@ def assemble(
     )
     _warn_of_another_base(config, cache.manifest)
     _warn_of_base_weights(config)
+    _warn_of_few_photos(config, cache)
     dtype = getattr(torch, config.model.vae_dtype or config.model.dtype)
     vae = load_vae(config.model.vae or config.model.checkpoint, dtype)
     recognizer = None
@@ -294,6 +295,20 @@ def _warn_of_base_weights(config: TrainConfig) -> None:
         )
     elif decision.is_doubtful and (is_teacher or model.loras):
         log.warning("the base: %s", decision.sentence)
+
+
+def _warn_of_few_photos(config: TrainConfig, cache: Cache) -> None:
+    """Warns where no sample of the cache has as many photos as `reference.num_photos` asks for."""
+    limit = config.reference.max_photos
+    if limit is not None and (most := most_photos(cache, limit)) < limit:
+        log.warning(
+            "reference.num_photos asks for up to %d photos of a person, and no sample of %s has "
+            "more than %d: samples show what they have. Name several `references` in the data set, "
+            "or one `identity` for the clips of one person.",
+            limit,
+            cache.folder,
+            most,
+        )
 
 
 def place_vae(

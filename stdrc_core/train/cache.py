@@ -24,6 +24,7 @@ from torch import Tensor
 from ..folders import files_below, has_ending, listed
 from ..ltx.base_version import title
 from ..text_files import read_json
+from .dataset_entry import Origin, Stretch
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class FurtherReference:
     landmarks: Tensor
     has_face: Tensor
     e_ref: Tensor
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +111,10 @@ class Sample:
     """Embedding of the face in the unaugmented photo, `[D]` float32 of length 1."""
     further: tuple[FurtherReference, ...] = ()
     """The references at slots 1, 2, ...; the fields above are of the one at slot 0."""
+    origin: Origin | None = None
+    """What the first reference is; None in a cache from before this was noted."""
+    shot: Stretch | None = None
+    """The part of the source video that the clip is of; None as for `origin`."""
 
 
 def fingerprint(path: Path) -> str:
@@ -163,9 +169,9 @@ class Cache:
         return [line["id"] for line in self._lines]
 
     @property
-    def num_references(self) -> set[int]:
-        """The numbers of references that samples have, such as {1} or {1, 2}."""
-        return {1 + len(_further_sources(line)) for line in self._lines}
+    def num_references(self) -> list[int]:
+        """How many references each sample has."""
+        return [1 + len(_further_sources(line)) for line in self._lines]
 
     @property
     def identities(self) -> list[str | None]:
@@ -175,6 +181,10 @@ class Cache:
     def reference_source(self, index: int) -> str:
         """Where a sample's first reference is from, as `Sample.reference_source`."""
         return self._lines[index]["reference_source"]
+
+    def origin(self, index: int) -> Origin | None:
+        """What a sample's first reference is, as `Sample.origin`."""
+        return _origins(self._lines[index])[0]
 
     def photo(self, index: int, slot: int) -> tuple[Tensor, Tensor]:
         """A sample's reference at `slot` and its embedding: `[h, w, 3]` uint8 and `[D]` float32.
@@ -201,16 +211,21 @@ class Cache:
             (name, slot): _key(line["id"], name, slot) for slot in sources for name in OF_REFERENCE
         }
         tensors = _read(self.folder / SHARDS / line["shard"], tuple(keys.values()))
-        known = {field.name for field in fields(Sample)}
+        origin, *further_origins = _origins(line)
+        known = {field.name for field in fields(Sample)} - {"shot"}
         return Sample(
             **{key: value for key, value in line.items() if key in known},
             **{name: tensors[keys[name]] for name in TENSORS},
             further=tuple(
                 FurtherReference(
-                    source=source, **{name: tensors[keys[name, slot]] for name in OF_REFERENCE}
+                    source=source,
+                    origin=further_origins[slot - 1],
+                    **{name: tensors[keys[name, slot]] for name in OF_REFERENCE},
                 )
                 for slot, source in sources.items()
             ),
+            origin=origin,
+            shot=None if line.get("shot") is None else Stretch(*line["shot"]),
         )
 
     def require(
@@ -310,6 +325,12 @@ def _further_sources(line: Mapping[str, Any]) -> list[str]:
     """Where the references at slots 1, 2, ... are from; a cache from before there were several
     has no such key."""
     return line.get("further_sources", [])
+
+
+def _origins(line: Mapping[str, Any]) -> list[Origin | None]:
+    """What all references of a line are; a cache from before this was noted does not say."""
+    found = line.get("origins") or [None] * (1 + len(_further_sources(line)))
+    return [None if each is None else Origin(*each) for each in found]
 
 
 def _read(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:

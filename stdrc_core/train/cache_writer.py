@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,11 @@ def _line(sample: Sample, shard: str) -> dict[str, Any]:
     """A sample's line of samples.jsonl."""
     names = ("id", "video", "caption", "identity", "reference_source")
     line = {"shard": shard, **{name: getattr(sample, name) for name in names}}
-    return line | {"further_sources": [each.source for each in sample.further]}
+    line["further_sources"] = [each.source for each in sample.further]
+    origins = [sample.origin, *(each.origin for each in sample.further)]
+    if origins[0] is not None:
+        line["origins"] = [None if each is None else astuple(each) for each in origins]
+    return line if sample.shot is None else line | {"shot": astuple(sample.shot)}
 
 
 def _stored_tensors(sample: Sample) -> dict[str, Tensor]:

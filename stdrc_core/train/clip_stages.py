@@ -24,10 +24,10 @@ from ..ltx.vae import VideoVAE
 from ..video import ClipTooShortError, read_clip
 from .ahead import ahead
 from .cache import FurtherReference, Sample
-from .dataset_entry import Entry, Reason
+from .dataset_entry import Entry, Origin, Reason, Stretch
 from .face_track import Track, follow
 from .prepare_config import PrepareConfig
-from .references import Reference, find_references, given_reference
+from .references import Reference, find_references, given_reference, own_shot
 
 
 class SetAsideError(ValueError):
@@ -49,6 +49,7 @@ class Work:
     """The training window, `[F, h, w, 3]` uint8, until it is encoded."""
     reference: Reference | None = None
     track: Track | None = None
+    shot: Stretch | None = None
     further: tuple[FurtherReference, ...] = ()
     latent: Tensor | None = None
     context: Tensor | None = None
@@ -62,6 +63,8 @@ class Work:
             caption=entry.caption,
             identity=entry.identity,
             reference_source=reference.source,
+            origin=reference.origin,
+            shot=self.shot,
             latent=self.latent,
             context=self.context,
             reference=reference.pixels,
@@ -101,8 +104,13 @@ def make_stages(
                 Reason.NO_FACE, f"{entry.video} shows no face from {entry.start_s:.3f} s on"
             )
         reference, track = _choose_reference(entry, others, faces, config, finder)
-        further = tuple(_further_reference(photo, faces, config, finder) for photo in entry.further)
-        return replace(work, reference=reference, track=track, further=further)
+        origins = entry.origins[1:] or (None,) * len(entry.further)
+        further = tuple(
+            _further_reference(photo, origin, faces, config, finder)
+            for photo, origin in zip(entry.further, origins, strict=True)
+        )
+        shot = own_shot(entry, config.window_s)
+        return replace(work, reference=reference, track=track, shot=shot, further=further)
 
     def encode(work: Work) -> Work:
         parameter = next(vae.parameters())
@@ -198,7 +206,11 @@ def _choose_reference(
 
 
 def _further_reference(
-    photo: Path, faces: Sequence[Sequence[Any]], config: PrepareConfig, finder: FaceFinder
+    photo: Path,
+    origin: Origin | None,
+    faces: Sequence[Sequence[Any]],
+    config: PrepareConfig,
+    finder: FaceFinder,
 ) -> FurtherReference:
     """The reference of a photo at slot 1 or above, and its person among the clip's faces.
 
@@ -206,7 +218,7 @@ def _further_reference(
     """
     size = (config.height, config.width)
     try:
-        reference = next(given_reference(photo, finder, size), None)
+        reference = next(given_reference(photo, finder, size, origin), None)
     except ValueError as error:
         raise SetAsideError(Reason.UNREADABLE, str(error)) from error
     if reference is None:
@@ -216,6 +228,7 @@ def _further_reference(
         raise _other_person(f"reference {photo.name}", track, config)
     return FurtherReference(
         source=reference.source,
+        origin=reference.origin,
         reference=reference.pixels,
         boxes=track.boxes,
         landmarks=track.landmarks,

@@ -25,6 +25,36 @@ class Reason(StrEnum):
     OTHER_PERSON = "faces disagree with the reference"
 
 
+# Seconds that a photo of a person keeps from the stretch that a clip is trained on.
+WINDOW_MARGIN_S = 0.1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a photo of a person is: a file of its own, or a moment of a source video."""
+
+    file: str
+    """The photo's path, or the source video's name."""
+    time_s: float | None = None
+    """The second of the source video; None for a photo."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a source video."""
+
+    file: str
+    """The source video's name."""
+    start_s: float
+    end_s: float
+
+    def holds(self, origin: Origin) -> bool:
+        """Whether the moment is of this part, or nearer to it than `WINDOW_MARGIN_S`."""
+        if origin.file != self.file or origin.time_s is None:
+            return False
+        return self.start_s - WINDOW_MARGIN_S < origin.time_s < self.end_s + WINDOW_MARGIN_S
+
+
 @dataclass(frozen=True, kw_only=True)
 class KnownFace:
     """A face that the dataset points at; it is outside the training window of its entry."""
@@ -33,6 +63,8 @@ class KnownFace:
     time_s: float
     box: tuple[float, float, float, float]
     """Left, top, right and bottom of the face, as shares of the frame's sides."""
+    origin: Origin
+    """The same moment in the source video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +81,12 @@ class Entry:
     reference: Path | None = None
     further: tuple[Path, ...] = ()
     """Photos at slots 1, 2, ..., of the same person as `reference` or of others in the clip."""
+    origins: tuple[Origin | None, ...] = ()
+    """What all these photos are cut out of; empty, or None for one, where the dataset does not
+    say."""
+    shot: Stretch | None = None
+    """The shot that the clip is of, whose light and clothes are the clip's; None where the dataset
+    does not say."""
     faces: tuple[KnownFace, ...] = ()
     """Faces of the person that may serve as the reference, the best ones first."""
     footage: str | None = None

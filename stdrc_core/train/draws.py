@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..method.flow import resolution_shift, sample_logit_normal, sample_uniform
+from ..method.grid import LTX_SCALE_FACTORS
 from .distil_config import DistilSection
 from .distillation import trajectory_sigmas
 from .objective_config import ObjectiveSection, ReferenceSection
@@ -74,6 +75,14 @@ class TrainingSample:
     def seen_from(self, slot: int) -> TrainingSample:
         """The sample with the person at `slot` in place of the one at slot 0."""
         return self if slot == 0 else replace(self, **vars(self.further[slot - 1]))
+
+    def without_first(self, num_latent_frames: int) -> TrainingSample:
+        """The sample as if no face had been found in its first latent frames."""
+        if num_latent_frames == 0:
+            return self
+        has_face = self.has_face.clone()
+        has_face[: (num_latent_frames - 1) * LTX_SCALE_FACTORS.time + 1] = False
+        return replace(self, has_face=has_face)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +213,7 @@ def _draw_from_gallery(
 
     Where every sample shows one photo nothing is drawn.
     """
-    if reference.num_photos is None or len(reference.num_photos) == 1:
+    if reference.max_photos in (None, 1):
         return ()
     num_more = torch.multinomial(torch.tensor(reference.num_photos), 1, generator=generator).item()
     return tuple(torch.randperm(len(sample.gallery), generator=generator)[:num_more].tolist())

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from ..ltx.guidance_embedding import FILE_PREFIX
 from ..ltx.trained_for import TrainedFor
 from .cache import Cache
 from .config import TrainConfig
+from .galleries import most_photos
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +69,7 @@ def trained_for(config: TrainConfig) -> TrainedFor:
         base_model=config.model.checkpoint.name,
         config_sha256=hashlib.sha256(config.to_yaml().encode()).hexdigest(),
         base_version=_version_of(config.model.checkpoint),
-        max_photos=config.reference.max_photos or _most_references(config),
-        first_frames=config.objective.first_frame_share > 0,
-        single_frames=config.objective.single_frame_share > 0,
+        **_samples_of(config),
         distilled=_distilled(config),
         base_loras=tuple(path.name for path in config.model.loras) or None,
     )
@@ -90,12 +90,25 @@ def _version_of(checkpoint: Path) -> str | None:
         return None
 
 
-def _most_references(config: TrainConfig) -> int | None:
-    """The most references that a sample of the run's cache has; None where the cache is gone."""
+def _samples_of(config: TrainConfig) -> dict[str, Any]:
+    """What the run's samples are like; where the cache is gone, what the configuration asked for.
+
+    Clips of one frame are single frames, and have no first one.
+    """
+    objective, limit = config.objective, config.reference.max_photos
+    has_first, has_single = objective.first_frame_share > 0, objective.single_frame_share > 0
     try:
-        return max(Cache(config.data.cache).num_references)
+        cache = Cache(config.data.cache)
     except ValueError:
-        return None
+        photos = {"max_photos": limit}
+        return photos | {"first_frames": has_first, "single_frames": has_single}
+    num_frames = cache.manifest.num_frames
+    return {
+        "max_photos": most_photos(cache, limit),
+        "first_frames": has_first and num_frames > 1,
+        "single_frames": has_single or num_frames == 1,
+        "num_frames": num_frames,
+    }
 
 
 def lora_tensors(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:

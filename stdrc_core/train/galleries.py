@@ -2,7 +2,8 @@
 
 They are the sample's own references, where all of them are of one person, and the first references
 of the person's other samples. No photo is taken twice, and none that is cut from the sample's own
-clip: it may be of the very frames that the model is to make.
+shot, or where the shot is not known from its window: it may be of the very frames that the model is
+to make, whatever clip it was cut out for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..faces.gallery import STRANGERS_COSINE
 from .cache import Cache, FurtherReference, Sample
+from .dataset_entry import Origin
 from .draws import Portrait
 
 # Of the frames in which the faces of two photos were found, the share that shows both at one place
@@ -79,14 +81,43 @@ class Galleries:
         if not all(shows_same_person(sample, each) for each in sample.further):
             return None
         places = [(index, slot) for slot in range(1, 1 + len(sample.further))]
-        taken = {sample.reference_source, *(each.source for each in sample.further)}
-        own_clip = f" of {Path(sample.video).name}"
+        sources = (sample.reference_source, *(each.source for each in sample.further))
+        origins = (sample.origin, *(each.origin for each in sample.further))
+        taken = {origin or source for origin, source in zip(origins, sources, strict=True)}
         for other in self.of_person.get(sample.identity, ()):
-            source = self.cache.reference_source(other)
-            if source not in taken and not source.endswith(own_clip):
-                taken.add(source)
+            photo = self.cache.origin(other) or self.cache.reference_source(other)
+            if photo not in taken and not _is_of_own_clip(photo, sample):
+                taken.add(photo)
                 places.append((other, 0))
         return Gallery(self.cache, places, sample, self.told)
+
+
+def most_photos(cache: Cache, limit: int | None) -> int:
+    """The most references that a sample of the cache shows at once, where `limit` is
+    `reference.max_photos`; photos that are left out as of the sample's own shot are counted.
+
+    Samples without a name of a person may show several, who are all shown.
+    """
+    counts = cache.num_references
+    if limit is None:
+        return max(counts)
+    photos: dict[str, set[Origin | str]] = {}
+    for index, person in enumerate(cache.identities):
+        if person is not None:
+            photo = cache.origin(index) or cache.reference_source(index)
+            photos.setdefault(person, set()).add(photo)
+    return max(
+        count if person is None else min(limit, count - 1 + len(photos[person]))
+        for count, person in zip(counts, cache.identities, strict=True)
+    )
+
+
+def _is_of_own_clip(photo: Origin | str, sample: Sample) -> bool:
+    """Whether a photo is cut out of the sample's clip; a cache from before origins were noted tells
+    it in words alone."""
+    if isinstance(photo, Origin):
+        return sample.shot is not None and sample.shot.holds(photo)
+    return photo.endswith(f" of {Path(sample.video).name}")
 
 
 def shows_same_person(sample: Sample, other: FurtherReference) -> bool:

@@ -381,14 +381,17 @@ def _taken(batch: Tensor, places: list[int]) -> Tensor:
 
 
 def _seen_by_faces(sample: TrainingSample, choice: Draws) -> TrainingSample:
-    """The sample as the identity losses look at it, which is at one of its persons.
+    """The sample as the identity losses look at it, which is at one of its persons, in the frames
+    that the model is to make.
 
     Of several persons one is drawn at random and put in slot 0; of several photos of one person
     their mean embedding counts (ours; it is Eq. 9 for one photo).
     """
     if choice.e_ref is not None:
-        return replace(sample, e_ref=choice.e_ref)
-    if not sample.further:
-        return sample
-    slot = torch.randint(1 + len(sample.further), (), generator=choice.augmentation)
-    return sample.seen_from(int(slot))
+        seen = replace(sample, e_ref=choice.e_ref)
+    elif not sample.further:
+        seen = sample
+    else:
+        slot = torch.randint(1 + len(sample.further), (), generator=choice.augmentation)
+        seen = sample.seen_from(int(slot))
+    return seen.without_first(choice.num_clean_frames)

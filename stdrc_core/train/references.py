@@ -7,7 +7,7 @@ where the model would find pose, light and clothes of the very frames that it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,11 @@ from ..method.reference import fitted_box
 from ..photo_file import load_opaque_photo
 from ..uint8 import to_uint8
 from ..video import probe, read_frames
-from .dataset_entry import Entry
+from .dataset_entry import WINDOW_MARGIN_S, Entry, Origin, Stretch
 
 # How many other clips of a person, and how many frames of each, are searched for a face.
 MAX_OTHER_CLIPS = 3
 NUM_FRAMES_TRIED = 5
-# Seconds that a reference from the same clip keeps from the training window.
-WINDOW_MARGIN_S = 0.1
 # What a crop has around the face's box on each side, as a share of the box's larger side: room for
 # hair and chin.
 CROP_MARGIN = 0.6
@@ -46,6 +44,12 @@ class Reference:
     """Embedding of the largest face in `pixels`, `[D]` of length 1."""
     source: str
     """Where the pixels are from, in words."""
+    origin: Origin
+    """The same, to tell photos apart and from the clips that they are cut out of."""
+
+
+# The pixels of a face that may be a reference, where they are from in words, and their origin.
+_Candidate = tuple[Tensor, str, Origin]
 
 
 def find_references(
@@ -64,21 +68,33 @@ def find_references(
     read are passed over.
     """
     if entry.reference is not None:
-        yield from given_reference(entry.reference, finder, size)
+        yield from given_reference(entry.reference, finder, size, *entry.origins[:1])
         return
     yield from _embedded(_known_faces(entry), finder, size)
     yield from _embedded(_other_clips(entry, others, finder, window_s), finder, size)
     yield from _embedded(_same_clip(entry, finder, window_s), finder, size)
 
 
-def given_reference(photo: Path, finder: FaceFinder, size: tuple[int, int]) -> Iterator[Reference]:
+def given_reference(
+    photo: Path, finder: FaceFinder, size: tuple[int, int], origin: Origin | None = None
+) -> Iterator[Reference]:
     """The reference that a photo is; there is none where it shows no face.
 
-    Raises ValueError when the photo cannot be read.
+    `origin` is the moment that the photo is cut out of, where that is known. Raises ValueError when
+    the photo cannot be read.
     """
     # Transparent parts become black, as is the padding around the photo.
     (pixels,) = to_uint8(load_opaque_photo(photo))
-    return _embedded([(pixels, f"photo {photo.name}")], finder, size)
+    where = f"photo {photo.name}", origin or Origin(str(photo.resolve()))
+    return _embedded([(pixels, *where)], finder, size)
+
+
+def own_shot(entry: Entry, window_s: float) -> Stretch:
+    """The part of the source video that no other photo of the person may be from, if the clip is
+    shown it: its shot, or where the dataset does not say which that is, its training window."""
+    start_s = entry.footage_s + entry.start_s
+    window = Stretch(_footage(entry), round(start_s, 6), round(start_s + window_s, 6))
+    return entry.shot or window
 
 
 def crop_face(frame: Tensor, box: Sequence[float]) -> Tensor:
@@ -95,32 +111,33 @@ def crop_face(frame: Tensor, box: Sequence[float]) -> Tensor:
 
 
 def _embedded(
-    candidates: Iterator[tuple[Tensor, str]] | list[tuple[Tensor, str]],
+    candidates: Iterable[_Candidate],
     finder: FaceFinder,
     size: tuple[int, int],
 ) -> Iterator[Reference]:
     """The candidates that show a face, not larger than they need to be."""
-    for pixels, source in candidates:
+    for pixels, source, origin in candidates:
         if 0 in pixels.shape:
             continue
         kept = _at_most(pixels, (MAX_OVERSIZE * size[0], MAX_OVERSIZE * size[1]))
         (face,) = largest_faces(kept[None], finder)
         if face is not None:
-            yield Reference(pixels=kept, e_ref=face.embedding, source=source)
+            yield Reference(pixels=kept, e_ref=face.embedding, source=source, origin=origin)
 
 
-def _known_faces(entry: Entry) -> Iterator[tuple[Tensor, str]]:
+def _known_faces(entry: Entry) -> Iterator[_Candidate]:
     """Crops of the faces that the dataset points at, and where they are from."""
     for known in entry.faces:
         for frame in _readable(known.video, [known.time_s]):
             height, width = frame.shape[:2]
             box = [side * n for side, n in zip(known.box, (width, height) * 2, strict=True)]
-            yield crop_face(frame, box), f"face at {known.time_s:.3f} s of {known.video.name}"
+            source = f"face at {known.time_s:.3f} s of {known.video.name}"
+            yield crop_face(frame, box), source, known.origin
 
 
 def _other_clips(
     entry: Entry, others: Mapping[str, Sequence[Entry]], finder: FaceFinder, window_s: float
-) -> Iterator[tuple[Tensor, str]]:
+) -> Iterator[_Candidate]:
     """Crops of faces in other clips of the person, and where they are from."""
     if entry.identity is None:
         return
@@ -136,10 +153,10 @@ def _other_clips(
             shift_s = other.footage_s - entry.footage_s
             times = [time for time in times if _distance_s(time + shift_s, entry, window_s) > 0]
         frames = list(zip(times, _readable(other.video, times), strict=False))
-        yield from _crops(other.video, frames, finder, "clip")
+        yield from _crops(other, frames, finder, "clip")
 
 
-def _same_clip(entry: Entry, finder: FaceFinder, window_s: float) -> Iterator[tuple[Tensor, str]]:
+def _same_clip(entry: Entry, finder: FaceFinder, window_s: float) -> Iterator[_Candidate]:
     """Crops of faces in the entry's own clip outside its window, and where they are from."""
     duration_s = probe(entry.video).duration_s
     times = [*_spread(0, entry.start_s), *_spread(entry.start_s + window_s, duration_s)]
@@ -147,18 +164,19 @@ def _same_clip(entry: Entry, finder: FaceFinder, window_s: float) -> Iterator[tu
     frames = list(zip(outside, _readable(entry.video, outside), strict=False))
     # The farther a frame is from the window, the less it is like the window's frames.
     frames.sort(key=lambda frame: -_distance_s(frame[0], entry, window_s))
-    yield from _crops(entry.video, frames, finder, "same clip")
+    yield from _crops(entry, frames, finder, "same clip")
 
 
 def _crops(
-    video: Path, frames: list[tuple[float, Tensor]], finder: FaceFinder, kind: str
-) -> Iterator[tuple[Tensor, str]]:
-    """Crops of the largest face of each frame that shows one."""
+    entry: Entry, frames: list[tuple[float, Tensor]], finder: FaceFinder, kind: str
+) -> Iterator[_Candidate]:
+    """Crops of the largest face of each frame of the entry's video that shows one."""
     for time, frame in frames:
         (face,) = largest_faces(frame[None], finder)
         if face is not None:
-            source = f"{kind} at {time:.3f} s of {video.name}"
-            yield crop_face(frame, face.face.box.tolist()), source
+            source = f"{kind} at {time:.3f} s of {entry.video.name}"
+            origin = Origin(_footage(entry), round(entry.footage_s + time, 6))
+            yield crop_face(frame, face.face.box.tolist()), source, origin
 
 
 def _readable(video: Path, times: list[float]) -> list[Tensor]:

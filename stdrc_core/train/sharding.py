@@ -45,11 +45,13 @@ def require_shardable(config: TrainConfig) -> None:
         ("reference.p_drop", reference.p_drop),
         ("objective.first_frame_share", objective.first_frame_share),
         ("objective.single_frame_share", objective.single_frame_share),
-        ("the largest share of reference.num_photos", max(reference.num_photos or (1.0,))),
+        # Whatever the shares: who has fewer photos than were drawn shows fewer.
+        ("reference.num_photos", 0.0 if reference.max_photos in (None, 1) else 0.5),
     ):
         if 0 < share < 1:
+            shown = list(reference.num_photos) if key == "reference.num_photos" else share
             raise ValueError(
-                f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and {key} {share}; "
+                f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and {key} {shown}; "
                 "needs 1, since samples of different shapes run separately."
             )
 

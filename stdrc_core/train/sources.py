@@ -21,7 +21,7 @@ from pathlib import Path
 from ..folders import path_in
 from ..shown_text import whole
 from ..text_files import NotTextError, check_whole, decode_line, read_raw_lines, trimmed
-from .dataset_entry import VIDEO_SUFFIXES, Entry, Reason
+from .dataset_entry import VIDEO_SUFFIXES, Entry, Origin, Reason, Stretch
 from .dataset_exclusions import read_exclusions
 from .folder_source import read_folder
 from .vip import read_vip
@@ -113,7 +113,7 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
     except ValueError as error:
         return replace(unusable, problem=f"line {number} of {path} is not JSON ({error})")
     kinds = {"video": str, "caption": str, "reference": str, "identity": str | int}
-    kinds |= {"start_s": int | float, "references": list}
+    kinds |= {"start_s": int | float, "references": list, "origins": list, "shot": list}
     if not isinstance(line, dict) or not {"video", "caption"} <= line.keys():
         return replace(unusable, problem=f"line {number} of {path} lacks video or caption")
     # An optional key may be null, which is the same as leaving it out.
@@ -133,6 +133,16 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
             problem = f"line {number} of {path} has references {photos!r}; needs names of photos"
             return replace(unusable, problem=f"{problem}, and no reference beside them")
     try:
+        origins = tuple(
+            None if each is None else _origin(*each) for each in given.get("origins", ())
+        )
+        shot = _shot(*given["shot"]) if "shot" in given else None
+        if origins and len(origins) != len(photos):
+            raise ValueError(f"{len(origins)} origins of {len(photos)} photos")
+    except (TypeError, ValueError) as error:
+        problem = f"line {number} of {path} has origins or a shot that cannot be used ({error})"
+        return replace(unusable, problem=f"{problem}; needs what collect wrote, or none")
+    try:
         check_whole(given["caption"], "caption")
         video = path_in(path.parent, given["video"])
         first, *further = [path_in(path.parent, photo) for photo in photos] or [None]
@@ -147,7 +157,17 @@ def _manifest_entry(path: Path, number: int, text: bytes) -> Entry:
         identity=str(given["identity"]) if "identity" in given else None,
         reference=first,
         further=tuple(further),
+        origins=origins,
+        shot=shot,
     )
+
+
+def _origin(file: str, time_s: float) -> Origin:
+    return Origin(str(file), float(time_s))
+
+
+def _shot(file: str, start_s: float, end_s: float) -> Stretch:
+    return Stretch(str(file), float(start_s), float(end_s))
 
 
 def _with_unique_ids(entries: list[Entry]) -> list[Entry]:

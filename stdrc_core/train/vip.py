@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..text_files import NotTextError, read_json
-from .dataset_entry import Entry, KnownFace, find_videos
+from .dataset_entry import Entry, KnownFace, Origin, find_videos
 
 
 def read_vip(path: Path, clips: Path, window_s: float) -> list[Entry]:
@@ -100,7 +100,12 @@ def _vip_faces(
         if file is None or is_inside:
             continue
         is_same = (face["id"], face["clip"]) == (segment["id"], segment["clip"])
-        known = KnownFace(video=file, time_s=time_s, box=(left, top, right, bottom))
+        known = KnownFace(
+            video=file,
+            time_s=time_s,
+            box=(left, top, right, bottom),
+            origin=Origin(str(face["id"]), source_s),
+        )
         (same_part if is_same else elsewhere).append(known)
     return elsewhere + same_part
 

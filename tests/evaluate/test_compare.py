@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,22 @@ def test_other_prompts_are_no_pair(evaluated: Path, tmp_path: Path):
     other = edited(evaluated, tmp_path / "other", change)
     with pytest.raises(ValueError, match=r"0_0.mp4 has prompt .* needs evaluations of the same"):
         compare(evaluated, other, tmp_path / "out")
+
+
+def test_other_numbers_of_photos_are_not_measured_alike(evaluated: Path, tmp_path: Path):
+    def several(count: int) -> Callable[[dict], None]:
+        def change(metrics: dict) -> None:
+            for result in metrics["results"]:
+                photo = result["asked"].pop("photo")
+                result["asked"] |= {"photos": [photo] * count, "gallery": "mean"}
+
+        return change
+
+    two, four = (edited(evaluated, tmp_path / f"{n}", several(n)) for n in (2, 4))
+    found = compare(two, four, tmp_path / "out")
+    assert found.metrics.keys() == {"tic"}
+    assert "other rules or numbers of photos" in found.left_out["facesim_arc"]
+    assert "facesim_arc" in compare(two, two, tmp_path / "again").metrics
 
 
 def test_a_metric_by_other_weights_is_left_out(evaluated: Path, tmp_path: Path):

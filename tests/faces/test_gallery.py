@@ -66,6 +66,12 @@ def test_photos_of_two_persons_are_named_with_their_cosine():
         check_one_person([unit(0), unit(100)], names)
 
 
+def test_photos_that_may_be_of_two_persons_are_told(caplog: pytest.LogCaptureFixture):
+    check_one_person([unit(0), unit(60), unit(141)], ["a.png", "b.png", "c.png"])
+    (said,) = caplog.messages
+    assert said.startswith("b.png and c.png may show two persons, as their faces' cosine is 0.16")
+
+
 def test_photos_of_one_person_need_not_all_be_alike():
     """Each is like another one; the ends of the row are not."""
     check_one_person([unit(0), unit(140), unit(70)], ["a", "b", "c"])

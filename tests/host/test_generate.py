@@ -108,6 +108,47 @@ def test_two_photos_of_one_person_are_a_reference_list(
         assert (ours - another).square().mean() > 10 * error
 
 
+WINDOWS = {
+    "context_schedule": "standard_static",
+    "context_stride": 1,
+    "closed_loop": False,
+    "fuse_method": "pyramid",
+    "freenoise": True,
+}
+
+
+def test_a_window_may_begin_behind_the_first_frame_with_as_many_photos_as_the_clip_is_long(
+    host: Worker, mini_checkpoint: Path
+):
+    """25 frames are 4 latent ones: windows of 3 begin at 0 and 1, where core's has the clean first
+    frame in front. Core cuts tensors that are as long as the clip, and photos are not to be cut."""
+    generator = torch.Generator().manual_seed(4)
+    photos = [torch.rand(1, 80, 80, 3, generator=generator) for _ in range(4)]
+    frame = torch.rand(1, 128, 128, 3, generator=generator)
+    asked = {"num_steps": 4, "seed": 3, "num_frames": 25}
+    scales = {"text_scale": 3.0, "reference_scale": 4.0}
+    theirs = host(
+        "generate.clip",
+        photo=photos[0],
+        more_photos=photos[1:],
+        prompt=PROMPT,
+        side_px=128,
+        windows=WINDOWS | {"context_length": 3, "context_overlap": 1},
+        first_frame=frame,
+        **asked,
+        **scales,
+    )
+    pipeline, context = open_pipeline(mini_checkpoint), MiniatureText().encode(PROMPT)[None]
+    shot = Shot(height=128, width=128, window=17, window_overlap=8, **asked).guided(**scales)
+    ours, fewer = (
+        pipeline.many([given], context, shot, [3], first_frames=frame)[0]
+        for given in (photos, photos[:3])
+    )
+    # With a noisy frame in front it would be 68 dB.
+    assert 10 * torch.log10(1 / (ours - theirs).square().mean()) > 90
+    assert (ours - fewer).abs().max() > 0.01
+
+
 @pytest.mark.parametrize("has_first_frame", [False, True])
 def test_windows_are_cores_context_windows_with_the_reference_in_each(
     host: Worker, mini_checkpoint: Path, has_first_frame: bool
@@ -122,15 +163,7 @@ def test_windows_are_cores_context_windows_with_the_reference_in_each(
         photo=photo,
         prompt=PROMPT,
         side_px=128,
-        windows={
-            "context_length": 4,
-            "context_overlap": 2,
-            "context_schedule": "standard_static",
-            "context_stride": 1,
-            "closed_loop": False,
-            "fuse_method": "pyramid",
-            "freenoise": True,
-        },
+        windows=WINDOWS | {"context_length": 4, "context_overlap": 2},
         first_frame=frame if has_first_frame else None,
         **asked,
         **scales,

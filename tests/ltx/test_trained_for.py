@@ -131,7 +131,12 @@ def test_a_run_that_asks_for_more_than_was_trained_is_told_each_thing_in_a_sente
     assert len(told(0, 1, 2, 3, 4, first=True, single=True, **trained)) == 3
     had = trained | {"first_frames": True, "single_frames": True}
     assert told(0, first=True, single=True, **had) == []
-    for sentence in (photos, slot, first):
+    long = from_settings({"stdrc": FACTS | {"num_frames": 49}})
+    asked = {"has_first_frame": False, "is_single_frame": False}
+    (frames,) = long.beyond([0], **asked, num_frames=241)
+    assert "has 241 frames at once and the weights were trained on clips of 49" in frames
+    assert long.beyond([0], **asked, num_frames=49) == long.beyond([0], **asked) == []
+    for sentence in (photos, slot, first, frames):
         assert_one_sentence(sentence)
 
 

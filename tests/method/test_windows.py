@@ -58,10 +58,27 @@ def test_a_frame_is_the_weighted_mean_of_its_windows():
     )
     expected = torch.tensor([1, 1, (2 * 1 + 1 * 2) / 3, (1 * 1 + 2 * 2) / 3, 2, 2])
     torch.testing.assert_close(joined.flatten(), expected)
-    # The second window has the frame before it in front, and only the first sees the clean frame.
+    # The second window has the frame before it in front, and only the first has the clean frame.
     assert seen == [([0, 1, 2, 3], 1, reference), ([1, 2, 3, 4, 5], 0, reference)]
     assert pyramid(4).tolist() == [1, 2, 2, 1]
     assert pyramid(5).tolist() == [1, 2, 3, 2, 1]
+
+
+@given(length=st.integers(2, 6), more=st.integers(1, 9), num_clean=st.integers(0, 3))
+def test_each_window_has_the_clean_frames_that_are_in_it(length: int, more: int, num_clean: int):
+    """The frame before a window, too: it is clean where the video's is."""
+    num_frames, seen = length + more, []
+
+    def record(part: Tensor, t: Tensor, context: Tensor, reference: None, clean: int) -> Tensor:
+        frames = part[0, 0, :, 0, 0].tolist()
+        seen.append((sum(frame < num_clean for frame in frames), clean))
+        return part
+
+    video = torch.arange(float(num_frames)).reshape(1, 1, -1, 1, 1)
+    windows = Windows(length=length, overlap=length - 1)
+    windows.velocity(record, num_clean, video, torch.ones(1), torch.zeros(1, 1, 1), None)
+    assert len(seen) == more + 1
+    assert all(held == clean for held, clean in seen)
 
 
 def test_shuffled_noise_repeats_the_frames_of_a_window_before():

@@ -31,6 +31,7 @@ from stdrc_core.train.__main__ import main
 from stdrc_core.train.collect import clips, cut
 from stdrc_core.train.collect.chat_captioner import ChatCaptioner
 from stdrc_core.train.collect.cut import Cut
+from stdrc_core.train.dataset_entry import Origin, Stretch
 from stdrc_core.train.stopping import Stopper
 
 # The whole of the issue: STDRC_COLLECT_KILLS=10.
@@ -80,6 +81,12 @@ def test_each_person_has_a_clip_in_each_video_and_the_broken_file_is_named(whole
     assert len(lines) == 4
     assert sorted(line["identity"] for line in lines) == ["p0001", "p0001", "p0002", "p0002"]
     assert reasons(whole)["unreadable"] == {"broken.mp4"}
+    for line in lines:
+        # What a photo is cut out of is noted, and is not the clip's own shot.
+        ((footage, time_s),) = line["origins"]
+        assert Path(line["reference"]).parent.name == footage
+        assert not Stretch(*line["shot"]).holds(Origin(footage, time_s))
+        assert Path(line["video"]).parent.name == line["shot"][0]
 
 
 class Killed(BaseException):

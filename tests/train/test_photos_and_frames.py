@@ -17,7 +17,9 @@ from stdrc_core.method.flow import resolution_shift
 from stdrc_core.train.assemble import CachedSamples
 from stdrc_core.train.cache import Cache, FurtherReference
 from stdrc_core.train.config import load_config
+from stdrc_core.train.dataset_entry import Origin, Stretch
 from stdrc_core.train.draws import Draws, Portrait, TrainingSample, draw, num_references
+from stdrc_core.train.galleries import most_photos
 from stdrc_core.train.objective_config import ReferenceSection
 
 PHOTOS = (0.4, 0.3, 0.2, 0.1)
@@ -68,11 +70,12 @@ def test_a_small_gallery_is_shown_whole():
     assert {len(c.from_gallery) for c in drawn(with_gallery(0), PHOTOS, 100)} == {0}
 
 
-def test_one_photo_and_no_shares_draw_what_was_drawn_without_them():
+@pytest.mark.parametrize("shares", [(1.0,), (1.0, 0.0, 0.0, 0.0)])
+def test_one_photo_and_no_shares_draw_what_was_drawn_without_them(shares: tuple[float, ...]):
     objective, reference = objective_sections()
     sample = with_gallery(3)
     before = draw(sample, (0, 1, 2), objective, reference)
-    after = draw(sample, (0, 1, 2), objective, several(reference, (1.0,)))
+    after = draw(sample, (0, 1, 2), objective, several(reference, shares))
     assert (before.t, before.drops_text, before.drops_reference) == (
         after.t,
         after.drops_text,
@@ -192,8 +195,12 @@ def test_a_clean_first_frame_is_seen_and_not_trained(drops_reference: bool):
     faces = stand_in_run.face_losses(num_latent_frames=T, num_frames=99)
     estimate = torch.cat((clean[:, :, :1], video[:, :, 1:] * (1 - 0.7 * plain.t)), dim=2)
     generator = torch.Generator().manual_seed(0)
-    expected, _ = faces(estimate, [sample], [generator])
+    made = sample.has_face.clone()
+    assert made[0]
+    made[0] = False
+    expected, expected_tic = faces(estimate, [replace(sample, has_face=made)], [generator])
     torch.testing.assert_close(losses.identity, expected[0])
+    torch.testing.assert_close(losses.consistency, expected_tic[0])
 
 
 def test_a_batch_of_all_kinds_is_the_mean_of_its_samples():
@@ -244,6 +251,42 @@ def test_a_gallery_has_the_persons_other_photos_and_none_of_the_samples_own_clip
     assert [len(read[i].gallery) for i in range(6)] == [1, 2, 2, 2, 0, 0]
     plain = CachedSamples(Cache(tmp_path))
     assert not any(len(sample.gallery) for sample in plain)
+
+
+def test_a_gallery_leaves_out_what_is_cut_from_the_samples_own_shot(tmp_path: Path):
+    """Whatever clip it was cut out for, and whatever the files are called."""
+    origins = [
+        (Origin("a/ref.png"), "photo ref.png"),
+        (Origin("b/ref.png"), "photo ref.png"),
+        (Origin("a/ref.png"), "photo ref.png"),
+        (Origin("film", 3.0), "photo 3.png"),
+        (Origin("film", 9.95), "clip at 9.950 s of film.mp4"),
+        (Origin("film", 10.2), "clip at 10.200 s of film.mp4"),
+        (Origin("another film", 3.0), "clip at 3.000 s of film.mp4"),
+    ]
+    samples = [
+        replace(
+            make_sample(f"s{i}", i),
+            identity="ann",
+            video=f"/clips/{i}/film.mp4",
+            origin=origin,
+            reference_source=source,
+            shot=Stretch("film", 0.0, 9.9) if i == 0 else Stretch("elsewhere", 0.0, 9.0),
+        )
+        for i, (origin, source) in enumerate(origins)
+    ]
+    write_samples(tmp_path, samples)
+    cache = Cache(tmp_path)
+    assert [sample.origin for sample in cache] == [origin for origin, _ in origins]
+    assert cache[0].shot == samples[0].shot
+    read = CachedSamples(cache, shows_several_photos=True)
+    shown = [photo.e_ref for photo in read[0].gallery]
+    expected = [samples[i].e_ref for i in (1, 5, 6)]
+    assert len(shown) == 3
+    assert all(map(torch.equal, shown, expected))
+    # Elsewhere, only the photo that comes twice is left out.
+    assert len(read[3].gallery) == 5
+    assert [most_photos(cache, limit) for limit in (None, 1, 4, 9)] == [1, 1, 4, 6]
 
 
 def test_the_log_tells_once_of_a_person_who_has_photos_of_two(

@@ -26,6 +26,7 @@ from stdrc_core.train import clip_stages
 from stdrc_core.train import prepare as prepare_module
 from stdrc_core.train.__main__ import main
 from stdrc_core.train.cache import Cache, Sample
+from stdrc_core.train.dataset_entry import Origin
 from stdrc_core.train.prepare import Models, Reason, prepare
 from stdrc_core.train.sources import read_sources
 from stdrc_core.video import read_clip
@@ -135,6 +136,8 @@ def test_the_photo_is_kept_as_it_was_given(whole: Path):
     ann = Cache(whole)[0]
     assert torch.equal(ann.reference, draw(1, RED, shade=90)[0])
     assert ann.reference_source == "photo ann.ref.png"
+    assert Path(ann.origin.file).name == "ann.ref.png"
+    assert ann.origin.time_s is None
     assert ann.e_ref.norm().item() == pytest.approx(1)
     assert ann.e_ref.argmax() == 0
 
@@ -144,6 +147,9 @@ def test_without_a_photo_the_reference_is_from_outside_the_window(whole: Path):
     kind, time = cat.reference_source.split(" at ")
     assert kind == "same clip"
     assert float(time.split(" s")[0]) > CONFIG.window_s
+    assert cat.origin.file == cat.shot.file == str(Path(cat.video).resolve())
+    assert cat.origin.time_s > cat.shot.end_s == pytest.approx(CONFIG.window_s)
+    assert not cat.shot.holds(cat.origin)
     assert cat.e_ref.argmax() == 2
 
 
@@ -314,6 +320,9 @@ def test_vip_200k_beside_its_clips(models: Models, tmp_path: Path):
     sample = Cache(tmp_path / "out")[0]
     assert sample.id == "vip-0/AAAA_20/4"
     assert sample.reference_source == "face at 0.333 s of BBBB_100_124.mp4"
+    assert sample.origin == Origin("BBBB", pytest.approx((100 + 8) / 24))
+    starts = (20 + 4) / 24
+    assert (sample.shot.file, sample.shot.start_s) == ("AAAA", pytest.approx(starts, abs=1e-5))
     assert (sample.reference[0, 0].float() - 100).abs().max() < 12
     assert sample.has_face.all(), "the window begins where the person comes in"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stdrc_core.train.dataset_entry import Origin, Stretch
 from stdrc_core.train.sources import read_sources
 
 RATE = 24000 / 1001
@@ -67,6 +68,8 @@ def test_a_jsonl_manifest(tmp_path: Path):
         {"video": "/films/b.mp4", "caption": "two", "reference": "b.png", "identity": 7},
         {"video": "a.mp4", "caption": "three", "start_s": 2.5, "note": "ignored"},
         {"video": "a.mp4", "caption": "four"},
+        {"video": "c.mp4", "caption": "five", "references": ["a.png", "b.png"]}
+        | {"origins": [["film", 2], None], "shot": ["film", 4, 6.5]},
     ]
     path = tmp_path / "data.jsonl"
     path.write_text("\n\n".join(map(json.dumps, lines)) + "\n")
@@ -76,11 +79,14 @@ def test_a_jsonl_manifest(tmp_path: Path):
         "/films/b.mp4@0",
         "a.mp4@2.5",
         "a.mp4@0#2",
+        "c.mp4@0",
     ]
     assert [entry.video for entry in entries[:2]] == [tmp_path / "a.mp4", Path("/films/b.mp4")]
     assert entries[1].reference == tmp_path / "b.png"
     assert entries[1].identity == "7"
     assert entries[2].start_s == 2.5
+    assert entries[4].origins == (Origin("film", 2.0), None)
+    assert entries[4].shot == Stretch("film", 4.0, 6.5)
     assert not any(entry.problem for entry in entries)
 
 
@@ -95,6 +101,12 @@ def test_a_jsonl_manifest(tmp_path: Path):
         ('{"video": "a.mp4", "caption": "x", "start_s": NaN}', "start that is not 0"),
         ('{"video": "a.mp4", "caption": " "}', "empty caption"),
         ('{"video": null, "caption": "x"}', "has video None"),
+        (
+            '{"video": "a", "caption": "x", "shot": ["a", 1]}',
+            "line 2 .* a shot that cannot be used",
+        ),
+        ('{"video": "a", "caption": "x", "origins": [["a", 1]]}', "1 origins of 0 photos"),
+        ('{"video": "a", "caption": "x", "origins": [7]}', "needs what collect wrote, or none"),
     ],
 )
 def test_a_bad_line_is_reported_and_the_others_go_on(tmp_path: Path, line: str, words: str):

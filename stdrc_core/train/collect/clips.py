@@ -81,10 +81,12 @@ class ClipMaker:
         video, scan = self.videos[window.footage], self.scans[window.footage]
         planned = plan_cut(window, scan)
         cut = cut_clip(video, self.out / CLIPS / window.key, window, planned, scan)
-        references = [
-            [path for each in own if (path := self._reference(each)) is not None]
+        shown = [
+            [(path, each) for each in own if (path := self._reference(each)) is not None]
             for own in clip.references
         ]
+        references = [[path for path, _ in own] for own in shown]
+        shot = scan.shots[window.shot]
         strip = f"{STRIPS}/{window.key}.jpg"
         size = self._write_strip(clip, references, self.out / strip)
         return {
@@ -92,6 +94,8 @@ class ClipMaker:
             "start_s": round(cut.start_s(window), 6),
             "copied": cut.copy_from_s is not None,
             "references": references,
+            "origins": [[_origin(face) for _, face in own] for own in shown],
+            "shot": [window.footage, round(shot.start_s, 6), round(shot.end_s, 6)],
             "strip": strip,
             "strip_px": size,
         }
@@ -150,6 +154,11 @@ def _told(face: Candidate) -> list[Any]:
     if face.photo is not None:
         return [str(face.photo)]
     return [face.footage, round(face.time_s, 6), [round(x, 3) for x in face.box]]
+
+
+def _origin(face: Candidate) -> list[Any] | None:
+    """The moment that a reference is cut out of, by the footage's key; None for a photo."""
+    return None if face.photo is not None else [face.footage, round(face.time_s, 6)]
 
 
 def _cropped(frame: torch.Tensor, crop: Sequence[int] | None) -> np.ndarray:

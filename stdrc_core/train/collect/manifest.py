@@ -24,6 +24,10 @@ def manifest_line(clip: PlannedClip, made: Mapping[str, Any], caption: str) -> d
         line["persons"] = list(clip.persons)
     if made["start_s"]:
         line["start_s"] = made["start_s"]
+    # Clips that were made by an earlier version do not say it.
+    if "shot" in made:
+        line["origins"] = [origin for own in made["origins"] for origin in own]
+        line["shot"] = made["shot"]
     return line
 
 

@@ -68,7 +68,7 @@ def reference_arguments(model: ModelPatcher, reference: Tensor) -> dict[str, Any
     """The arguments that a patched transformer gets for a reference, as OUTER_SAMPLE makes them."""
     (attach,) = model.get_wrappers("outer_sample", "stdrc")
     layout = pack("nodes.host.weights").decide_layout(attach.keywords["choice"], model).layout
-    return {"stdrc_reference": reference, "stdrc_layout": layout}
+    return {"stdrc_reference": reference[:, :, None], "stdrc_layout": layout}
 
 
 def conditioning(text: str, frame_rate: float = FRAME_RATE) -> list:
