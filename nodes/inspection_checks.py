@@ -17,6 +17,7 @@ from .host.checks import (
     check_references,
     check_video,
     check_whole_frame,
+    check_windows,
 )
 from .host.distilled import with_embedded_scales
 from .host.rope import check_rope
@@ -66,6 +67,7 @@ def _check_prompts(setup: Setup) -> None:
 
 def _check_video(setup: Setup) -> None:
     check_video(setup.video.shape, setup.model.model.latent_format.latent_channels)
+    check_windows(setup.model.model_options, setup.video.shape[2])
     check_finite(setup.video, "latent_image")
 
 

@@ -5,6 +5,7 @@ Each check raises ValueError with one sentence that names the input, what it was
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -55,6 +56,21 @@ def check_video(video_shape: torch.Size, num_channels: int) -> None:
             f"latent_image has shape {shape}; the model needs a video latent "
             f"[B, {num_channels}, T, H, W]: make it with EmptyLTXVLatentVideo."
         )
+
+
+def check_windows(model_options: Mapping[str, Any], num_latent_frames: int) -> None:
+    """Raises ValueError for Context Windows, on the model of these options, that are not longer
+    than their overlap, in a video that needs several."""
+    handler = model_options.get("context_handler")
+    length, overlap = (getattr(handler, f"context_{name}", 0) for name in ("length", "overlap"))
+    schedule = getattr(getattr(handler, "context_schedule", None), "name", None)
+    if handler is None or num_latent_frames <= length or overlap < length or schedule == "batched":
+        return
+    raise ValueError(
+        f"Context Windows has context_length {length} and context_overlap {overlap}, in latent "
+        "frames; needs windows that are longer than their overlap: make context_length longer or "
+        "context_overlap shorter."
+    )
 
 
 def check_prompts(positive: list, negative: list) -> None:

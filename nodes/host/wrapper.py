@@ -30,7 +30,13 @@ from torch import Tensor
 
 from ...stdrc_core.ltx.reference_layout import LayoutChoice
 from ...stdrc_core.method.multi_reference import in_order
-from .checks import check_finite, check_references, check_video, check_whole_frame
+from .checks import (
+    check_finite,
+    check_references,
+    check_video,
+    check_whole_frame,
+    check_windows,
+)
 from .easycache import WRAPPER_KEY, put_inside_easycache
 from .in_context import (
     LAYOUT_ARGUMENT,
@@ -125,6 +131,7 @@ def attach_references(
     shapes = kwargs.get("latent_shapes") or [latent_image.shape]
     video_shape = shapes[0]
     check_video(video_shape, model.latent_format.latent_channels)
+    check_windows(guider.model_options, video_shape[2])
     check_finite(latent_image, "latent_image")
     check_whole_frame(guider.conds)
     device, most = guider.model_patcher.load_device, torch.empty(0)

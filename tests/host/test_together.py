@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.comfyui import Worker
+from helpers.comfyui import HostError, Worker
 
 pytestmark = pytest.mark.host
 
@@ -89,6 +89,17 @@ def test_context_windows_each_have_the_reference_after_their_own_frames(
     for frames, bounds in with_reference:
         window = frames - 1
         assert bounds[0, 0].unique(dim=0).tolist() == [[8 * window - 7, 8 * window + 1]]
+
+
+@pytest.mark.parametrize("patch_first", [True, False])
+def test_windows_that_are_no_longer_than_their_overlap_are_refused(
+    host: Worker, patch_first: bool
+) -> None:
+    with pytest.raises(HostError, match="context_length 1 and context_overlap 1, in latent frames"):
+        host("together.context_windows", num_frames=7, length=1, patch_first=patch_first)
+    # One window needs no overlap.
+    got = host("together.context_windows", num_frames=1, length=1, patch_first=patch_first)
+    assert torch.isfinite(got["output"]).all()
 
 
 def test_loras_apply_before_and_after_the_patch(host: Worker) -> None:
