@@ -94,6 +94,15 @@ def test_processes_that_would_wait_for_each_other_are_refused(plugin, tmp_path: 
         loop.set_up_sharding(uneven, sharding(plugin))
     even = run_sharded.config(*paths, run={"micro_batch_size": 2}, reference={"p_drop": 0})
     loop.set_up_sharding(even, sharding(plugin))
+    # Galleries of several sizes give photos of several numbers, whatever was drawn.
+    for shares, is_even in (((1.0, 0.0), True), ((0.0, 1.0), False)):
+        reference = {"p_drop": 0, "num_photos": shares}
+        config = run_sharded.config(*paths, run={"micro_batch_size": 2}, reference=reference)
+        if is_even:
+            loop.set_up_sharding(config, sharding(plugin))
+            continue
+        with pytest.raises(ValueError, match=r"reference\.num_photos \[0\.0, 1\.0\]; needs 1"):
+            loop.set_up_sharding(config, sharding(plugin))
 
 
 @pytest.mark.parametrize(
