@@ -113,7 +113,7 @@ def assemble(
     if will_shard:
         require_shardable(config)
     cache = Cache(config.data.cache)
-    if will_shard and len({*cache.num_references}) > 1 and config.run.micro_batch_size > 1:
+    if will_shard and len(cache.num_references) > 1 and config.run.micro_batch_size > 1:
         numbers = " and ".join(map(str, sorted(cache.num_references)))
         raise ValueError(
             f"run.micro_batch_size was {config.run.micro_batch_size} with FSDP2 and a cache of "

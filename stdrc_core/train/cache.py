@@ -169,9 +169,14 @@ class Cache:
         return [line["id"] for line in self._lines]
 
     @property
-    def num_references(self) -> list[int]:
-        """How many references each sample has."""
+    def reference_counts(self) -> list[int]:
+        """How many references each sample has, in their order."""
         return [1 + len(_further_sources(line)) for line in self._lines]
+
+    @property
+    def num_references(self) -> set[int]:
+        """The numbers of references that samples have, such as {1} or {1, 2}."""
+        return {*self.reference_counts}
 
     @property
     def identities(self) -> list[str | None]:

@@ -98,7 +98,7 @@ def most_photos(cache: Cache, limit: int | None) -> int:
 
     Samples without a name of a person may show several, who are all shown.
     """
-    counts = cache.num_references
+    counts = cache.reference_counts
     if limit is None:
         return max(counts)
     photos: dict[str, set[Origin | str]] = {}

@@ -23,7 +23,7 @@ from stdrc_core.faces.finder import EmbeddedFace
 from stdrc_core.faces.similarity import largest_embeddings
 from stdrc_core.photo_file import load_opaque_photo
 from stdrc_core.train.clip_stages import Reason, Work, make_stages
-from stdrc_core.train.dataset_entry import Entry, KnownFace
+from stdrc_core.train.dataset_entry import Entry, KnownFace, Origin
 from stdrc_core.train.prepare import by_identity
 from stdrc_core.train.references import find_references, given_reference
 from stdrc_core.train.validation import _embedding
@@ -135,10 +135,12 @@ def test_a_reference_out_of_another_clip(tmp_path: Path):
 def test_a_face_that_the_dataset_points_at(tmp_path: Path):
     """Its crop of a frame is all face."""
     video = clip(tmp_path / "a.mp4", [True] * 40)
-    known = KnownFace(video=video, time_s=1.2, box=(0.3, 0.3, 0.7, 0.7))
+    moment = Origin("a film", 61.2)
+    known = KnownFace(video=video, time_s=1.2, box=(0.3, 0.3, 0.7, 0.7), origin=moment)
     entry = Entry(id="a", video=video, faces=(known,))
     first = next(find_references(entry, {}, Shy(), window_s=CONFIG.window_s, size=SIZE))
     assert first.source.startswith("face at 1.200 s")
+    assert first.origin == moment
 
 
 @pytest.mark.parametrize("size", [(96, 96), (400, 300), (64, 500), (30, 30)])
