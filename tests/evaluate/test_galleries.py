@@ -28,6 +28,7 @@ def in_other_light(world: DrawnPersons, tmp_path: Path) -> list[str]:
 
 
 def run(world: DrawnPersons, tmp_path: Path, pairs: list[dict], **changes: str) -> dict:
+    tmp_path.mkdir(exist_ok=True)
     path = write_json_lines(tmp_path / "pairs.jsonl", pairs)
     main(world.arguments(tmp_path / "out", pairs=path, metrics=["facesim_arc"], **changes))
     return json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -71,6 +72,24 @@ def test_a_list_of_one_photo_is_the_published_protocol(
     before = json.loads((evaluated / "metrics.json").read_text())["results"][0]
     assert result["scores"]["facesim_arc"] == before["scores"]["facesim_arc"]
     assert result["asked"] == before["asked"]
+
+
+def test_lines_of_a_training_manifest_are_pairs_where_they_are_of_one_person(
+    world: DrawnPersons, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    photos = in_other_light(world, tmp_path)
+    line = {"video": "0_0.mp4", "caption": "a person", "identity": "p1"}
+    line |= {"origins": [None] * 3, "shot": ["film", 0, 2]}
+    by_manifest, by_pairs = (
+        run(world, tmp_path / name, [{**line, name: photos}])
+        for name in ("references", "reference")
+    )
+    scores = [report["results"][0]["scores"] for report in (by_manifest, by_pairs)]
+    assert scores[0] == scores[1]
+    two = {"video": "0_0.mp4", "caption": "x", "references": photos[:2], "persons": ["p1", "p2"]}
+    with pytest.raises(SystemExit):
+        run(world, tmp_path / "two", [two])
+    assert "persons was ['p1', 'p2'], and FaceSim is of one person" in capsys.readouterr().err
 
 
 def test_photos_of_two_persons_are_told_with_their_cosine(world: DrawnPersons, tmp_path: Path):

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from stdrc_core.ltx.backbone import VideoBackbone, load_backbone
 from stdrc_core.ltx.checkpoint import transformer_key
+from stdrc_core.ltx.distilled import Distilled
 from stdrc_core.ltx.int8 import Int8
 from stdrc_core.ltx.lora import merge_lora
 from stdrc_core.ltx.lora_file import read_metadata
 from stdrc_core.ltx.trained_for import from_metadata
+from stdrc_core.train import export as export_module
 from stdrc_core.train.assemble import load_trainable_backbone
 from stdrc_core.train.config import ModelSection, TrainConfig
 from stdrc_core.train.config_errors import sentence
@@ -183,6 +185,18 @@ def test_weights_that_are_distilled_are_no_teacher(
     config = mini_run.config(tmp_path / "run", mini_checkpoint, mini_cache, **asked)
     with pytest.raises(ValueError, match=r"is distilled for text_scale .* guide it twice"):
         mini_run.train(config)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_range_of_one_number_is_a_number(base: Path, tmp_path: Path, method: str):
+    """Its weights are told no scales, and their file has another name than their teacher's."""
+    distil = {"text_scale": [3, 3], "reference_scale": [4.5, 4.5]}
+    objective, trainable = {"distil": distil}, {"method": method}
+    config = config_of(base, tmp_path, objective=objective, trainable=trainable)
+    assert export_module.trained_for(config).distilled == Distilled(**SCALES)
+    assert export_module.weights_name(config) == f"stdrc_{method}_one_pass"
+    plain = config_of(base, tmp_path, trainable=trainable)
+    assert export_module.weights_name(plain) == f"stdrc_{method}"
 
 
 def test_full_weights_with_loras_are_refused(base: Path, loras: tuple[Path, Path], tmp_path: Path):
