@@ -20,6 +20,7 @@ from ..ltx.file_versions import (
     transformer_version,
 )
 from ..ltx.layout_of_files import decide_for_files
+from ..ltx.reference_layout import Decision
 from ..ltx.transformer_config import transformer_arguments
 from ..ltx.vae import VideoVAE, load_vae, require_vae
 from ..method.reference import fit_reference
@@ -184,7 +185,8 @@ def put_together(
 
 def require_fitting_files(config: TrainConfig) -> None:
     """Raises ValueError where there is no VAE, for one of another version of LTX than the
-    checkpoint, and for one whose decoder the identity losses cannot differentiate.
+    checkpoint, for one whose decoder the identity losses cannot differentiate, and for a base that
+    has its guidance inside already.
 
     It reads headers alone.
     """
@@ -198,6 +200,17 @@ def require_fitting_files(config: TrainConfig) -> None:
             f"model.vae was {model.vae or model.checkpoint}, whose decoder is a one-step diffusion "
             "model; the identity losses need a convolutional one for their gradients: take "
             f"{CONV_VAE_2_5}, or set objective.lambda_id and objective.lambda_tic to 0."
+        )
+    distilled, is_teacher = _decide_for_base(config).distilled, config.objective.distil is not None
+    if distilled is not None and (is_teacher or distilled.has_range):
+        why = (
+            "objective.distil would guide it twice"
+            if is_teacher
+            else "its scales are an input, which is lost where it is the base of another training"
+        )
+        raise ValueError(
+            f"the base, {' with '.join(map(str, (model.checkpoint, *model.loras)))}, is distilled "
+            f"for {distilled} and {why}; needs the weights that it was distilled from."
         )
 
 
@@ -264,28 +277,9 @@ def _warn_of_another_base(config: TrainConfig, made: Manifest) -> None:
 
 def _warn_of_base_weights(config: TrainConfig) -> None:
     """Warns of LoRAs that are for another version of LTX, and of a base that is distilled and does
-    not know the reference, or knows it elsewhere than it will be.
-
-    Raises ValueError for a base that has its guidance inside already.
-    """
-    model, reference = config.model, config.reference
-    decision = decide_for_files(
-        model.checkpoint,
-        model.loras,
-        placement=reference.placement,
-        reference_timestep=reference.timestep,
-    )
+    not know the reference, or knows it elsewhere than it will be."""
+    model, decision = config.model, _decide_for_base(config)
     is_teacher = config.objective.distil is not None
-    if decision.distilled is not None and (is_teacher or decision.distilled.has_range):
-        why = (
-            "objective.distil would guide it twice"
-            if is_teacher
-            else "its scales are an input, which is lost where it is the base of another training"
-        )
-        raise ValueError(
-            f"the base, {' with '.join(map(str, (model.checkpoint, *model.loras)))}, is distilled "
-            f"for {decision.distilled} and {why}; needs the weights that it was distilled from."
-        )
     if is_teacher and not decision.is_known:
         log.warning(
             "model.checkpoint %s does not say that it was trained for ST-DRC, and its guided "
@@ -295,6 +289,17 @@ def _warn_of_base_weights(config: TrainConfig) -> None:
         )
     elif decision.is_doubtful and (is_teacher or model.loras):
         log.warning("the base: %s", decision.sentence)
+
+
+def _decide_for_base(config: TrainConfig) -> Decision:
+    """What the base's files say, of the reference where the run puts it."""
+    model, reference = config.model, config.reference
+    return decide_for_files(
+        model.checkpoint,
+        model.loras,
+        placement=reference.placement,
+        reference_timestep=reference.timestep,
+    )
 
 
 def _warn_of_few_photos(config: TrainConfig, cache: Cache) -> None:
