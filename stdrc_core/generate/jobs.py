@@ -103,12 +103,8 @@ def read_jobs(args: argparse.Namespace, decision: Decision) -> list[Job]:
     A number that is not given is the preset's, else a scale that `decision` has from the weights or
     their adapter, else the default of this kind of model.
     """
-    given = {key: getattr(args, key) for key in (*SHOT_NAMES, *OPTION_NAMES)}
     defaults = MINIATURE_SHOT if args.text_encoder == MINIATURE else LTX_SHOT
-    defaults = defaults | _begin(decision)
-    if args.preset is not None:
-        defaults = defaults | PRESETS[args.preset]
-    common = defaults | {key: value for key, value in given.items() if value is not None}
+    common = _asked(args, decision, defaults)
     if args.batch is not None:
         return _read_batch(args, common)
     if args.reference is None or args.prompt is None:
@@ -136,17 +132,20 @@ def read_shot(args: argparse.Namespace, decision: Decision) -> Shot:
 
     Raises ValueError for a number out of its range.
     """
+    return _shot(_asked(args, decision, LTX_SHOT))
+
+
+def _asked(
+    args: argparse.Namespace, decision: Decision, defaults: dict[str, Any]
+) -> dict[str, Any]:
+    """The numbers of a clip: those that are given, else the preset's, else the scales that the
+    weights say to begin with, else the defaults."""
     given = {key: getattr(args, key) for key in (*SHOT_NAMES, *OPTION_NAMES)}
-    preset = {} if args.preset is None else PRESETS[args.preset]
-    return _shot(
-        LTX_SHOT | _begin(decision) | preset | {key: v for key, v in given.items() if v is not None}
-    )
-
-
-def _begin(decision: Decision) -> dict[str, float]:
-    """The scales that the weights say to begin with."""
-    own = {key: getattr(decision, key) for key in _SCALES}
-    return {key: scale for key, scale in own.items() if scale is not None}
+    begin = {key: getattr(decision, key) for key in _SCALES}
+    asked = dict(defaults)
+    for own in (begin, {} if args.preset is None else PRESETS[args.preset], given):
+        asked |= {key: value for key, value in own.items() if value is not None}
+    return asked
 
 
 def _read_batch(args: argparse.Namespace, common: dict[str, Any]) -> list[Job]:

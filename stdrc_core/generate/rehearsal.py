@@ -1,8 +1,8 @@
 """`--rehearse`: a clip on tensors that have sizes and no numbers, and what it takes.
 
-The pipeline is the command's own; the model need not be there (ltx.published). Two steps are
-run, the photo is encoded before and the clip decoded after them. What is not run is the
-text encoder, whose weights are counted, and the face model.
+The pipeline is the command's own; the model need not be there (ltx.published). Two steps are run,
+the photo is encoded before and the clip decoded after them. What is not run is the text encoder,
+whose weights are counted, and the face model.
 """
 
 from __future__ import annotations

@@ -187,9 +187,10 @@ class Cache:
         """Where a sample's first reference is from, as `Sample.reference_source`."""
         return self._lines[index]["reference_source"]
 
-    def origin(self, index: int) -> Origin | None:
-        """What a sample's first reference is, as `Sample.origin`."""
-        return _origins(self._lines[index])[0]
+    def origin(self, index: int) -> Origin | str:
+        """What a sample's first reference is, as `Sample.origin`; where that was not noted, in
+        words, as `Sample.reference_source`."""
+        return _origins(self._lines[index])[0] or self.reference_source(index)
 
     def photo(self, index: int, slot: int) -> tuple[Tensor, Tensor]:
         """A sample's reference at `slot` and its embedding: `[h, w, 3]` uint8 and `[D]` float32.

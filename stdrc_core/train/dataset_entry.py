@@ -48,11 +48,18 @@ class Stretch:
     start_s: float
     end_s: float
 
+    def distance_s(self, time_s: float) -> float:
+        """How many seconds a time lies outside of this part and its margin; 0 or less is inside.
+
+        The margin is needed because the frame that is shown at a time may begin earlier, and
+        because times of frames are rounded.
+        """
+        return max(self.start_s - time_s, time_s - self.end_s) - WINDOW_MARGIN_S
+
     def holds(self, origin: Origin) -> bool:
-        """Whether the moment is of this part, or nearer to it than `WINDOW_MARGIN_S`."""
-        if origin.file != self.file or origin.time_s is None:
-            return False
-        return self.start_s - WINDOW_MARGIN_S < origin.time_s < self.end_s + WINDOW_MARGIN_S
+        """Whether the photo is cut out of this part or its margin."""
+        is_moment = origin.file == self.file and origin.time_s is not None
+        return is_moment and self.distance_s(origin.time_s) <= 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ class Galleries:
         origins = (sample.origin, *(each.origin for each in sample.further))
         taken = {origin or source for origin, source in zip(origins, sources, strict=True)}
         for other in self.of_person.get(sample.identity, ()):
-            photo = self.cache.origin(other) or self.cache.reference_source(other)
+            photo = self.cache.origin(other)
             if photo not in taken and not _is_of_own_clip(photo, sample):
                 taken.add(photo)
                 places.append((other, 0))
@@ -104,8 +104,7 @@ def most_photos(cache: Cache, limit: int | None) -> int:
     photos: dict[str, set[Origin | str]] = {}
     for index, person in enumerate(cache.identities):
         if person is not None:
-            photo = cache.origin(index) or cache.reference_source(index)
-            photos.setdefault(person, set()).add(photo)
+            photos.setdefault(person, set()).add(cache.origin(index))
     return max(
         count if person is None else min(limit, count - 1 + len(photos[person]))
         for count, person in zip(counts, cache.identities, strict=True)

@@ -21,7 +21,7 @@ from ..method.reference import fitted_box
 from ..photo_file import load_opaque_photo
 from ..uint8 import to_uint8
 from ..video import probe, read_frames
-from .dataset_entry import WINDOW_MARGIN_S, Entry, Origin, Stretch
+from .dataset_entry import Entry, Origin, Stretch
 
 # How many other clips of a person, and how many frames of each, are searched for a face.
 MAX_OTHER_CLIPS = 3
@@ -92,9 +92,7 @@ def given_reference(
 def own_shot(entry: Entry, window_s: float) -> Stretch:
     """The part of the source video that no other photo of the person may be from, if the clip is
     shown it: its shot, or where the dataset does not say which that is, its training window."""
-    start_s = entry.footage_s + entry.start_s
-    window = Stretch(_footage(entry), round(start_s, 6), round(start_s + window_s, 6))
-    return entry.shot or window
+    return entry.shot or _window(entry, window_s)
 
 
 def crop_face(frame: Tensor, box: Sequence[float]) -> Tensor:
@@ -146,24 +144,27 @@ def _other_clips(
     # Each clip begins with those that follow it, so that a person's clips do not all share one
     # reference.
     usable = [each for each in (*clips[place + 1 :], *clips[:place]) if each.problem is None]
+    window = _window(entry, window_s)
     for other in usable[:MAX_OTHER_CLIPS]:
-        times = _spread(other.start_s, other.start_s + window_s)
-        if _footage(other) == _footage(entry):
-            # The other clip may hold moments of the training window too.
-            shift_s = other.footage_s - entry.footage_s
-            times = [time for time in times if _distance_s(time + shift_s, entry, window_s) > 0]
+        spread = _spread(other.start_s, other.start_s + window_s)
+        # The other clip may hold moments of the training window too.
+        times = [time for time in spread if not window.holds(_moment(other, time))]
         frames = list(zip(times, _readable(other.video, times), strict=False))
         yield from _crops(other, frames, finder, "clip")
 
 
 def _same_clip(entry: Entry, finder: FaceFinder, window_s: float) -> Iterator[_Candidate]:
     """Crops of faces in the entry's own clip outside its window, and where they are from."""
-    duration_s = probe(entry.video).duration_s
+    duration_s, window = probe(entry.video).duration_s, _window(entry, window_s)
+
+    def distance_s(time: float) -> float:
+        return window.distance_s(entry.footage_s + time)
+
     times = [*_spread(0, entry.start_s), *_spread(entry.start_s + window_s, duration_s)]
-    outside = [time for time in times if _distance_s(time, entry, window_s) > 0]
+    outside = [time for time in times if distance_s(time) > 0]
     frames = list(zip(outside, _readable(entry.video, outside), strict=False))
     # The farther a frame is from the window, the less it is like the window's frames.
-    frames.sort(key=lambda frame: -_distance_s(frame[0], entry, window_s))
+    frames.sort(key=lambda frame: -distance_s(frame[0]))
     yield from _crops(entry, frames, finder, "same clip")
 
 
@@ -175,8 +176,7 @@ def _crops(
         (face,) = largest_faces(frame[None], finder)
         if face is not None:
             source = f"{kind} at {time:.3f} s of {entry.video.name}"
-            origin = Origin(_footage(entry), round(entry.footage_s + time, 6))
-            yield crop_face(frame, face.face.box.tolist()), source, origin
+            yield crop_face(frame, face.face.box.tolist()), source, _moment(entry, time)
 
 
 def _readable(video: Path, times: list[float]) -> list[Tensor]:
@@ -203,13 +203,15 @@ def _footage(entry: Entry) -> str:
     return entry.footage or str(entry.video.resolve())
 
 
-def _distance_s(time: float, entry: Entry, window_s: float) -> float:
-    """How many seconds a time lies outside the entry's window and its margin; 0 or less is inside.
+def _moment(entry: Entry, time: float) -> Origin:
+    """The moment of the source video that is at a second of the entry's video."""
+    return Origin(_footage(entry), round(entry.footage_s + time, 6))
 
-    The margin is needed because the frame that is shown at a time may begin earlier, and because
-    times of frames are rounded.
-    """
-    return max(entry.start_s - time, time - entry.start_s - window_s) - WINDOW_MARGIN_S
+
+def _window(entry: Entry, window_s: float) -> Stretch:
+    """The training window in the source video."""
+    start_s = entry.footage_s + entry.start_s
+    return Stretch(_footage(entry), start_s, start_s + window_s)
 
 
 def _at_most(pixels: Tensor, size: tuple[int, int]) -> Tensor:

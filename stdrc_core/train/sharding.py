@@ -41,19 +41,21 @@ def require_shardable(config: TrainConfig) -> None:
     run, objective, reference = config.run, config.objective, config.reference
     if run.micro_batch_size == 1:
         return
-    for key, share in (
-        ("reference.p_drop", reference.p_drop),
-        ("objective.first_frame_share", objective.first_frame_share),
-        ("objective.single_frame_share", objective.single_frame_share),
-        # Whatever the shares: who has fewer photos than were drawn shows fewer.
-        ("reference.num_photos", 0.0 if reference.max_photos in (None, 1) else 0.5),
-    ):
-        if 0 < share < 1:
-            shown = list(reference.num_photos) if key == "reference.num_photos" else share
-            raise ValueError(
-                f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and {key} {shown}; "
-                "needs 1, since samples of different shapes run separately."
-            )
+    shares = {
+        "reference.p_drop": reference.p_drop,
+        "objective.first_frame_share": objective.first_frame_share,
+        "objective.single_frame_share": objective.single_frame_share,
+    }
+    uneven: dict[str, Any] = {key: share for key, share in shares.items() if 0 < share < 1}
+    # Whatever the shares: who has fewer photos than were drawn shows fewer.
+    if reference.max_photos not in (None, 1):
+        uneven["reference.num_photos"] = list(reference.num_photos)
+    if uneven:
+        key, value = next(iter(uneven.items()))
+        raise ValueError(
+            f"run.micro_batch_size was {run.micro_batch_size} with FSDP2 and {key} {value}; needs "
+            "1, since samples of different shapes run separately."
+        )
 
 
 def policy_of_run(policy: Any) -> Any:
