@@ -51,11 +51,13 @@ log = logging.getLogger(__name__)
 
 RECIPES = Path(__file__).parents[1] / "train" / "recipes"
 DATA, BASE, REPORT = f"data/{MANIFEST}", "base.safetensors", "report.json"
-_PORTRAITS_EACH, _NUM_EMPTY, _NUM_VAE_CLIPS = 4, 3000, 2400
+_PORTRAITS_EACH, _NUM_EMPTY, _NUM_PAIRS, _NUM_VAE_CLIPS = 4, 3000, 3000, 2400
 # On how many persons the face pack is measured, with how many pictures each, and on how many scenes
-# without a person.
-_MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200}
+# without a person and of two.
+_MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200, "num_pairs": 300}
 _NUM_MEASURED_CLIPS = 60
+# Which clips show two persons, and which of the others have four photos of their person.
+_DUO_EVERY, _GALLERY_EVERY = 8, 3
 
 
 def main(args: argparse.Namespace) -> None:
@@ -136,9 +138,8 @@ def train_recipe(
 
 
 def _build_faces(args: argparse.Namespace) -> dict[str, Any]:
-    portraits = draw_portraits(
-        args.num_persons, _PORTRAITS_EACH, args.seed, unseen=False, num_empty=_NUM_EMPTY
-    )
+    counts = {"num_empty": _NUM_EMPTY, "num_pairs": _NUM_PAIRS}
+    portraits = draw_portraits(args.num_persons, _PORTRAITS_EACH, args.seed, unseen=False, **counts)
     detector = train_detector(portraits, num_steps=args.detector_steps, seed=args.seed)
     recognizer = train_recognizer(portraits, num_steps=args.recognizer_steps, seed=args.seed)
     folder = args.out / ".faces.partial"
@@ -177,7 +178,8 @@ def _build_start(args: argparse.Namespace) -> dict[str, Any]:
 
 def _build_data(args: argparse.Namespace) -> dict[str, Any]:
     folder = (args.out / DATA).parent
-    write_dataset(folder, args.num_clips, args.seed, num_processes=args.num_processes)
+    options = {"duo_every": _DUO_EVERY, "gallery_every": _GALLERY_EVERY}
+    write_dataset(folder, args.num_clips, args.seed, num_processes=args.num_processes, **options)
     return {}
 
 
