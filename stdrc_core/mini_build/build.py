@@ -245,7 +245,8 @@ def _build_cache(args: argparse.Namespace) -> dict[str, Any]:
     prepare_clips(
         args.out / DATA,
         args.out / "cache",
-        checkpoint=args.out / "start.safetensors",
+        # An earlier build's encoder stays as it is, so that its latents need not wait for the VAE.
+        checkpoint=args.start_from or args.out / "start.safetensors",
         faces=args.out / "faces",
         num_processes=args.num_processes,
         in_bfloat16=args.bfloat16,
