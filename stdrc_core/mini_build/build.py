@@ -14,9 +14,9 @@ command goes on where it was stopped. Persons whose `is_unseen` is true take par
     report.json               what was measured on each stage's result, how long it took, on which
                               commit and machine, and with which options
 
-With `--start-from` a miniature of an earlier build learns further: its VAE's encoder stays as it
-is, so that its latents do, the decoder goes on from its own, and mini_further.yaml takes the place
-of mini.yaml.
+With `--start-from` the weights of an earlier build learn further. Its face recogniser stays, so
+that likeness is measured as before, and its VAE's encoder, so that latents stay as they are; the
+VAE's decoder goes on from its own, and mini_further.yaml takes the place of mini.yaml.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ from ..text_files import read_json
 from ..train.__main__ import main as train
 from ..train.prepare import PrepareConfig
 from .dataset import MANIFEST, write_dataset
-from .face_pack import train_detector, train_recognizer, write_face_pack
+from .face_pack import (
+    RECOGNIZER_FILE,
+    train_detector,
+    train_recognizer,
+    write_detector,
+    write_recognizer,
+)
 from .face_report import face_report
 from .portraits import draw_portraits
 from .provenance import commit, digest, machine
@@ -112,7 +118,7 @@ def _require_same_options(args: argparse.Namespace) -> None:
     """Notes the options of a new build; raises ValueError where it was begun with others."""
     given = {name: value for name, value in vars(args).items() if name not in _NOT_OF_RESULTS}
     if args.start_from is not None:
-        given["start_from"] = digest(args.start_from)
+        given["start_from"] = digest(args.start_from / CHECKPOINT_NAME)
     path = args.out / REPORT
     begun = read_json(path).get("options") if path.is_file() else None
     if begun is None:
@@ -179,10 +185,15 @@ def _build_faces(args: argparse.Namespace) -> dict[str, Any]:
     counts = {"num_empty": _NUM_EMPTY, "num_pairs": _NUM_PAIRS}
     portraits = draw_portraits(args.num_persons, _PORTRAITS_EACH, args.seed, unseen=False, **counts)
     detector = train_detector(portraits, num_steps=args.detector_steps, seed=args.seed)
-    recognizer = train_recognizer(portraits, num_steps=args.recognizer_steps, seed=args.seed)
     folder = args.out / ".faces.partial"
     shutil.rmtree(folder, ignore_errors=True)
-    write_face_pack(folder, detector, recognizer)
+    folder.mkdir(parents=True)
+    write_detector(folder, detector)
+    if args.start_from is not None:
+        shutil.copy(args.start_from / "faces" / RECOGNIZER_FILE, folder)
+    else:
+        options = {"num_steps": args.recognizer_steps, "seed": args.seed}
+        write_recognizer(folder, train_recognizer(portraits, **options))
     unseen = draw_portraits(**_MEASURED, seed=args.seed + 1, unseen=True)
     report = face_report(folder, unseen)
     folder.rename(args.out / "faces")
@@ -194,7 +205,7 @@ def _build_vae(args: argparse.Namespace) -> dict[str, Any]:
         torch.manual_seed(args.seed)
         vae = build_vae()
     if args.start_from is not None:
-        tensors = load_file(args.start_from)
+        tensors = load_file(args.start_from / CHECKPOINT_NAME)
         vae.load_state_dict({key: tensors[_vae_key(key)].float() for key in vae.state_dict()})
         vae.eval()
     clips = draw_clips(_NUM_VAE_CLIPS, args.seed, unseen=False)
@@ -242,11 +253,12 @@ def _build_data(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _build_cache(args: argparse.Namespace) -> dict[str, Any]:
+    # An earlier build's encoder stays as it is, so that its latents need not wait for the VAE.
+    earlier = args.start_from and args.start_from / CHECKPOINT_NAME
     prepare_clips(
         args.out / DATA,
         args.out / "cache",
-        # An earlier build's encoder stays as it is, so that its latents need not wait for the VAE.
-        checkpoint=args.start_from or args.out / "start.safetensors",
+        checkpoint=earlier or args.out / "start.safetensors",
         faces=args.out / "faces",
         num_processes=args.num_processes,
         in_bfloat16=args.bfloat16,
@@ -303,7 +315,7 @@ def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) 
 def _train_mini(args: argparse.Namespace) -> dict[str, Any]:
     if args.start_from is None:
         return _train_on(args, recipe="mini", base=BASE, result=CHECKPOINT_NAME)
-    earlier = open_checkpoint(args.start_from)
+    earlier = open_checkpoint(args.start_from / CHECKPOINT_NAME)
     tensors = dict(earlier.read(earlier.tensors, dtype=torch.bfloat16, device="cpu"))
     write_checkpoint(args.out / _EARLIER, _with_new_vae(args, tensors), dict(earlier.config))
     return _train_on(args, recipe="mini_further", base=_EARLIER, result=CHECKPOINT_NAME)

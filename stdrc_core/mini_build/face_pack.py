@@ -95,15 +95,17 @@ def train_detector(
     return network
 
 
-def write_face_pack(folder: Path, detector: DetectionNet, recognizer: RecognitionNet) -> Path:
-    """Writes both networks as ONNX into `folder`, and returns it."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_detector(folder: Path, detector: DetectionNet) -> None:
+    """Writes the detector as ONNX into the pack in `folder`."""
     side = SIDE_PX
     _export(ScrfdOutputs(detector), folder / DETECTOR_FILE, torch.zeros(1, 3, side, side), 9, {})
+
+
+def write_recognizer(folder: Path, recognizer: RecognitionNet) -> None:
+    """Writes the recogniser as ONNX into the pack in `folder`."""
     axes = {"input": {0: "batch"}, "output_0": {0: "batch"}}
     crops = torch.zeros(1, 3, CROP_PX, CROP_PX)
     _export(recognizer, folder / RECOGNIZER_FILE, crops, 1, axes)
-    return folder
 
 
 def detection_targets(boxes: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:

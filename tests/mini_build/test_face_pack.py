@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from stdrc_core.mini.drawing import SIDE_PX
 from stdrc_core.mini.shipped import FACES
 from stdrc_core.mini_build.face_networks import NUM_ANCHORS, STRIDES, DetectionNet, RecognitionNet
-from stdrc_core.mini_build.face_pack import detection_targets, write_face_pack
+from stdrc_core.mini_build.face_pack import (
+    detection_targets,
+    write_detector,
+    write_recognizer,
+)
 from stdrc_core.mini_build.face_report import face_report
 from stdrc_core.mini_build.portraits import Portraits, draw_portraits
 
@@ -67,7 +71,10 @@ def test_a_pack_is_written_as_insightface_reads_it(tmp_path: Path):
     """Untrained, but whole: the real InsightFace opens it and tells its models apart."""
     from insightface.app import FaceAnalysis
 
-    folder = write_face_pack(tmp_path / "pack", DetectionNet(), RecognitionNet())
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    write_detector(folder, DetectionNet())
+    write_recognizer(folder, RecognitionNet())
     app = FaceAnalysis(name=str(folder), providers=["CPUExecutionProvider"])
     assert set(app.models) == {"detection", "recognition"}
     assert app.models["detection"].use_kps
