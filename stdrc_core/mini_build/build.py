@@ -57,7 +57,7 @@ from .face_pack import (
 )
 from .face_report import face_report
 from .portraits import draw_portraits
-from .provenance import commit, digest, machine
+from .provenance import commit_of, machine, sha256_of
 from .random_weights import build_vae, random_tensors
 from .vae_training import draw_clips, psnr, train_vae
 
@@ -108,7 +108,7 @@ def _run_stages(args: argparse.Namespace) -> None:
 
 def _run_stage(args: argparse.Namespace, name: str) -> dict[str, Any]:
     """Makes the result of the stage `name`; returns lines for the build's report."""
-    started, begun_on = time.perf_counter(), commit()
+    started, begun_on = time.perf_counter(), commit_of()
     notes = STAGES[name](args)
     time_s = round(time.perf_counter() - started)
     return notes | {f"{name}: time_s": time_s, f"{name}: commit": begun_on}
@@ -118,7 +118,7 @@ def _require_same_options(args: argparse.Namespace) -> None:
     """Notes the options of a new build; raises ValueError where it was begun with others."""
     given = {name: value for name, value in vars(args).items() if name not in _NOT_OF_RESULTS}
     if args.start_from is not None:
-        given["start_from"] = digest(args.start_from / CHECKPOINT_NAME)
+        given["start_from"] = sha256_of(args.start_from / CHECKPOINT_NAME)
     path = args.out / REPORT
     begun = read_json(path).get("options") if path.is_file() else None
     if begun is None:

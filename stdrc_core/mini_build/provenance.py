@@ -1,4 +1,4 @@
-"""Says of what a result is: the commit and the machine that made it, and the files it came from."""
+"""Where a figure comes from: the commit and the machine that it was measured on, and its files."""
 
 from __future__ import annotations
 
@@ -10,41 +10,55 @@ from pathlib import Path
 
 import torch
 
+from ..text_files import read_lines
+
 _PROJECT = Path(__file__).parents[2]
+_UNKNOWN = "unknown"
 
 
-def commit() -> str:
-    """The short name of the project's commit, with "-dirty" where tracked files have changed since;
-    "unknown" where the project is not a clone or git is not there."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--exclude=*"],
-            cwd=_PROJECT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()
+def commit_of(folder: Path = _PROJECT) -> str:
+    """The short name of the commit that is checked out in `folder`, with `-dirty` behind it where
+    files that it knows were changed; `unknown` where git does not know the folder."""
+    name = _git(folder, "rev-parse", "--short", "HEAD")
+    if not name:
+        return _UNKNOWN
+    return f"{name}-dirty" if _git(folder, "status", "--porcelain", "-uno") else name
 
 
 def machine() -> str:
-    """The processor, how many cores of it may be used, and the version of torch."""
-    cores = len(os.sched_getaffinity(0))
-    return f"{_processor()}, {cores} cores, torch {torch.__version__}"
+    """The processor's name, how many of its cores this process may use, and torch's version."""
+    return f"{_processor()}, {num_cores()} cores, torch {torch.__version__}"
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
+def num_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _processor() -> str:
+def _git(folder: Path, *words: str) -> str:
+    """What git says, without the last line's end; empty where it fails or is not there."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, check=False
+        )
     except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _processor() -> str:
+    # Linux alone tells the processor's name here; elsewhere Python knows no more than its kind.
+    about = Path("/proc/cpuinfo")
+    if about.is_file():
+        for line in read_lines(about):
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or _UNKNOWN

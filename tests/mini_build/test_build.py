@@ -12,7 +12,7 @@ import pytest
 from helpers.doc_pages import PROJECT
 
 from stdrc_core.mini_build import arguments, build
-from stdrc_core.mini_build.provenance import commit, digest
+from stdrc_core.mini_build.provenance import commit_of, sha256_of
 
 
 def asked(*words: object) -> argparse.Namespace:
@@ -51,7 +51,7 @@ def test_the_report_says_of_each_stage_when_and_of_what_it_was_made(
     until = list(build.STAGES)[:6]
     assert stages == until
     assert {name for name in build.STAGES if f"{name}: commit" in report} == set(until)
-    assert report["cache: commit"] == commit() and report["cache: time_s"] >= 0
+    assert report["cache: commit"] == commit_of() and report["cache: time_s"] >= 0
     assert "cores" in report["machine"]
     assert report["options"]["seed"] == 0
 
@@ -82,8 +82,8 @@ def test_the_commit_and_the_digest_are_those_of_git_and_sha256sum(tmp_path: Path
         head = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the project is not a git clone")
-    assert commit().removesuffix("-dirty") == head.stdout.strip()
+    assert commit_of().removesuffix("-dirty") == head.stdout.strip()
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert digest(path) == known
+    assert sha256_of(path) == known
