@@ -174,7 +174,7 @@ def _train(args: argparse.Namespace, weights: Path) -> None:
         args.out / "data",
         args.num_clips,
         args.seed,
-        in_twos=True,
+        duo_every=1,
         num_processes=args.num_processes,
     )
     prepare_clips(
