@@ -11,4 +11,4 @@ CHECKPOINT_NAME = "stdrc_mini.safetensors"
 ONE_PASS_NAME = "stdrc_mini_one_pass.safetensors"
 CHECKPOINT = _FOLDER / CHECKPOINT_NAME
 # ComfyUI offers all files of a folder as models of one kind, so LoRAs have a folder of their own.
-ONE_PASS_LORA = _HERE / "loras" / "stdrc_mini_one_pass.safetensors"
+ONE_PASS_LORA = _HERE / "loras" / ONE_PASS_NAME
