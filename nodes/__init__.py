@@ -5,7 +5,7 @@ from __future__ import annotations
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
-from ..stdrc_core.mini.shipped import CHECKPOINT
+from ..stdrc_core.mini.shipped import CHECKPOINT, ONE_PASS_LORA
 from .apply_tass_rope import STDRCApplyTASSRoPE
 from .arcface_similarity import STDRCArcFaceSimilarity
 from .decouple_prompt import STDRCDecouplePrompt
@@ -44,8 +44,9 @@ class STDRCExtension(ComfyExtension):
     """This pack, as ComfyUI asks for it."""
 
     async def on_load(self) -> None:
-        """Adds the folders of the shipped miniature and of face packs to ComfyUI's own."""
+        """Adds the folders of the shipped miniature, its LoRA and face packs to ComfyUI's own."""
         folder_paths.add_model_folder_path("checkpoints", str(CHECKPOINT.parent))
+        folder_paths.add_model_folder_path("loras", str(ONE_PASS_LORA.parent))
         offer_pack_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -190,7 +190,8 @@ def _add_guidance(add: Add) -> None:
         choices=list(PRESETS),
         help=f"fast stands for --reference-every {fast['reference_every']} --guided-share "
         f"{fast['guided_share']}, one-pass (for distilled weights) for --text-scale 1 "
-        "--reference-scale 1; a flag that is given counts more than the preset",
+        "--reference-scale 1; a flag that is given counts more than the preset; of the shipped "
+        "miniature, one-pass takes its own LoRA where no --lora is given",
     )
 
 

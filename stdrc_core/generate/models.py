@@ -23,7 +23,7 @@ from ..ltx.lora_file import read_metadata
 from ..ltx.offload import offload_blocks
 from ..ltx.reference_layout import Decision, LayoutChoice
 from ..ltx.vae import load_vae, require_vae
-from ..mini.shipped import CHECKPOINT, FACES
+from ..mini.shipped import CHECKPOINT, FACES, ONE_PASS_LORA
 from ..mini.text import MINIATURE
 from .jobs import Job
 from .pipeline import Pipeline
@@ -34,19 +34,32 @@ log = logging.getLogger(__name__)
 def name_models(args: argparse.Namespace) -> None:
     """Puts the shipped miniature and its text encoder into `args` if no checkpoint is named.
 
-    Raises ValueError if a checkpoint is named and no text encoder.
+    With the preset one-pass and without a LoRA, the miniature's own distilled LoRA is put there
+    too. Raises ValueError if that is not there, and if a checkpoint is named and no text encoder.
     """
     if args.checkpoint is None:
         args.checkpoint, args.text_encoder = CHECKPOINT, args.text_encoder or MINIATURE
         log.info(
             "the shipped miniature: it knows its own drawn characters only, and no real person"
         )
+        if args.preset == "one-pass" and not args.lora:
+            args.lora = [_own_lora()]
     if args.text_encoder is None:
         raise ValueError(
             f"text encoder for {args.checkpoint} is missing; needs what embeds its prompts: give "
             f"--text-encoder, the folder of Gemma 3 12B or LTX-2.5's file of Gemma 4 (or "
             f"{MINIATURE!r} for a miniature)."
         )
+
+
+def _own_lora() -> Path:
+    """Returns the LoRA that makes one pass of the miniature; ValueError where it is not there."""
+    if not ONE_PASS_LORA.is_file():
+        raise ValueError(
+            f"preset was one-pass, and the miniature's own LoRA for it, {ONE_PASS_LORA}, is not "
+            "there; needs it: get this project's files again, or leave the preset out."
+        )
+    return ONE_PASS_LORA
 
 
 def open_devices(args: argparse.Namespace) -> tuple[torch.device, torch.device]:

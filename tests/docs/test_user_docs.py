@@ -21,6 +21,7 @@ from stdrc_core.generate.__main__ import make_parser
 from stdrc_core.generate.jobs import Job, read_jobs
 from stdrc_core.ltx.reference_layout import DEFAULT_LAYOUT, Decision
 from stdrc_core.mini.__main__ import COMMANDS
+from stdrc_core.mini.shipped import CHECKPOINT, FACES, ONE_PASS_LORA
 
 WORKFLOWS = PROJECT / "workflows"
 API = WORKFLOWS / "api"
@@ -234,7 +235,7 @@ def test_every_model_file_of_a_workflow_is_listed_with_address_folder_and_workfl
         assert listed[file][:2] == (each["directory"], each["url"])
     users = {file: {name for name in GRAPHS if file in _files_of(name)} for file in listed}
     assert {file: used for file, (_, _, used) in listed.items()} == users
-    every_file = set().union(*map(_files_of, GRAPHS)) - {"stdrc_mini.safetensors"}
+    every_file = set().union(*map(_files_of, GRAPHS)) - {CHECKPOINT.name, ONE_PASS_LORA.name}
     assert set(listed) == every_file
 
 
@@ -253,8 +254,40 @@ def test_the_files_for_measuring_and_the_face_pack_are_listed():
     assert code(row[0]) == [BUFFALO_L.name]
     assert f"({BUFFALO_L.num_bytes // 10**6} MB)" in row[0]
     assert _address(row[2]) == BUFFALO_L.url
-    shipped = PROJECT / "stdrc_core" / "mini" / "weights" / "stdrc_mini.safetensors"
-    assert f"`{shipped.name}` ({shipped.stat().st_size / 1e6:.0f} MB)" in page
+
+
+def test_what_ships_is_listed_with_its_size_and_workflows():
+    listed = {}
+    for what, folder, _, used in rows(text(DOCS / "models.md"), "### The miniature"):
+        assert folder == "in this pack"
+        listed[code(what)[0]] = (what, set(code(used)))
+    pack = "stdrc_mini"
+    sizes = {
+        CHECKPOINT.name: f"{CHECKPOINT.stat().st_size / 1e6:.0f} MB",
+        ONE_PASS_LORA.name: lora_size(),
+        pack: f"{sum(path.stat().st_size for path in FACES.glob('*.onnx')) / 1e6:.1f} MB",
+    }
+    assert set(listed) == set(sizes)
+    for name, (what, users) in listed.items():
+        assert f"({sizes[name]})" in what
+        assert users == {each for each in GRAPHS if name in _files_of(each) | _packs_of(each)}
+
+
+def lora_size() -> str:
+    return f"{ONE_PASS_LORA.stat().st_size / 1e6:.1f} MB"
+
+
+def _packs_of(name: str) -> set[str]:
+    return {node["inputs"].get("face_pack") for node in graph(name).values()}
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/quick-start.md", "stdrc_core/mini/weights/README.md"],
+)
+def test_the_size_of_the_one_pass_lora_is_its_files(page: str):
+    (told,) = re.findall(r"LoRA (?:of |\()(\d+\.\d MB)", text(PROJECT / page))
+    assert told == lora_size()
 
 
 # --- nodes
