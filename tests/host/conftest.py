@@ -9,24 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.comfyui import ComfyUI, Worker
 from helpers.comfyui_server import Server
-from helpers.distilled_lora import FIXED, write_distilled
 from helpers.public_packs import GGUF, KJNODES
-
-from stdrc_core.generate import models
-from stdrc_core.mini.shipped import CHECKPOINT, ONE_PASS_LORA
-
-
-@pytest.fixture(scope="session")
-def one_pass_lora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The miniature's LoRA that ships; where the checkout lacks it, a student of random weights."""
-    if ONE_PASS_LORA.is_file():
-        yield ONE_PASS_LORA
-        return
-    folder = tmp_path_factory.mktemp("one_pass")
-    student = write_distilled(folder / ONE_PASS_LORA.name, CHECKPOINT, FIXED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "ONE_PASS_LORA", student)
-        yield student
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +25,9 @@ def host(
 
 
 @pytest.fixture(scope="session")
-def server(
-    comfyui: ComfyUI, one_pass_lora: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """On nothing but this pack: the miniature is the one that ships with it."""
     base = comfyui.make_base(tmp_path_factory.mktemp("comfyui") / "base")
-    if one_pass_lora != ONE_PASS_LORA:
-        (base / "models" / "loras").mkdir()
-        shutil.copy(one_pass_lora, base / "models" / "loras")
     server = Server(comfyui, base)
     yield server
     server.close()
