@@ -19,11 +19,12 @@ import argparse
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ _PORTRAITS_EACH, _NUM_EMPTY, _NUM_VAE_CLIPS = 4, 3000, 2400
 # without a person.
 _MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200}
 _NUM_MEASURED_CLIPS = 60
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
 def main(args: argparse.Namespace) -> None:
@@ -109,26 +111,30 @@ def train_recipe(
     seed: int = 0,
     in_bfloat16: bool = False,
     compiled: bool = False,
+    changes: Mapping[str, Any] = NO_CHANGES,
 ) -> None:
     """Trains the recipe `name` from the file `base` on the cache of the folder `work`, and writes
     the file `out`: the trained weights, and all others of `base`.
 
-    `in_bfloat16` has the VAE in bfloat16, `compiled` compiles the transformer's blocks. A run that
-    was stopped goes on.
+    `in_bfloat16` has the VAE in bfloat16, `compiled` compiles the transformer's blocks. `changes`
+    are further keys of the recipe and their values, such as another `run.out`. A run that was
+    stopped goes on.
     """
-    run = work / "runs" / name
-    changes: dict[str, Any] = {
+    values: dict[str, Any] = {
         "model.checkpoint": base,
         "data.cache": work / "cache",
-        "run.out": run,
+        "run.out": work / "runs" / name,
         "run.seed": seed,
         "objective.face_pack": work / "faces",
         "model.vae_dtype": "bfloat16" if in_bfloat16 else "float32",
         "model.compile": compiled,
-    }
-    words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    } | dict(changes)
+    words = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     train(["run", str(RECIPES / f"{name}.yaml"), *words])
-    whole, trained = open_checkpoint(base), open_checkpoint(run / "stdrc_full.safetensors")
+    whole, trained = (
+        open_checkpoint(base),
+        open_checkpoint(values["run.out"] / "stdrc_full.safetensors"),
+    )
     tensors: dict[str, Tensor] = {}
     for source in (whole, trained):
         tensors |= dict(source.read(source.tensors, dtype=torch.bfloat16, device="cpu"))

@@ -99,10 +99,15 @@ def write_face_pack(folder: Path, detector: DetectionNet, recognizer: Recognitio
     folder.mkdir(parents=True, exist_ok=True)
     side = SIDE_PX
     _export(ScrfdOutputs(detector), folder / DETECTOR_FILE, torch.zeros(1, 3, side, side), 9, {})
+    write_recognizer(folder / RECOGNIZER_FILE, recognizer)
+    return folder
+
+
+def write_recognizer(path: Path, recognizer: RecognitionNet) -> None:
+    """Writes the recogniser alone as ONNX, as a face pack has it."""
     axes = {"input": {0: "batch"}, "output_0": {0: "batch"}}
     crops = torch.zeros(1, 3, CROP_PX, CROP_PX)
-    _export(recognizer, folder / RECOGNIZER_FILE, crops, 1, axes)
-    return folder
+    _export(recognizer, path, crops, 1, axes)
 
 
 def detection_targets(boxes: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
