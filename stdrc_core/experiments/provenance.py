@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ..text_files import read_lines
+
 _PROJECT = Path(__file__).parents[2]
 _UNKNOWN = "unknown"
 
@@ -56,7 +58,7 @@ def _processor() -> str:
     # Linux alone tells the processor's name here; elsewhere Python knows no more than its kind.
     about = Path("/proc/cpuinfo")
     if about.is_file():
-        for line in about.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_lines(about):
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or _UNKNOWN
