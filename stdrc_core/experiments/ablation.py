@@ -36,6 +36,7 @@ from .rows import (
     check_copies,
     num_training_steps,
     opener,
+    recipe_digests,
     training_facts,
 )
 from .scores import Case, draw_cases, likenesses, sample_cases, sample_clips, score_clips
@@ -60,7 +61,8 @@ def asked(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that decide the part."""
     own = {"persons": args.num_persons, "persons_seed": args.seed, "steps": args.steps}
     own |= {"trainings": args.num_trainings, "training_steps": num_training_steps(args)}
-    return own | {"copies": args.num_copies, "second": settings_of(args)}
+    own |= {"copies": args.num_copies, "second": settings_of(args), "recipes": recipe_digests()}
+    return own | {"bfloat16": args.bfloat16, "compile": args.compile}
 
 
 def measure(place: Workplace) -> dict[str, Any]:

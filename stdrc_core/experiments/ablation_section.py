@@ -64,8 +64,9 @@ def ablation(numbers: Mapping[str, Any]) -> str:
         measured(numbers),
         paragraph(
             f"Each row is trained from the same base for {asked['training_steps']} steps by its "
-            f"recipe ({recipes}), {asked['trainings']} times from other seeds. As in the paper's "
-            f"data, the photo in training is a frame of the clip itself, with its background: "
+            f"recipe ({recipes}), in {count(asked['trainings'], 'training')} of other seeds. As in "
+            "the paper's data, the photo in training is a frame of the clip itself, with its "
+            "background: "
             f"{asked['copies']} clips of one person of the build. The shipped miniature is the "
             "whole method, trained for longer and with photos taken apart. Rows up to the identity "
             f"losses are sampled with s_y = s_r = {results['text_scale']:g}, decoupled guidance "

@@ -17,6 +17,7 @@ from . import ablation_section as names
 from .copies import single_clips, write_copies
 from .kept import own_folder
 from .models import REFERENCE_SCALE, TEXT_SCALE, open_pipeline
+from .provenance import sha256_of
 from .workplace import FACE_FILES, Workplace
 
 COPIES = "copies"
@@ -73,6 +74,7 @@ def training_facts(args: argparse.Namespace, row: Row) -> dict[str, Any]:
         "changes": changes,
         "copies": args.num_copies,
         "bfloat16": args.bfloat16,
+        "compile": args.compile,
     }
 
 
@@ -157,6 +159,11 @@ def num_training_steps(args: argparse.Namespace) -> int:
             f"the recipes {', '.join(TRAINED)} have {sorted(steps)} steps; needs the same of all."
         )
     return steps.pop()
+
+
+def recipe_digests() -> dict[str, str]:
+    """Name -> SHA-256 of each recipe that a row is trained by."""
+    return {name: sha256_of(RECIPES / f"{name}.yaml") for name in TRAINED}
 
 
 def step_changes(recipe: str, num_steps: int | None) -> dict[str, int]:

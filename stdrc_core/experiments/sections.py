@@ -9,14 +9,13 @@ from ..evaluate.tables import markdown_table
 from . import one_pass as student
 from .best_of_n import DIRECT, NUM_CANDIDATES, STAGED, row_name
 from .costs import cost_table
-from .drift import PHOTO, START, WITH, WITHOUT
+from .drift import PHOTO, START, WITH
 from .judgement import MOST_LOST, MOST_MOTION_OFF, MOST_TIME, Direction
 from .page_text import blocks, count, figure, measured, moved, paragraph, picture, series
 from .photos import COLUMNS as PHOTO_COLUMNS
 from .staged import COLUMNS as STAGED_COLUMNS
 from .tables import TRUE_CLIPS, cell, table
 from .two_people import COLUMNS as DUO_COLUMNS
-from .two_people import SWAPPED
 
 
 def sweeps(numbers: Mapping[str, Any]) -> str:
@@ -139,8 +138,8 @@ def two_people(numbers: Mapping[str, Any]) -> str:
             "the true clip",
         ),
         paragraph(
-            f"With both references each face is like its own photo, and with the references "
-            f"swapped ({SWAPPED}) like the other one: all four gains over the row without are told "
+            "With both references each face is like its own photo, and with the references "
+            f"swapped like the other one: all four gains over the row without are told "
             f"apart, the smallest is {least:.3f}. So each slot is bound to its place in the "
             "caption."
             if bound
@@ -172,7 +171,7 @@ def staged(numbers: Mapping[str, Any]) -> str:
             "once and keeps the one most like the photo; *staged* makes first frames, keeps the "
             "one most like the photo and animates it ([section "
             "8](../method.md#8-ipvg-std-decoupled-prompts-and-two-stages)). Motion is the face's; "
-            "time is a clip's."
+            "time is the processor's for a clip."
         ),
         table(results["rows"], STAGED_COLUMNS),
         picture("staged.png", "Scores of direct and staged clips over the number of candidates"),
@@ -220,7 +219,7 @@ def drift(numbers: Mapping[str, Any]) -> str:
         paragraph(
             f"With the reference the slope of the cosine with the photo, "
             f"{figure(slope, signed=True)}, {told}. Of the cosine with the clip's own first "
-            f"window, the slope with the reference minus that without it ({WITHOUT}) is "
+            "window, the slope with the reference minus that without it is "
             f"{figure(apart, signed=True)}: {_KEEPS[apart['direction']]}."
         ),
     )

@@ -7,8 +7,8 @@ One batch of candidates gives the best of 1, 2, 4 and 8, since fewer candidates 
 of more.
 
 The candidates are chosen by the recogniser that then measures them, so that part of what a larger N
-gains in FaceSim is that choice. A time is one clip's share of sampling its candidates, of measuring
-them where there was a choice, and of the animation, on the machine that ran it.
+gains in FaceSim is that choice. A time is the processor's: one clip's share of sampling its
+candidates, of measuring them where there was a choice, and of the animation.
 """
 
 from __future__ import annotations

@@ -89,10 +89,10 @@ def test_an_order_is_judged_step_by_step():
 
 
 @pytest.mark.parametrize(
-    ("motion", "like"), [(0.8, True), (1.2, True), (0.79, False), (1.21, False), (3.0, False)]
+    ("motion", "like"), [(0.81, True), (1.19, True), (0.79, False), (1.21, False), (3.0, False)]
 )
 def test_motion_has_a_bar_on_both_sides(motion: float, like: bool):
-    assert motion_is_like(motion * 0.015, 0.015 + 1e-12) is like
+    assert motion_is_like(motion * 0.015, 0.015) is like
 
 
 def test_a_student_has_three_bars():
