@@ -50,11 +50,13 @@ def over_persons(values: np.ndarray) -> np.ndarray:
 
 
 def summary_of(values: np.ndarray) -> dict[str, float]:
-    """The `mean` of scores `[T, P]`, its `standard_error` over persons and its `spread`: the
-    standard deviation of the T means, NaN where T is 1."""
-    means = [mean_and_error(own)["mean"] for own in values]
-    spread = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
-    return mean_and_error(over_persons(values)) | {"spread": spread}
+    """The `mean` of scores `[T, P]` and its `standard_error` over persons, and where T is above 1
+    its `spread`: the standard deviation of the T means."""
+    found = mean_and_error(over_persons(values))
+    if len(values) > 1:
+        means = [mean_and_error(own)["mean"] for own in values]
+        found["spread"] = float(np.std(means, ddof=1))
+    return found
 
 
 def mean_and_error(persons: np.ndarray) -> dict[str, float]:

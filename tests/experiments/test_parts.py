@@ -123,7 +123,7 @@ def test_a_perfect_generator_neither_drifts_nor_leaves_its_photos():
         albums, score_albums([each.true_clip() for each in albums], albums, faces), strict=True
     ):
         assert len(album.given) == len(album.others) == 4
-        assert min(score.gallery, score.first) > 0.7
+        assert min(score.gallery, score.first) > 0.6
     strangers = score_albums([albums[1].true_clip()], albums[:1], faces)
     assert strangers[0].gallery < 0.4
     (case,) = draw_cases(1, seed=3)
