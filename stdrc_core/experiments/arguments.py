@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ..mini_build.arguments import add_speed_arguments
+from ..mini_build.arguments import add_speed_arguments, build
 
 # The parts, in the order in which they are measured and stand on the page.
 PARTS = (
@@ -16,8 +18,6 @@ PAGE = "page"
 # How many steps clips are sampled with, and those of guidance and one pass: as many as
 # `python -m stdrc_core.generate` takes by default.
 NUM_STEPS, NUM_GUIDED_STEPS = 20, 30
-# What changes how fast it is and where things are, but not what is measured.
-_OTHERS = {"build", "out", "only", "num_processes"}
 
 
 def experiments(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +57,26 @@ def flags(args: argparse.Namespace) -> list[str]:
     """The words of a command line that asks for these settings, without those at their default."""
     parser = argparse.ArgumentParser()
     add_settings(parser)
+    return _words(vars(args), vars(parser.parse_args([])))
+
+
+def build_flags(options: Mapping[str, Any]) -> list[str]:
+    """The words of a command line of `stdrc_core.mini_build` that asks for a report's `options`,
+    without those at their default; the folder of earlier weights is named EARLIER."""
+    parser = argparse.ArgumentParser()
+    build(parser)
+    earlier = None if options.get("start_from") is None else "EARLIER"
+    named = {**options, "start_from": earlier}
+    defaults = vars(parser.parse_args(["--out", "BUILD"]))
+    return _words(named, {name: own for name, own in defaults.items() if name in named})
+
+
+def _words(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
-    for name, default in vars(parser.parse_args([])).items():
-        value = getattr(args, name)
-        if value != default and name not in _OTHERS:
+    for name, default in defaults.items():
+        if values[name] != default:
             words.append(f"--{name.replace('_', '-')}")
-            words += [] if value is True else [str(value)]
+            words += [] if values[name] is True else [str(values[name])]
     return words
 
 

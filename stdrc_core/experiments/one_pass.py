@@ -6,14 +6,13 @@ import argparse
 from typing import Any
 
 from ..method.guidance_options import PRESETS
-from ..mini.shipped import CHECKPOINT_NAME
+from ..mini.shipped import CHECKPOINT_NAME, ONE_PASS_NAME
 from .costs import COMPARED, EXACT, Setting, compare, plot_costs, sample_settings
 from .judgement import student_bars
 from .models import open_pipeline, open_student
 from .tables import mean_and_error, over_persons
 from .workplace import SHIPPED, Part, Workplace
 
-STUDENT_FILE = "stdrc_mini_one_pass.safetensors"
 STUDENT, VYR = "one pass (distilled)", "vyr alone"
 _PICTURE = "one_pass.png"
 
@@ -27,7 +26,7 @@ def asked(args: argparse.Namespace) -> dict[str, Any]:
 def measure(place: Workplace) -> dict[str, Any]:
     """Each setting's time and losses against exact guidance, what the student gains over vyr alone,
     and which of its bars it reaches."""
-    base, student = place.build / CHECKPOINT_NAME, place.build / STUDENT_FILE
+    base, student = place.build / CHECKPOINT_NAME, place.build / ONE_PASS_NAME
     makers = {EXACT: lambda: open_pipeline(base), STUDENT: lambda: open_student(base, student)}
     every = settings()
     scores, times = sample_settings(place, makers, every, place.args.num_seeds)
@@ -64,5 +63,5 @@ PART = Part(
     asked=asked,
     measure=measure,
     pictures=(_PICTURE,),
-    files=(*SHIPPED, STUDENT_FILE),
+    files=(*SHIPPED, ONE_PASS_NAME),
 )

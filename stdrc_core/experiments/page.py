@@ -104,7 +104,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         "# On the miniature\n",
         intro,
         made,
-        shell(f"python -m stdrc_core.mini_build --out BUILD\n{numbers['build']['command']}"),
+        shell(f"{numbers['build']['build_command']}\n{numbers['build']['command']}"),
         "\n".join(contents) + "\n",
         _build(numbers["build"]),
         _how_it_is_measured(),
@@ -130,8 +130,11 @@ def _build(build: Mapping[str, Any]) -> str:
         [stage, _minutes(report[stage + _STAGE_END]), str(report.get(stage + _COMMIT_END, ""))]
         for stage in stages
     ]
-    about = {"machine": "Machine", "flags": "Flags"}
-    told = [f"{what}: {report[key]}." for key, what in about.items() if report.get(key)]
+    told = [f"Machine: {report['machine']}."] if report.get("machine") else []
+    if (earlier := report.get("options", {}).get("start_from")) is not None:
+        told.append(f"It began with earlier weights, EARLIER, whose SHA-256 begins {earlier[:12]}.")
+    if report.get("flags"):
+        told.append(f"Flags: {report['flags']}.")
     sizes = [
         [f"`{name}`", f"{facts['bytes'] / 1e6:.1f} MB"] for name, facts in build["files"].items()
     ]

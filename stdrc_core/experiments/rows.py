@@ -11,13 +11,13 @@ from typing import Any
 from ..generate.pipeline import Pipeline
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.build import BASE, DATA, RECIPES, prepare_clips, train_recipe
+from ..mini_build.provenance import sha256_of
 from ..text_files import read_text
 from ..train.config import TrainConfig, load_config
 from . import ablation_section as names
 from .copies import single_clips, write_copies
 from .kept import own_folder
 from .models import REFERENCE_SCALE, TEXT_SCALE, open_pipeline
-from .provenance import sha256_of
 from .workplace import FACE_FILES, Workplace
 
 COPIES = "copies"
@@ -93,7 +93,6 @@ def train_row(place: Workplace, recipe: str, training: int) -> Path:
     path = folder / _WEIGHTS
     if not path.is_file():
         changes = step_changes(recipe, args.training_steps) | {
-            "run.out": folder / "run",
             "objective.face_pack": place.build / "faces",
         }
         train_recipe(
@@ -101,6 +100,7 @@ def train_row(place: Workplace, recipe: str, training: int) -> Path:
             path,
             base,
             copies,
+            run=folder / "run",
             seed=training,
             in_bfloat16=args.bfloat16,
             compiled=args.compile,

@@ -23,18 +23,21 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
 from ..files import write_json, write_text
 from ..mini_build.build import REPORT
+from ..mini_build.provenance import sha256_of
 from ..text_files import read_json
-from .arguments import PARTS, check
+from .arguments import PARTS, build_flags, check
 from .page import BUILD_NUMBERS, PAGE_NAME, page, read_numbers
-from .provenance import sha256_of
 from .workplace import NUMBERS, Part, Workplace, command_of
 
 log = logging.getLogger(__name__)
+
+_BUILD_COMMAND = ("python", "-m", "stdrc_core.mini_build", "--out", "BUILD")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -77,11 +80,14 @@ def write_page(out: Path) -> None:
 def build_numbers(args: argparse.Namespace) -> dict[str, Any]:
     """What the page tells of the build: its report, and the sizes and digests of its weights."""
     build = args.build
-    report = build / REPORT
+    path = build / REPORT
+    report = read_json(path) if path.is_file() else {}
+    options = build_flags(report.get("options", {}))
     files = sorted([*build.glob("stdrc_mini*.safetensors"), *build.glob("faces/*.onnx")])
     return {
+        "build_command": shlex.join([*_BUILD_COMMAND, *options]),
         "command": command_of(args),
-        "report": read_json(report) if report.is_file() else {},
+        "report": report,
         "files": {
             path.relative_to(build).as_posix(): {
                 "bytes": path.stat().st_size,

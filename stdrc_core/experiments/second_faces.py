@@ -20,8 +20,8 @@ from ..mini_build.face_pack import (
     write_recognizer,
 )
 from ..mini_build.portraits import draw_portraits
+from ..mini_build.provenance import sha256_of
 from .kept import own_folder
-from .provenance import sha256_of
 
 FOLDER = "second_faces"
 # Of a build's seed, 0 by default, this is another one.
@@ -41,7 +41,7 @@ def second_faces(out: Path, faces: Path, settings: dict[str, int]) -> Path:
     if not (folder / RECOGNIZER_FILE).is_file():
         portraits = draw_portraits(settings["persons"], _PORTRAITS_EACH, _SEED, unseen=False)
         network = train_recognizer(portraits, num_steps=settings["steps"], seed=_SEED)
-        write_recognizer(folder / RECOGNIZER_FILE, network)
+        write_recognizer(folder, network)
     return folder
 
 

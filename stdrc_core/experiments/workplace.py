@@ -21,10 +21,10 @@ from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.face_pack import DETECTOR_FILE, RECOGNIZER_FILE
+from ..mini_build.provenance import commit_of, machine, sha256_of
 from .arguments import flags
 from .kept import keep, plain, stored_for
 from .models import open_reader
-from .provenance import commit_of, machine, sha256_of
 from .reader import CaptionReader
 
 READER, FACES, NUMBERS = "reader.pt", "faces", "numbers"

@@ -10,7 +10,13 @@ command goes on where it was stopped. Persons whose `is_unseen` is true take par
     cache/                    what `python -m stdrc_core.train prepare` makes of them
     base.safetensors          after the trainer's run of mini_base.yaml, on text alone
     stdrc_mini.safetensors    after the trainer's run of mini.yaml, with the reference in context
-    report.json               what was measured on each stage's result, and how long it took
+    stdrc_mini_one_pass.safetensors   a LoRA on it after the run of distil_mini.yaml
+    report.json               what was measured on each stage's result, how long it took, on which
+                              commit and machine, and with which options
+
+With `--start-from` the weights of an earlier build learn further. Its face recogniser stays, so
+that likeness is measured as before, and its VAE's encoder, so that latents stay as they are; the
+VAE's decoder goes on from its own, and mini_further.yaml takes the place of mini.yaml.
 """
 
 from __future__ import annotations
@@ -24,27 +30,34 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..faces.recognizer import Recognizer
 from ..files import write_json, written_aside
 from ..ltx.checkpoint import vae_key, write_checkpoint
 from ..ltx.checkpoint_files import open_checkpoint
 from ..mini import config
 from ..mini.drawing import FPS, NUM_FRAMES, SIDE_PX
-from ..mini.shipped import CHECKPOINT_NAME
+from ..mini.shipped import CHECKPOINT_NAME, ONE_PASS_NAME
 from ..mini.text import MINIATURE
 from ..text_files import read_json
 from ..train.__main__ import main as train
 from ..train.prepare import PrepareConfig
 from .dataset import MANIFEST, write_dataset
-from .face_pack import train_detector, train_recognizer, write_face_pack
+from .face_pack import (
+    RECOGNIZER_FILE,
+    train_detector,
+    train_recognizer,
+    write_detector,
+    write_recognizer,
+)
 from .face_report import face_report
 from .portraits import draw_portraits
+from .provenance import commit_of, machine, sha256_of
 from .random_weights import build_vae, random_tensors
 from .vae_training import draw_clips, psnr, train_vae
 
@@ -52,17 +65,21 @@ log = logging.getLogger(__name__)
 
 RECIPES = Path(__file__).parents[1] / "train" / "recipes"
 DATA, BASE, REPORT = f"data/{MANIFEST}", "base.safetensors", "report.json"
-_PORTRAITS_EACH, _NUM_EMPTY, _NUM_VAE_CLIPS = 4, 3000, 2400
+# The weights of an earlier build, with the new VAE.
+_EARLIER = "earlier.safetensors"
+_PORTRAITS_EACH, _NUM_EMPTY, _NUM_PAIRS, _NUM_VAE_CLIPS = 4, 3000, 3000, 2400
 # On how many persons the face pack is measured, with how many pictures each, and on how many scenes
-# without a person.
-_MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200}
+# without a person and of two.
+_MEASURED = {"num_persons": 300, "per_person": 3, "num_empty": 200, "num_pairs": 300}
 _NUM_MEASURED_CLIPS = 60
-NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
+# Which clips show two persons, and which of the others have four photos of their person.
+_DUO_EVERY, _GALLERY_EVERY = 8, 3
 
 
 def main(args: argparse.Namespace) -> None:
     """Runs the stages whose results are missing, up to `--until`."""
     args.out.mkdir(parents=True, exist_ok=True)
+    _require_same_options(args)
     started = time.perf_counter()
     try:
         _run_stages(args)
@@ -91,9 +108,27 @@ def _run_stages(args: argparse.Namespace) -> None:
 
 def _run_stage(args: argparse.Namespace, name: str) -> dict[str, Any]:
     """Makes the result of the stage `name`; returns lines for the build's report."""
-    started = time.perf_counter()
+    started, begun_on = time.perf_counter(), commit_of()
     notes = STAGES[name](args)
-    return notes | {f"{name}: time_s": round(time.perf_counter() - started)}
+    time_s = round(time.perf_counter() - started)
+    return notes | {f"{name}: time_s": time_s, f"{name}: commit": begun_on}
+
+
+def _require_same_options(args: argparse.Namespace) -> None:
+    """Notes the options of a new build; raises ValueError where it was begun with others."""
+    given = {name: value for name, value in vars(args).items() if name not in _NOT_OF_RESULTS}
+    if args.start_from is not None:
+        given["start_from"] = sha256_of(args.start_from / CHECKPOINT_NAME)
+    path = args.out / REPORT
+    begun = read_json(path).get("options") if path.is_file() else None
+    if begun is None:
+        _note(args.out, {"options": given, "machine": machine()})
+    elif begun != given:
+        changed = sorted(name for name in begun | given if begun.get(name) != given.get(name))
+        raise ValueError(
+            f"{args.out} was begun with other options ({', '.join(changed)}); needs the same, or "
+            "another --out."
+        )
 
 
 def _be_one_of_several() -> None:
@@ -108,33 +143,38 @@ def train_recipe(
     base: Path,
     work: Path,
     *,
+    run: Path | None = None,
     seed: int = 0,
     in_bfloat16: bool = False,
     compiled: bool = False,
-    changes: Mapping[str, Any] = NO_CHANGES,
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
     """Trains the recipe `name` from the file `base` on the cache of the folder `work`, and writes
-    the file `out`: the trained weights, and all others of `base`.
+    the file `out`: the trained weights and all others of `base`, or a LoRA as it is.
 
-    `in_bfloat16` has the VAE in bfloat16, `compiled` compiles the transformer's blocks. `changes`
-    are further keys of the recipe and their values, such as another `run.out`. A run that was
-    stopped goes on.
+    The run's folder is `run`, by default `work`/runs/`name`. `in_bfloat16` has the VAE in bfloat16,
+    `compiled` compiles the transformer's blocks, and `changes` are further keys of the
+    configuration. A run that was stopped goes on.
     """
-    values: dict[str, Any] = {
+    run = run or work / "runs" / name
+    asked: dict[str, Any] = {
         "model.checkpoint": base,
         "data.cache": work / "cache",
-        "run.out": work / "runs" / name,
+        "run.out": run,
         "run.seed": seed,
         "objective.face_pack": work / "faces",
         "model.vae_dtype": "bfloat16" if in_bfloat16 else "float32",
         "model.compile": compiled,
-    } | dict(changes)
-    words = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+        **(changes or {}),
+    }
+    words = [word for key, value in asked.items() for word in ("--set", f"{key}={value}")]
     train(["run", str(RECIPES / f"{name}.yaml"), *words])
-    whole, trained = (
-        open_checkpoint(base),
-        open_checkpoint(values["run.out"] / "stdrc_full.safetensors"),
-    )
+    (trained_file,) = run.glob("stdrc_*.safetensors")
+    if not trained_file.name.startswith("stdrc_full"):
+        with written_aside(out) as path:
+            shutil.copyfile(trained_file, path)
+        return
+    whole, trained = open_checkpoint(base), open_checkpoint(trained_file)
     tensors: dict[str, Tensor] = {}
     for source in (whole, trained):
         tensors |= dict(source.read(source.tensors, dtype=torch.bfloat16, device="cpu"))
@@ -142,14 +182,18 @@ def train_recipe(
 
 
 def _build_faces(args: argparse.Namespace) -> dict[str, Any]:
-    portraits = draw_portraits(
-        args.num_persons, _PORTRAITS_EACH, args.seed, unseen=False, num_empty=_NUM_EMPTY
-    )
+    counts = {"num_empty": _NUM_EMPTY, "num_pairs": _NUM_PAIRS}
+    portraits = draw_portraits(args.num_persons, _PORTRAITS_EACH, args.seed, unseen=False, **counts)
     detector = train_detector(portraits, num_steps=args.detector_steps, seed=args.seed)
-    recognizer = train_recognizer(portraits, num_steps=args.recognizer_steps, seed=args.seed)
     folder = args.out / ".faces.partial"
     shutil.rmtree(folder, ignore_errors=True)
-    write_face_pack(folder, detector, recognizer)
+    folder.mkdir(parents=True)
+    write_detector(folder, detector)
+    if args.start_from is not None:
+        shutil.copy(args.start_from / "faces" / RECOGNIZER_FILE, folder)
+    else:
+        options = {"num_steps": args.recognizer_steps, "seed": args.seed}
+        write_recognizer(folder, train_recognizer(portraits, **options))
     unseen = draw_portraits(**_MEASURED, seed=args.seed + 1, unseen=True)
     report = face_report(folder, unseen)
     folder.rename(args.out / "faces")
@@ -160,38 +204,61 @@ def _build_vae(args: argparse.Namespace) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         vae = build_vae()
-    clips, boxes = draw_clips(_NUM_VAE_CLIPS, args.seed, unseen=False)
+    if args.start_from is not None:
+        tensors = load_file(args.start_from / CHECKPOINT_NAME)
+        vae.load_state_dict({key: tensors[_vae_key(key)].float() for key in vae.state_dict()})
+        vae.eval()
+    clips = draw_clips(_NUM_VAE_CLIPS, args.seed, unseen=False)
     photos = draw_portraits(_NUM_VAE_CLIPS, 1, args.seed, unseen=False)
-    options = {"num_steps": args.vae_steps, "in_bfloat16": args.bfloat16, "seed": args.seed}
-    train_vae(vae, clips, boxes, photos, **options)
-    unseen, _ = draw_clips(_NUM_MEASURED_CLIPS, args.seed + 1, unseen=True)
-    measured = round(psnr(vae, unseen), 2)
+    train_vae(
+        vae,
+        clips,
+        photos,
+        Recognizer.from_pack(args.out / "faces"),
+        num_steps=args.vae_steps,
+        keeps_encoder=args.start_from is not None,
+        seed=args.seed,
+        in_bfloat16=args.bfloat16,
+    )
+    unseen = draw_clips(_NUM_MEASURED_CLIPS, args.seed + 1, unseen=True)
+    measured = round(psnr(vae, unseen.pixels), 2)
     with written_aside(args.out / "vae.safetensors") as path:
         save_file({key: value.contiguous() for key, value in vae.state_dict().items()}, path)
     return {"vae: PSNR on unseen persons, dB": measured}
 
 
-def _build_start(args: argparse.Namespace) -> dict[str, Any]:
+def _vae_key(key: str) -> str:
+    """The name that a tensor of the VAE has in a miniature's file."""
+    return vae_key(key, len(config.ENCODER_LAYERS) - 1)
+
+
+def _with_new_vae(args: argparse.Namespace, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A miniature's tensors with the VAE that the build has trained."""
     vae = load_file(args.out / "vae.safetensors")
-    last_block = len(config.ENCODER_LAYERS) - 1
-    named = {vae_key(key, last_block): value.bfloat16() for key, value in vae.items()}
+    return {**tensors, **{_vae_key(key): value.bfloat16() for key, value in vae.items()}}
+
+
+def _build_start(args: argparse.Namespace) -> dict[str, Any]:
     metadata = {"transformer": config.TRANSFORMER_CONFIG, "vae": config.VAE_CONFIG}
-    tensors = random_tensors(args.seed) | named
+    tensors = _with_new_vae(args, random_tensors(args.seed))
     write_checkpoint(args.out / "start.safetensors", tensors, metadata)
     return {}
 
 
 def _build_data(args: argparse.Namespace) -> dict[str, Any]:
     folder = (args.out / DATA).parent
-    write_dataset(folder, args.num_clips, args.seed, num_processes=args.num_processes)
+    options = {"duo_every": _DUO_EVERY, "gallery_every": _GALLERY_EVERY}
+    write_dataset(folder, args.num_clips, args.seed, num_processes=args.num_processes, **options)
     return {}
 
 
 def _build_cache(args: argparse.Namespace) -> dict[str, Any]:
+    # An earlier build's encoder stays as it is, so that its latents need not wait for the VAE.
+    earlier = args.start_from and args.start_from / CHECKPOINT_NAME
     prepare_clips(
         args.out / DATA,
         args.out / "cache",
-        checkpoint=args.out / "start.safetensors",
+        checkpoint=earlier or args.out / "start.safetensors",
         faces=args.out / "faces",
         num_processes=args.num_processes,
         in_bfloat16=args.bfloat16,
@@ -245,6 +312,15 @@ def _train_on(args: argparse.Namespace, *, recipe: str, base: str, result: str) 
     return {}
 
 
+def _train_mini(args: argparse.Namespace) -> dict[str, Any]:
+    if args.start_from is None:
+        return _train_on(args, recipe="mini", base=BASE, result=CHECKPOINT_NAME)
+    earlier = open_checkpoint(args.start_from / CHECKPOINT_NAME)
+    tensors = dict(earlier.read(earlier.tensors, dtype=torch.bfloat16, device="cpu"))
+    write_checkpoint(args.out / _EARLIER, _with_new_vae(args, tensors), dict(earlier.config))
+    return _train_on(args, recipe="mini_further", base=_EARLIER, result=CHECKPOINT_NAME)
+
+
 # What each stage makes below OUT -> its function, which returns lines for the report.
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "faces": _build_faces,
@@ -253,11 +329,17 @@ STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "start.safetensors": _build_start,
     "cache": _build_cache,
     BASE: partial(_train_on, recipe="mini_base", base="start.safetensors", result=BASE),
-    CHECKPOINT_NAME: partial(_train_on, recipe="mini", base=BASE, result=CHECKPOINT_NAME),
+    CHECKPOINT_NAME: _train_mini,
+    ONE_PASS_NAME: partial(
+        _train_on, recipe="distil_mini", base=CHECKPOINT_NAME, result=ONE_PASS_NAME
+    ),
 }
 
-# These are made side by side on a core each; the first two could not use more.
-_NEED_A_SEED_ALONE = {"faces", "vae.safetensors", DATA}
+# These need no other stage's result and could not use several cores well: they are made side by
+# side, on a core each.
+_NEED_A_SEED_ALONE = {"faces", DATA}
+# Options that decide where and how fast a build is made, not what it is.
+_NOT_OF_RESULTS = {"out", "until", "num_processes"}
 
 
 def _note(out: Path, notes: dict[str, Any]) -> None:

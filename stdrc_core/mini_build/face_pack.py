@@ -39,7 +39,8 @@ _LEAST_STRIDES, _MOST_STRIDES = 1.5, 7.0
 # Cells count as face that are as near to its middle as this share of its size.
 _CENTRE_SHARE = 0.22
 _LEAST_FACE_PX, _MOST_FACE_PX = 20.0, 150.0
-_SHARE_EMPTY = 0.2
+# Of a batch's pictures, so many are empty scenes and so many show two persons.
+_SHARE_EMPTY, _SHARE_PAIRS = 0.2, 0.15
 
 
 def train_recognizer(
@@ -70,8 +71,8 @@ def train_recognizer(
 def train_detector(
     portraits: Portraits, *, num_steps: int, batch_size: int = 48, lr: float = 2e-3, seed: int = 0
 ) -> DetectionNet:
-    """Trains a detector of `num_steps` steps on portraits at random sizes and places, and on empty
-    scenes."""
+    """Trains a detector of `num_steps` steps on portraits at random sizes and places, on empty
+    scenes and on pairs of persons."""
     network, generator = _seeded(DetectionNet, seed), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for head in network.heads:
@@ -94,43 +95,43 @@ def train_detector(
     return network
 
 
-def write_face_pack(folder: Path, detector: DetectionNet, recognizer: RecognitionNet) -> Path:
-    """Writes both networks as ONNX into `folder`, and returns it."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_detector(folder: Path, detector: DetectionNet) -> None:
+    """Writes the detector as ONNX into the pack in `folder`."""
     side = SIDE_PX
     _export(ScrfdOutputs(detector), folder / DETECTOR_FILE, torch.zeros(1, 3, side, side), 9, {})
-    write_recognizer(folder / RECOGNIZER_FILE, recognizer)
-    return folder
 
 
-def write_recognizer(path: Path, recognizer: RecognitionNet) -> None:
-    """Writes the recogniser alone as ONNX, as a face pack has it."""
+def write_recognizer(folder: Path, recognizer: RecognitionNet) -> None:
+    """Writes the recogniser as ONNX into the pack in `folder`."""
     axes = {"input": {0: "batch"}, "output_0": {0: "batch"}}
     crops = torch.zeros(1, 3, CROP_PX, CROP_PX)
-    _export(recognizer, path, crops, 1, axes)
+    _export(recognizer, folder / RECOGNIZER_FILE, crops, 1, axes)
 
 
 def detection_targets(boxes: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What the detector is to find at its N anchors: which are a face, `[B, N]` of 0 and 1, and the
     boxes `[B, N, 4]` and landmarks `[B, N, 10]` in strides from each anchor.
 
-    `boxes` `[B, 4]` and `landmarks` `[B, 5, 2]` are in pixels, and NaN in a frame without a face.
+    `boxes` `[B, K, 4]` and `landmarks` `[B, K, 5, 2]` of up to K faces a frame are in pixels, and
+    NaN where there is no face. An anchor answers for the face whose middle is nearest.
     """
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    size = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    size = (boxes[..., 2:] - boxes[..., :2]).amax(dim=2)
     positives, distances, shifts = [], [], []
     for stride in STRIDES:
         steps = torch.arange(SIDE_PX // stride) * stride
         anchors = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).flatten(0, 1)
         anchors = anchors.float().repeat_interleave(NUM_ANCHORS, dim=0)  # [n, 2] (x, y)
-        offset = (anchors - middle[:, None]).abs().amax(dim=2)
-        fits = (size / stride > _LEAST_STRIDES) & (size / stride < _MOST_STRIDES)
-        radius = (_CENTRE_SHARE * size).clamp(min=0.75 * stride)
-        positives.append((offset < radius[:, None]) & fits[:, None])
-        corners = torch.cat([anchors - boxes[:, None, :2], boxes[:, None, 2:] - anchors], dim=2)
+        offset = (anchors - middle[:, :, None]).abs().amax(dim=3)  # [B, K, n]
+        nearest = offset.nan_to_num(torch.inf).argmin(dim=1)  # [B, n]
+        own_offset, own_size = offset.gather(1, nearest[:, None])[:, 0], size.gather(1, nearest)
+        fits = (own_size / stride > _LEAST_STRIDES) & (own_size / stride < _MOST_STRIDES)
+        positives.append((own_offset < (_CENTRE_SHARE * own_size).clamp(min=0.75 * stride)) & fits)
+        frames = torch.arange(len(boxes))[:, None]
+        box, points = boxes[frames, nearest], landmarks[frames, nearest]  # [B, n, ...]
+        corners = torch.cat([anchors - box[..., :2], box[..., 2:] - anchors], dim=2)
         distances.append(corners / stride)
-        points = landmarks[:, None] - anchors[:, None]
-        shifts.append(points.flatten(2) / stride)
+        shifts.append((points - anchors[:, None]).flatten(2) / stride)
     return torch.cat(positives, 1).float(), torch.cat(distances, 1), torch.cat(shifts, 1)
 
 
@@ -162,14 +163,44 @@ def _blurred(frames: Tensor, sigma: float) -> Tensor:
 def _scattered(
     portraits: Portraits, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames `[B, 3, S, S]` in 0 to 255, their faces' boxes `[B, 4]` and landmarks `[B, 5, 2]` in
-    pixels, which are NaN in empty scenes.
+    """Frames `[B, 3, S, S]` in 0 to 255, their faces' boxes `[B, 2, 4]` and landmarks
+    `[B, 2, 5, 2]` in pixels, which are NaN where there is no face."""
+    num_empty = int(count * _SHARE_EMPTY) if len(portraits.empty) else 0
+    num_pairs = int(count * _SHARE_PAIRS) if len(portraits.pairs.pixels) else 0
+    frames, boxes, landmarks = _moved(portraits, count - num_empty - num_pairs, generator)
+    nothing = torch.full((len(frames) + num_empty, 1, 5, 2), torch.nan)
+    landmarks = torch.cat([landmarks[:, None], nothing[: len(frames)]], dim=1)
+    boxes = torch.cat([boxes[:, None], nothing[: len(frames), :, :2].flatten(2)], dim=1)
+    if num_empty:
+        chosen = torch.randint(len(portraits.empty), (num_empty,), generator=generator)
+        frames = torch.cat([frames, portraits.empty[chosen].float()])
+        empty = nothing[:num_empty].expand(-1, 2, -1, -1)
+        landmarks, boxes = (
+            torch.cat([landmarks, empty]),
+            torch.cat([boxes, empty[:, :, :2].flatten(2)]),
+        )
+    if num_pairs:
+        pairs = portraits.pairs
+        chosen = torch.randint(len(pairs.pixels), (num_pairs,), generator=generator)
+        frames = torch.cat([frames, pairs.pixels[chosen].float()])
+        boxes = torch.cat([boxes, pairs.boxes[chosen]])
+        landmarks = torch.cat([landmarks, pairs.landmarks[chosen]])
+    frames = _blurred(frames, float(torch.rand((), generator=generator)) * 1.5)
+    gain = 1 + 0.3 * (torch.rand(len(frames), 3, 1, 1, generator=generator) - 0.5)
+    noise = torch.randn(frames.shape, generator=generator) * 6
+    return (frames * gain + noise).clamp(0, 255), boxes, landmarks
+
+
+def _moved(
+    portraits: Portraits, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures `[B, 3, S, S]` in 0 to 255 with one face, its box `[B, 4]` and its landmarks
+    `[B, 5, 2]`.
 
     Half of the pictures are scaled about their face and moved; what is then outside the picture is
     filled with a grey.
     """
-    num_empty = int(count * _SHARE_EMPTY) if len(portraits.empty) else 0
-    faces = torch.randint(len(portraits.pixels), (count - num_empty,), generator=generator)
+    faces = torch.randint(len(portraits.pixels), (count,), generator=generator)
     frames = portraits.pixels[faces].float()
     boxes, landmarks = portraits.boxes[faces], portraits.landmarks[faces]
 
@@ -193,17 +224,7 @@ def _scattered(
     frames = F.grid_sample(frames - fill, grid, align_corners=False) + fill
     boxes = (boxes.unflatten(1, (2, 2)) - middle[:, None]) * zoom[:, None, None] + place[:, None]
     landmarks = (landmarks - middle[:, None]) * zoom[:, None, None] + place[:, None]
-
-    if num_empty:
-        chosen = torch.randint(len(portraits.empty), (num_empty,), generator=generator)
-        frames = torch.cat([frames, portraits.empty[chosen].float()])
-        nothing = torch.full((num_empty, 5, 2), torch.nan)
-        boxes = torch.cat([boxes, nothing[:, :2]])
-        landmarks = torch.cat([landmarks, nothing])
-    frames = _blurred(frames, float(torch.rand((), generator=generator)) * 1.5)
-    gain = 1 + 0.3 * (torch.rand(len(frames), 3, 1, 1, generator=generator) - 0.5)
-    noise = torch.randn(frames.shape, generator=generator) * 6
-    return (frames * gain + noise).clamp(0, 255), boxes.flatten(1), landmarks
+    return frames, boxes.flatten(1), landmarks
 
 
 def _seeded(build, seed: int) -> nn.Module:

@@ -13,8 +13,8 @@ from stdrc_core.experiments.__main__ import make_parser
 from stdrc_core.experiments.ablation_section import readme_table
 from stdrc_core.experiments.arguments import PARTS
 from stdrc_core.experiments.page import BUILD_NUMBERS, PAGE_NAME, page, read_numbers
-from stdrc_core.experiments.provenance import sha256_of
 from stdrc_core.experiments.run import open_part
+from stdrc_core.mini_build.provenance import sha256_of
 
 RESULTS = DOCS / "results"
 NUMBERS = RESULTS / "numbers"

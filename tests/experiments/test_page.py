@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from typing import Any
@@ -12,16 +13,19 @@ import pytest
 from stdrc_core.experiments.__main__ import make_parser
 from stdrc_core.experiments.ablation import KINDS, matrices, paper_order, summaries
 from stdrc_core.experiments.ablation_section import COPY, readme_table
+from stdrc_core.experiments.arguments import build_flags
 from stdrc_core.experiments.page import SECTIONS, page
 from stdrc_core.experiments.page_text import count, figure, moved, paragraph, series
 from stdrc_core.experiments.rows import AGAINST_COPYING, PAPER_ROWS, ROWS, TRAINED
 from stdrc_core.experiments.tables import DECODED_CLIPS, TRUE_CLIPS
+from stdrc_core.mini_build.arguments import build as build_arguments
 
 UNMEASURED = "This has not been measured with these weights yet."
 
 
 def build_numbers() -> dict[str, Any]:
     return {
+        "build_command": "python -m stdrc_core.mini_build --out BUILD",
         "command": "python -m stdrc_core.experiments --build BUILD --out OUT",
         "report": {
             "faces: time_s": 1320,
@@ -30,6 +34,7 @@ def build_numbers() -> dict[str, Any]:
             "the whole build: time_s": 9000,
             "machine": "a CPU of 2 cores",
             "flags": "--bfloat16",
+            "options": {"seed": 0, "start_from": "0123456789abcdef"},
         },
         "files": {"stdrc_mini.safetensors": {"bytes": 12_907_258, "sha256": "right"}},
     }
@@ -83,7 +88,8 @@ def test_without_parts_the_page_says_so_in_each_section():
     assert "| faces | 22 | abc1234 |" in build
     assert "| the whole build | 150 |  |" in build
     assert "| `stdrc_mini.safetensors` | 12.9 MB |" in build
-    assert "Machine: a CPU of 2 cores. Flags: --bfloat16." in build
+    assert "Machine: a CPU of 2 cores. It began with earlier weights, EARLIER, whose" in build
+    assert "SHA-256 begins 0123456789ab. Flags: --bfloat16." in " ".join(build.split())
     # Each line of the contents leads to a heading.
     for head in SECTIONS:
         assert f"[{head}](#" in text and f"\n## {head}\n" in text
@@ -146,3 +152,14 @@ def test_words_of_numbers():
     text = paragraph("A sentence of many words, " * 12, "", "And  another.")
     assert all(len(line) <= 120 for line in text.splitlines())
     assert text.endswith("And another.\n")
+
+
+def test_the_builds_command_has_what_was_chosen():
+    assert build_flags({}) == []
+    parser = argparse.ArgumentParser()
+    build_arguments(parser)
+    words = ["--start-from", "old", "--vae-steps", "3", "--bfloat16", "--out", "x"]
+    options = vars(parser.parse_args(words)) | {"start_from": "0123"}
+    left_out = ("out", "until", "num_processes")
+    asked = build_flags({name: own for name, own in options.items() if name not in left_out})
+    assert asked == ["--start-from", "EARLIER", "--vae-steps", "3", "--bfloat16"]

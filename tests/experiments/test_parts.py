@@ -199,7 +199,8 @@ def test_the_page_alone_needs_no_build(build: Path, out: Path):
     numbers = out / "numbers"
     numbers.mkdir()
     files = {CHECKPOINT_NAME: {"bytes": 12_900_000, "sha256": "0"}}
-    told = {"command": "python -m stdrc_core.experiments", "report": {}, "files": files}
+    told = dict.fromkeys(("command", "build_command"), "python -m stdrc_core.experiments")
+    told |= {"report": {}, "files": files}
     (numbers / "build.json").write_text(json.dumps(told))
     main(["--out", str(out), "--only", "page"])
     assert "12.9 MB" in (out / "miniature.md").read_text(encoding="utf-8")

@@ -92,7 +92,7 @@ def test_a_side_alone_holds_no_pixel_of_the_other():
 
 
 def test_clips_of_two_go_into_the_trainers_cache(tmp_path: Path):
-    manifest = write_dataset(tmp_path / "data", 2, seed=1, in_twos=True)
+    manifest = write_dataset(tmp_path / "data", 2, seed=1, duo_every=1)
     lines = read_json_lines(manifest)
     persons = [int(number) for line in lines for number in Path(line["video"]).stem.split("_")]
     assert len(set(persons)) == 4

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stdrc_core.experiments.__main__ import main
-from stdrc_core.experiments.one_pass import STUDENT_FILE
-from stdrc_core.mini.shipped import CHECKPOINT, CHECKPOINT_NAME, FACES
+from stdrc_core.mini.shipped import CHECKPOINT, CHECKPOINT_NAME, FACES, ONE_PASS_NAME
 from stdrc_core.mini_build.dataset import write_dataset
 
 from .distilled_lora import FIXED, write_distilled
@@ -30,7 +29,7 @@ def write_build(folder: Path, *, num_clips: int = 0) -> Path:
     shutil.copytree(FACES, folder / "faces")
     for name in (CHECKPOINT_NAME, "base.safetensors"):
         shutil.copy(CHECKPOINT, folder / name)
-    write_distilled(folder / STUDENT_FILE, folder / CHECKPOINT_NAME, FIXED, moved=0.0)
+    write_distilled(folder / ONE_PASS_NAME, folder / CHECKPOINT_NAME, FIXED, moved=0.0)
     if num_clips:
         write_dataset(folder / "data", num_clips, seed=0)
     return folder

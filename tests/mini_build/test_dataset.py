@@ -50,3 +50,18 @@ def test_what_is_there_stays_and_the_same_seed_is_the_same_data(tmp_path: Path):
     other = write_dataset(tmp_path / "b", 2, seed=1)
     assert other.read_text() == "\n".join(lines) + "\n"
     assert (tmp_path / "b" / names[0]).read_bytes() == (tmp_path / "a" / names[0]).read_bytes()
+
+
+def test_some_clips_have_a_gallery_and_some_show_two_persons(tmp_path: Path):
+    manifest = write_dataset(tmp_path / "data", 8, seed=3, duo_every=4, gallery_every=3)
+    entries = read_sources(manifest, window_s=NUM_FRAMES / 24)
+    assert [entry.problem for entry in entries] == [None] * 8
+    # The fourth and the eighth are duos; of the others the first and the seventh have galleries.
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    counts = [len(line.get("references", ["one"])) for line in lines]
+    assert counts == [4, 1, 1, 2, 1, 1, 4, 2]
+    assert [entry.identity is None for entry in entries] == [count == 2 for count in counts]
+    persons = [name for path in manifest.parent.glob("*.mp4") for name in path.stem.split("_")]
+    assert len(set(persons)) == len(persons) == 10
+    photos = [np.asarray(Image.open(manifest.parent / name)) for name in lines[0]["references"]]
+    assert all(not np.array_equal(photos[0], photo) for photo in photos[1:])

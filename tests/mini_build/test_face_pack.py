@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from stdrc_core.mini.drawing import SIDE_PX
 from stdrc_core.mini.shipped import FACES
 from stdrc_core.mini_build.face_networks import NUM_ANCHORS, STRIDES, DetectionNet, RecognitionNet
-from stdrc_core.mini_build.face_pack import detection_targets, write_face_pack
+from stdrc_core.mini_build.face_pack import (
+    detection_targets,
+    write_detector,
+    write_recognizer,
+)
 from stdrc_core.mini_build.face_report import face_report
 from stdrc_core.mini_build.portraits import Portraits, draw_portraits
 
@@ -42,15 +46,15 @@ def test_what_an_anchor_learns_gives_the_face_back(
     left: float, top: float, width: float, height: float
 ):
     """As SCRFD decodes it: edges at anchor -/+ distance * stride, points at anchor + shift."""
-    box = torch.tensor([[left, top, left + width, top + height]])
-    points = box[:, None, :2] + torch.rand(1, 5, 2) * torch.tensor([width, height])
+    box = torch.tensor([[[left, top, left + width, top + height]]])
+    points = box[:, :, None, :2] + torch.rand(1, 1, 5, 2) * torch.tensor([width, height])
     positive, distances, shifts = detection_targets(box, points)
     place, stride = anchors()
     edges = distances[0].numpy() * stride[:, None]
     decoded = np.concatenate([place - edges[:, :2], place + edges[:, 2:]], axis=1)
-    assert np.allclose(decoded, box[0].numpy(), atol=1e-3)
+    assert np.allclose(decoded, box[0, 0].numpy(), atol=1e-3)
     found = place[:, None] + (shifts[0].numpy() * stride[:, None]).reshape(-1, 5, 2)
-    assert np.allclose(found, points[0].numpy(), atol=1e-3)
+    assert np.allclose(found, points[0, 0].numpy(), atol=1e-3)
     # Those that answer for the face stand in it, and there are some for each face in the frame.
     chosen = place[positive[0].numpy() > 0]
     middle = np.array([left + width / 2, top + height / 2])
@@ -59,7 +63,7 @@ def test_what_an_anchor_learns_gives_the_face_back(
 
 
 def test_an_empty_scene_teaches_no_face():
-    nothing = torch.full((1, 4), torch.nan), torch.full((1, 5, 2), torch.nan)
+    nothing = torch.full((1, 1, 4), torch.nan), torch.full((1, 1, 5, 2), torch.nan)
     assert detection_targets(*nothing)[0].sum() == 0
 
 
@@ -67,7 +71,10 @@ def test_a_pack_is_written_as_insightface_reads_it(tmp_path: Path):
     """Untrained, but whole: the real InsightFace opens it and tells its models apart."""
     from insightface.app import FaceAnalysis
 
-    folder = write_face_pack(tmp_path / "pack", DetectionNet(), RecognitionNet())
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    write_detector(folder, DetectionNet())
+    write_recognizer(folder, RecognitionNet())
     app = FaceAnalysis(name=str(folder), providers=["CPUExecutionProvider"])
     assert set(app.models) == {"detection", "recognition"}
     assert app.models["detection"].use_kps
