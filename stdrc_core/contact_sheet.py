@@ -13,6 +13,7 @@ from .files import written_aside
 from .shown_text import one_line
 
 _LABEL_PX = 14
+_JPEG_QUALITY = 90
 
 
 def contact_sheet(
@@ -23,7 +24,9 @@ def contact_sheet(
     num_columns: int = 6,
     tile_height: int = 160,
 ) -> Path:
-    """Writes a PNG with a row of frames for each clip, and returns its path.
+    """Writes a picture with a row of frames for each clip, and returns its path.
+
+    It is a JPEG where the path ends in .jpg, else a PNG.
 
     The clips are `[F, H, W, 3]` uint8. A row has up to `num_columns` frames of a clip, spread
     evenly over time; a photo is a clip of one frame. `labels` stand over the rows. Raises
@@ -44,7 +47,10 @@ def contact_sheet(
             sheet.paste(tile, (left, (i + 1) * row_height - tile_height))
             left += tile.width
     with written_aside(path) as partial:
-        sheet.save(partial, format="PNG")
+        if Path(path).suffix == ".jpg":
+            sheet.save(partial, format="JPEG", quality=_JPEG_QUALITY)
+        else:
+            sheet.save(partial, format="PNG")
     return Path(path)
 
 

@@ -1,167 +1,238 @@
-"""`python -m stdrc_core.experiments ablation`: the paper's ablation in small.
+"""The paper's ablation in small, beside the shipped weights and true clips.
 
-Each row is trained by its recipe from the base of a build, all for the same number of steps, unless
-it is trained already. Then the same prompts, photos and seeds of persons that none of them has seen
-are sampled by each row, and also by the weights that the build ends with, which are trained for
-longer. It writes
-
-    ablation.json   each row's means and standard errors over persons
-    ablation.md     the same as a table
-    ablation.png    photos beside each row's clips
-    sweeps.json, sweeps.png   the last row's scores over s_r and over s_y
-
-The same command again goes on where it was stopped: a row that is scored (row_N.json) stays as it
-is.
+Rows are trained on copies (`copies`), each several times from other seeds, and then sample the same
+prompts of persons that none of them has seen: with portraits that were taken apart, and with whole
+frames of clips in other scenes, the copy test. Base and shipped weights are sampled as often, with
+other noise each time, as each training has noise of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
-from ..files import write_json, write_text, written_aside
-from ..generate.pipeline import Pipeline
-from ..mini.shipped import CHECKPOINT_NAME
-from ..mini_build.build import BASE, train_recipe
-from ..text_files import read_json
-from .models import (
-    REFERENCE_SCALE,
-    SHOT,
-    TEXT_SCALE,
-    open_pipeline,
-    open_reader,
-    round_trip,
+from ..generate.pipeline import Pipeline, Shot
+from ..mini_build.build import BASE, DATA
+from .ablation_section import COPY, PORTRAIT
+from .copies import Copied, draw_copied
+from .judgement import difference, direction, order
+from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline, round_trip
+from .rows import (
+    AGAINST_COPYING,
+    PAPER_ROWS,
+    ROWS,
+    SHIPPED_ROW,
+    TRAINED,
+    Row,
+    check_copies,
+    num_training_steps,
+    opener,
+    recipe_digests,
+    training_facts,
 )
-from .reader import CaptionReader
-from .scores import COLUMNS, Case, draw_cases, sample_cases, score_clips
-from .sheets import compare_rows
-from .tables import DECODED_CLIPS, TRUE_CLIPS, summary, table
+from .scores import Case, draw_cases, likenesses, sample_cases, sample_clips, score_clips
+from .second_faces import FOLDER, second_faces, settings_of
+from .sheets import compare_rows, two_columns
+from .tables import DECODED_CLIPS, TRUE_CLIPS, columns_of, matrix, summary_of
+from .workplace import FACE_FILES, FACES, SHIPPED, Part, Workplace
 
-log = logging.getLogger(__name__)
-
-_SWEPT = (0.0, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0)
-# Rows and columns of the contact sheet: persons, and frames of each row's clip.
-_SHEET_PERSONS, _SHEET_FRAMES = 6, 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A line of the table: which weights it has, and how they are guided."""
-
-    name: str
-    recipe: str | None
-    """The name of the trainer's recipe; None is the build's base."""
-    text_scale: float = TEXT_SCALE
-    reference_scale: float = TEXT_SCALE
+KINDS = (PORTRAIT, COPY)
+# What each clip is scored by, beside FaceSim without leak, which is made of these.
+_SCORED = ("facesim", "second", "tic", "leak", "caption")
+COLUMNS = (*_SCORED, "without_leak")
+_ABLATION, _COPIES, _README = "ablation.jpg", "copies.jpg", "miniature.jpg"
+# Persons and frames of the pictures.
+_SHEET_PERSONS, _SHEET_FRAMES = 6, 2
+_README_PERSONS, _README_FRAMES = 8, 5
+# Kind -> column -> each person's score.
+RowScores = dict[str, dict[str, list[float | None]]]
 
 
-ROWS = (
-    Row(name="base", recipe=None, reference_scale=0.0),
-    Row(name="+ reference concat (overlap)", recipe="mini_overlap"),
-    Row(name="+ TASS-RoPE", recipe="mini_tass"),
-    Row(name="+ augmentation", recipe="mini_augmentation"),
-    Row(name="+ identity losses", recipe="mini_identity"),
-    Row(name="+ decoupled guidance", recipe="mini_identity", reference_scale=REFERENCE_SCALE),
-    # It is the method of the row before, trained for more steps.
-    Row(name="the shipped miniature", recipe="mini", reference_scale=REFERENCE_SCALE),
-)
+def asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that decide the part."""
+    own = {"persons": args.num_persons, "persons_seed": args.seed, "steps": args.steps}
+    own |= {"trainings": args.num_trainings, "training_steps": num_training_steps(args)}
+    own |= {"copies": args.num_copies, "second": settings_of(args), "recipes": recipe_digests()}
+    return own | {"bfloat16": args.bfloat16, "compile": args.compile}
 
 
-def main(args: argparse.Namespace) -> None:
-    """Trains, samples and scores what is missing, and writes the tables and pictures."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    cases = draw_cases(args.num_persons, args.seed)
-    # All rows are scored against the same photos, which are searched for faces once.
-    faces = CachingFinder(open_face_pack(args.build / "faces"))
-    reader = open_reader(args.build / "reader.pt", args.seed)
-    results: dict[str, dict[str, Any]] = {}
-    shown: dict[str, list[Tensor]] = {}
-    for number, row in enumerate(ROWS):
-        pipeline = open_row(row, args.build, in_bfloat16=args.bfloat16, compiled=args.compile)
-        shot = SHOT.guided(text_scale=row.text_scale, reference_scale=row.reference_scale)
-        done = args.out / f"row_{number}.json"
-        if not done.is_file():
-            scores = []
-            for seed in range(args.num_seeds):
-                clips = sample_cases(pipeline, cases, shot, seed, row.name)
-                scores.append(score_clips(clips, cases, faces, reader))
-            write_json(done, summary(scores))
-        results[row.name] = read_json(done)
-        shown[row.name] = sample_cases(pipeline, cases[:_SHEET_PERSONS], shot, 0, "sheet")
-    truth = [case.true_clip() for case in cases]
-    decoded = round_trip(pipeline, truth)
-    for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
-        results[name] = summary([score_clips(clips, cases, faces, reader)])
-    write_json(args.out / "ablation.json", results)
-    write_text(args.out / "ablation.md", table(results))
-    sheet_cases = cases[:_SHEET_PERSONS]
-    compare_rows(
-        args.out / "ablation.png",
-        [[case.photo] for case in sheet_cases],
-        [case.scene.caption for case in sheet_cases],
-        shown,
-        num_frames=_SHEET_FRAMES,
+def measure(place: Workplace) -> dict[str, Any]:
+    """Each row's scores of both kinds of photos, and what is repeated of the paper's order."""
+    check_copies(place.args, place.build)
+    world = World(place)
+    kept: dict[str, list[RowScores]] = {}
+    # What needs no training comes first, so that a stopped run has it.
+    for row in sorted(ROWS, key=lambda row: row.recipe is not None):
+        kept[row.name] = [world.row(row, training) for training in range(place.args.num_trainings)]
+    drawn = world.drawn()
+    kept |= {name: [drawn[name]] for name in (TRUE_CLIPS, DECODED_CLIPS)}
+    names = [row.name for row in ROWS] + [TRUE_CLIPS, DECODED_CLIPS]
+    values = {name: matrices(kept[name]) for name in names}
+    draw_pictures(world)
+    return {
+        "rows": {name: summaries(values[name]) for name in names},
+        "order": {kind: paper_order(values, kind) for kind in KINDS},
+        "trainings": place.args.num_trainings,
+        "recipes": list(TRAINED),
+        "against_copying": list(AGAINST_COPYING),
+        "text_scale": TEXT_SCALE,
+        "reference_scale": REFERENCE_SCALE,
+    }
+
+
+class World:
+    """The persons, their photos and the judges, which are the same for all rows."""
+
+    def __init__(self, place: Workplace) -> None:
+        self.place = place
+        self.cases: list[Case] = draw_cases(place.args.num_persons, place.args.seed)
+        self.copied: list[Copied] = draw_copied(self.cases, place.args.seed)
+
+    @cached_property
+    def second(self) -> FaceFinder:
+        """The second recogniser, trained now unless it is there."""
+        settings = settings_of(self.place.args)
+        folder = second_faces(self.place.out, self.place.build / FACES, settings)
+        return CachingFinder(open_face_pack(folder))
+
+    def shot(self, row: Row) -> Shot:
+        """How a row is sampled."""
+        shot = replace(SHOT, num_steps=self.place.args.steps)
+        return shot.guided(text_scale=row.text_scale, reference_scale=row.reference_scale)
+
+    def row(self, row: Row, training: int) -> RowScores:
+        """The scores of a row's training, whose number is the noise's seed too."""
+        decisive = self._decisive() | training_facts(self.place.args, row)
+        decisive |= {"row": dataclasses.asdict(row), "shot": dataclasses.asdict(self.shot(row))}
+        make = opener(self.place, row, training)
+        name = f"{_file_name(row.name)}_{training}"
+        return self.place.keep(
+            name,
+            decisive,
+            lambda: self._sampled(make(), row, training),
+            files=(*FACE_FILES, *((BASE, DATA) if row.file is None else (row.file,))),
+        )
+
+    def drawn(self) -> dict[str, RowScores]:
+        """The scores of true clips, and of true clips through the VAE."""
+        files = (*FACE_FILES, BASE)
+        return self.place.keep("drawn", self._decisive(), self._drawn, files)
+
+    def score(self, clips: Sequence[Tensor], kind: str) -> dict[str, list[float | None]]:
+        """The columns' scores of a clip of each person, for photos of this kind."""
+        given = None if kind == PORTRAIT else [each.frame_scene for each in self.copied]
+        own = score_clips(clips, self.cases, self.place.faces, self.place.reader, given)
+        second = likenesses(clips, [case.photo for case in self.cases], self.second)
+        return columns_of(own, [name for name in _SCORED if name != "second"]) | {"second": second}
+
+    def sample(self, pipeline: Pipeline, row: Row, kind: str, noise: int, count: int | None = None):
+        """Clips of the first `count` persons, or of all, with photos of this kind."""
+        shot = self.shot(row)
+        if kind == PORTRAIT:
+            return sample_cases(pipeline, self.cases[:count], shot, noise, row.name)
+        wanted = [(each.frame, each.case.scene.caption) for each in self.copied[:count]]
+        return sample_clips(pipeline, wanted, shot, noise, f"{row.name}, copy test")
+
+    def _sampled(self, pipeline: Pipeline, row: Row, training: int) -> RowScores:
+        clips = self.sample(pipeline, row, PORTRAIT, training)
+        scores = {PORTRAIT: self.score(clips, PORTRAIT)}
+        if row.reference_scale != 0:
+            clips = self.sample(pipeline, row, COPY, training)
+        return scores | {COPY: self.score(clips, COPY)}
+
+    def _drawn(self) -> dict[str, RowScores]:
+        truth = [case.true_clip() for case in self.cases]
+        decoded = round_trip(open_pipeline(self.place.build / BASE), truth)
+        clips = {TRUE_CLIPS: truth, DECODED_CLIPS: decoded}
+        return {
+            name: {kind: self.score(own, kind) for kind in KINDS} for name, own in clips.items()
+        }
+
+    def _decisive(self) -> dict[str, Any]:
+        # Whether the recogniser is made anew is decided by the same settings.
+        args = self.place.args
+        persons = {"persons": args.num_persons, "persons_seed": args.seed}
+        return persons | {FOLDER: settings_of(args)}
+
+
+def matrices(by_training: Sequence[RowScores]) -> dict[str, dict[str, np.ndarray]]:
+    """Kind -> column -> scores `[trainings, persons]`, with FaceSim without leak, which is FaceSim
+    x (1 - leak) of each clip."""
+    found = {}
+    for kind in KINDS:
+        own = {name: matrix([each[kind] for each in by_training], name) for name in _SCORED}
+        found[kind] = own | {"without_leak": own["facesim"] * (1 - own["leak"])}
+    return found
+
+
+def summaries(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
+    """Kind -> column -> mean, error over persons and spread over trainings."""
+    return {
+        kind: {name: summary_of(own) for name, own in columns.items()}
+        for kind, columns in values.items()
+    }
+
+
+def paper_order(
+    values: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], kind: str
+) -> list[dict[str, Any]]:
+    """Each step of the paper's order with its verdict, in FaceSim for portraits and in FaceSim
+    without leak for the copy test; and beside it what FaceSim and leak do."""
+    names = [row.name for row in PAPER_ROWS]
+    judged = "facesim" if kind == PORTRAIT else "without_leak"
+    steps = order(names, [values[name][kind][judged] for name in names])
+    for step in steps:
+        before, after = (values[step[key]][kind] for key in ("from", "to"))
+        for column in ("facesim", "leak"):
+            found = difference(before[column], after[column])
+            way = str(direction(found["mean"], found["standard_error"]))
+            step[column] = found | {"direction": way}
+    return steps
+
+
+def draw_pictures(world: World) -> None:
+    """Draws the pictures of both kinds of photos, of each row's first training, and README's."""
+    place, shown = world.place, world.cases[:_SHEET_PERSONS]
+    open_row = cache(lambda row: opener(place, row, 0)())
+    photos = {
+        PORTRAIT: [[case.photo] for case in shown],
+        COPY: [[each.frame] for each in world.copied[:_SHEET_PERSONS]],
+    }
+    for kind, name in ((PORTRAIT, _ABLATION), (COPY, _COPIES)):
+        compare_rows(
+            place.picture(name),
+            photos[kind],
+            [case.scene.caption for case in shown],
+            {row.name: world.sample(open_row(row), row, kind, 0, _SHEET_PERSONS) for row in ROWS},
+            num_frames=_SHEET_FRAMES,
+        )
+    two_columns(
+        place.picture(_README),
+        [case.photo for case in world.cases[:_README_PERSONS]],
+        world.sample(open_row(SHIPPED_ROW), SHIPPED_ROW, PORTRAIT, 0, _README_PERSONS),
+        num_frames=_README_FRAMES,
     )
-    sweeps = sweep(pipeline, cases[: args.num_swept], faces, reader)
-    write_json(args.out / "sweeps.json", sweeps)
-    plot_sweeps(args.out / "sweeps.png", sweeps)
 
 
-def open_row(
-    row: Row, build: Path, *, in_bfloat16: bool = False, compiled: bool = False
-) -> Pipeline:
-    """The pipeline with the row's weights, which are trained first where they are not there."""
-    base = build / BASE
-    if row.recipe is None:
-        return open_pipeline(base)
-    is_shipped = row.recipe == "mini"
-    path = build / (CHECKPOINT_NAME if is_shipped else f"{row.recipe}.safetensors")
-    if not path.exists():
-        train_recipe(row.recipe, path, base, build, in_bfloat16=in_bfloat16, compiled=compiled)
-    return open_pipeline(path)
+def _file_name(name: str) -> str:
+    """A row's name as a file may have it."""
+    words = "".join(each if each.isalnum() else " " for each in name.lower()).split()
+    return "_".join(words)
 
 
-def sweep(
-    pipeline: Pipeline, cases: Sequence[Case], faces: FaceFinder, reader: CaptionReader
-) -> dict[str, list[dict[str, Any]]]:
-    """Scale -> its values, each with its scores: s_r is swept at the default s_y, and s_y at the
-    default s_r."""
-    sweeps: dict[str, list[dict[str, Any]]] = {}
-    for name in ("reference_scale", "text_scale"):
-        sweeps[name] = []
-        for scale in _SWEPT:
-            scales = {"text_scale": TEXT_SCALE, "reference_scale": REFERENCE_SCALE, name: scale}
-            clips = sample_cases(pipeline, cases, SHOT.guided(**scales), 0, f"{name} {scale}")
-            scores = summary([score_clips(clips, cases, faces, reader)])
-            sweeps[name].append({"scale": scale, **scores})
-    return sweeps
-
-
-def plot_sweeps(path: Path, sweeps: dict[str, list[dict[str, Any]]]) -> None:
-    """Draws each score over s_r and over s_y, with its standard error over persons."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    fixed = {"reference_scale": f"s_y = {TEXT_SCALE:g}", "text_scale": f"s_r = {REFERENCE_SCALE:g}"}
-    symbols = {"reference_scale": "s_r", "text_scale": "s_y"}
-    for axes, (name, points) in zip(
-        figure.subplots(1, 2, sharey=True), sweeps.items(), strict=True
-    ):
-        scales = [point["scale"] for point in points]
-        for column, label in COLUMNS.items():
-            means = [point[column]["mean"] for point in points]
-            errors = [point[column]["standard_error"] for point in points]
-            axes.errorbar(scales, means, errors, label=label, marker=".", capsize=2)
-        axes.set(xlabel=symbols[name], title=fixed[name], ylim=(0, 1))
-        axes.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=8)
-    with written_aside(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+PART = Part(
+    name="ablation",
+    asked=asked,
+    measure=measure,
+    pictures=(_ABLATION, _COPIES, _README),
+    files=(*SHIPPED, BASE, DATA),
+)

@@ -43,7 +43,7 @@ class StagedScore:
     caption: float
     """The share of the caption's attributes that are read back."""
     time_s: float | None
-    """Seconds of sampling and choosing; None for a clip that was drawn."""
+    """Seconds of the processor for sampling and choosing; None for a clip that was drawn."""
     kept: int | None = None
     """The number of the candidate that the clip is, or was animated from."""
     first_frame: float | None = None
@@ -149,8 +149,8 @@ def _sample(
 
 
 def _timed(make: Callable[[], Made]) -> tuple[Made, float]:
-    started = time.perf_counter()
-    return make(), time.perf_counter() - started
+    started = time.process_time()
+    return make(), time.process_time() - started
 
 
 def _share_s(count: int, sampling_s: float, choosing_s: float) -> float:

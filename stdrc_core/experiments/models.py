@@ -73,6 +73,9 @@ def open_reader(path: Path, seed: int) -> CaptionReader:
         reader.load_state_dict(torch.load(path, weights_only=True))
         return reader.eval()
     reader = train_reader(**_READER, seed=seed)
+    if path.is_file():
+        # Another process was faster, and all have to be judged by one reader.
+        return open_reader(path, seed)
     with written_aside(path) as partial:
         torch.save(reader.state_dict(), partial)
     return reader

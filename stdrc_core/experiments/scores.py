@@ -125,11 +125,21 @@ def sample_clips(
 
 
 def score_clips(
-    clips: Sequence[Tensor], cases: Sequence[Case], faces: FaceFinder, reader: CaptionReader
+    clips: Sequence[Tensor],
+    cases: Sequence[Case],
+    faces: FaceFinder,
+    reader: CaptionReader,
+    given: Sequence[Scene] | None = None,
 ) -> list[Score]:
-    """The score of each clip `[F, h, w, 3]` uint8 against its case."""
+    """The score of each clip `[F, h, w, 3]` uint8 against its case.
+
+    `given` are the scenes of the photos that the clips were made of, where these are not the cases'
+    own: what leaks is theirs, and FaceSim is with the cases' photos all the same.
+    """
+    if given is None:
+        given = [case.photo_scene for case in cases]
     scores = []
-    for clip, case in zip(clips, cases, strict=True):
+    for clip, case, given_scene in zip(clips, cases, given, strict=True):
         (e_ref,) = largest_embeddings(to_uint8(case.photo), faces)
         found = largest_faces(clip[spread(len(clip), _NUM_FRAMES)], faces)
         (read,) = reader.read(clip[None])
@@ -137,11 +147,22 @@ def score_clips(
             Score(
                 facesim=facesim(cosines(found, e_ref)),
                 tic=clip_tic(found),
-                leak=_share(read, case.photo_scene, _BACKGROUND),
+                leak=_share(read, given_scene, _BACKGROUND),
                 caption=_share(read, case.scene, tuple(ATTRIBUTES)),
             )
         )
     return scores
+
+
+def likenesses(clips: Sequence[Tensor], photos: Sequence[Tensor], faces: FaceFinder) -> list[float]:
+    """FaceSim of each clip `[F, h, w, 3]` uint8 with its photo `[1, h, w, 3]` in [0, 1], of the
+    frames that `score_clips` looks at."""
+    found = []
+    for clip, photo in zip(clips, photos, strict=True):
+        (e_ref,) = largest_embeddings(to_uint8(photo), faces)
+        scored = clip[spread(len(clip), _NUM_FRAMES)]
+        found.append(facesim(cosines(largest_faces(scored, faces), e_ref)))
+    return found
 
 
 def _share(read: dict[str, str], scene: Scene, names: Sequence[str]) -> float:

@@ -1,9 +1,13 @@
-"""Tables of scores over unseen persons: means, and their standard errors over persons."""
+"""Tables of scores over unseen persons: means, and their standard errors over persons.
+
+Scores come as objects with a field for each column, or as matrices `[T, P]` of T trainings or seeds
+and P persons, in which NaN stands for what could not be measured.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,33 @@ def by_person(by_seed: Sequence[Sequence[Any]], name: str) -> np.ndarray:
         known = [value for score in scores if (value := getattr(score, name)) is not None]
         persons.append(np.mean(known) if known else math.nan)
     return np.array(persons, dtype=float)
+
+
+def columns_of(scores: Sequence[Any], names: Iterable[str]) -> dict[str, list[float | None]]:
+    """Column -> each person's score, plain values for JSON."""
+    return {name: [getattr(score, name) for score in scores] for name in names}
+
+
+def matrix(by_seed: Sequence[Mapping[str, Sequence[float | None]]], name: str) -> np.ndarray:
+    """The scores of column `name`, `[seeds, persons]`, of what `columns_of` gave for each seed."""
+    return np.array([scores[name] for scores in by_seed], dtype=float)
+
+
+def over_persons(values: np.ndarray) -> np.ndarray:
+    """Each person's mean over the seeds `[T, P]` in which it has a score: `[P]`, else NaN."""
+    known = ~np.isnan(values)
+    sums, counts = np.where(known, values, 0).sum(axis=0), known.sum(axis=0)
+    return np.divide(sums, counts, out=np.full(len(sums), math.nan), where=counts > 0)
+
+
+def summary_of(values: np.ndarray) -> dict[str, float]:
+    """The `mean` of scores `[T, P]` and its `standard_error` over persons, and where T is above 1
+    its `spread`: the standard deviation of the T means."""
+    found = mean_and_error(over_persons(values))
+    if len(values) > 1:
+        means = [mean_and_error(own)["mean"] for own in values]
+        found["spread"] = float(np.std(means, ddof=1))
+    return found
 
 
 def mean_and_error(persons: np.ndarray) -> dict[str, float]:
@@ -54,5 +85,8 @@ def table(results: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] =
 
 
 def cell(found: Mapping[str, float]) -> str:
-    """What `mean_and_error` found, as a cell of a table; empty without a mean."""
-    return plus_minus(found["mean"], found["standard_error"])
+    """What `mean_and_error` or `summary_of` found, as a cell of a table: the spread stands in
+    brackets, and the cell is empty without a mean."""
+    shown = plus_minus(found["mean"], found["standard_error"])
+    spread = found.get("spread", math.nan)
+    return shown if not shown or math.isnan(spread) else f"{shown} ({spread:.3f})"

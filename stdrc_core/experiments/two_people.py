@@ -1,14 +1,4 @@
-"""`python -m stdrc_core.experiments two-people`: two people in one clip, each like its own photo.
-
-The shipped miniature was trained with one person. This trains it further with drawn clips of two,
-whose photos stand in two slots, and samples persons whom it has never seen. A stage whose result is
-there is skipped, so that the same command goes on where it was stopped. It writes
-
-    data/, cache/            drawn clips of two persons as files, and what `prepare` makes of them
-    two_people.safetensors   after the trainer's run of mini_two_people.yaml
-    two_people.json          the table, and each row minus the one without references
-    two_people.md            the same as tables, mean ± standard error over pairs of persons
-    two_people.png           photos beside each row's clips
+"""Two people in one clip, each like its own photo: the shipped weights on unseen pairs.
 
 FaceSim is measured on each side of the frame alone, with each of the two photos.
 """
@@ -16,16 +6,15 @@ FaceSim is measured on each side of the frame alone, with each of the two photos
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
-from ..faces.caching_finder import CachingFinder
-from ..faces.finder import FaceFinder, open_face_pack
+from ..faces.finder import FaceFinder
 from ..faces.similarity import (
     PAD_GREY,
     cosines,
@@ -34,24 +23,20 @@ from ..faces.similarity import (
     largest_faces,
     spread,
 )
-from ..files import write_json, write_text
-from ..generate.pipeline import Pipeline, Shot
-from ..mini_build.build import prepare_clips, train_recipe
-from ..mini_build.dataset import write_dataset
+from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.duo import Duo, draw_duos
 from ..uint8 import to_uint8
+from .judgement import difference, direction
 from .models import SHOT, open_pipeline, round_trip
 from .scores import sample_clips
 from .sheets import compare_rows
-from .tables import DECODED_CLIPS, TRUE_CLIPS, by_person, mean_and_error, summary, table
+from .tables import DECODED_CLIPS, TRUE_CLIPS, columns_of, matrix, summary_of
+from .workplace import Part, Workplace
 
-log = logging.getLogger(__name__)
-
-CHECKPOINT_NAME = "two_people.safetensors"
-_RECIPE = "mini_two_people"
+_PICTURE = "two_people.jpg"
 _NUM_FRAMES = 8
 # How many pairs of persons, and how many frames of each row, the contact sheet shows.
-_SHEET_DUOS, _SHEET_FRAMES = 8, 2
+_SHEET_DUOS, _SHEET_FRAMES = 6, 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,35 +62,77 @@ COLUMNS = {
     "right_first": "right face, first person",
     "found": "frames with both faces",
 }
-assert list(COLUMNS) == [field.name for field in fields(DuoScore)]
-BEFORE, WITHOUT = "before training, both references", "without references"
-BOTH, SWAPPED = "both references", "references swapped"
+assert list(COLUMNS) == [field.name for field in dataclasses.fields(DuoScore)]
+WITHOUT, BOTH, SWAPPED = "without references", "both references", "references swapped"
+# In each sampled row, the columns that a reference should raise over the row without.
+RAISED = {BOTH: ("left_first", "right_second"), SWAPPED: ("left_second", "right_first")}
 
 
-def main(args: argparse.Namespace) -> None:
-    """Trains what is missing, samples, scores, and writes tables and picture."""
-    if args.num_pairs < 2:
-        raise ValueError(f"num-pairs was {args.num_pairs}; needs 2 or more.")
-    args.out.mkdir(parents=True, exist_ok=True)
-    weights = args.out / CHECKPOINT_NAME
-    if not weights.is_file():
-        _train(args, weights)
-    duos = draw_duos(args.num_pairs, args.pairs_seed)
-    faces = CachingFinder(open_face_pack(args.faces))
-    scores, shown = _score(args, weights, duos, faces)
-    results = compare(scores)
-    asked = {"pairs": len(duos), "pairs_seed": args.pairs_seed, "seeds": args.num_seeds}
-    write_json(args.out / "two_people.json", {"asked": asked} | results)
-    write_text(args.out / "two_people.md", report(results, asked))
-    sheet_duos = duos[:_SHEET_DUOS]
+def asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that decide the part."""
+    own = {"pairs": args.num_pairs, "pairs_seed": args.seed + 3, "steps": args.steps}
+    return own | {"seeds": args.num_few_seeds}
+
+
+def measure(place: Workplace) -> dict[str, Any]:
+    """Each row's scores, and what references gain over the row without, in pairs."""
+    args = place.args
+    duos = draw_duos(args.num_pairs, args.seed + 3)
+    open_once = cache(lambda: open_pipeline(place.build / CHECKPOINT_NAME))
+    shot = replace(SHOT, num_steps=args.steps)
+    shots = {WITHOUT: shot.guided(reference_scale=0.0), BOTH: shot, SWAPPED: shot}
+    decisive = asked(args) | {"shot": dataclasses.asdict(shot)}
+
+    def sample(name: str, seed: int, chosen: Sequence[Duo]) -> list[Tensor]:
+        step = -1 if name == SWAPPED else 1
+        wanted = [(duo.photos[::step], duo.caption) for duo in chosen]
+        return sample_clips(open_once(), wanted, shots[name], seed, name)
+
+    kept: dict[str, list[dict[str, list[float]]]] = {}
+    for name in shots:
+        kept[name] = []
+        for seed in range(args.num_few_seeds):
+
+            def score(name: str = name, seed: int = seed) -> dict[str, list[float | None]]:
+                return columns_of(score_clips(sample(name, seed, duos), duos, place.faces), COLUMNS)
+
+            piece = f"{name.replace(' ', '_')}_seed_{seed}"
+            kept[name].append(place.keep(piece, decisive, score))
+    truth = [duo.true_clip() for duo in duos]
+    decoded = round_trip(open_once(), truth)
+    for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
+        kept[name] = [columns_of(score_clips(clips, duos, place.faces), COLUMNS)]
+    shown = duos[:_SHEET_DUOS]
+    sampled = {name: sample(name, 0, shown) for name in shots}
     compare_rows(
-        args.out / "two_people.png",
-        [duo.photos for duo in sheet_duos],
-        [duo.caption for duo in sheet_duos],
-        shown,
+        place.picture(_PICTURE),
+        [duo.photos for duo in shown],
+        [duo.caption for duo in shown],
+        sampled | {TRUE_CLIPS: truth[:_SHEET_DUOS]},
         num_frames=_SHEET_FRAMES,
     )
-    log.info("%s", report(results, asked))
+    return compare(kept)
+
+
+def compare(kept: dict[str, list[dict[str, list[float]]]]) -> dict[str, Any]:
+    """`rows`, each row's columns over pairs of persons, and `gains`, what the columns of `RAISED`
+    gain over the row without references, in pairs, with their direction.
+
+    `kept` has, for each row and seed, the columns' scores of each pair of persons.
+    """
+    rows = {name: {column: matrix(own, column) for column in COLUMNS} for name, own in kept.items()}
+    gains: dict[str, dict[str, Any]] = {}
+    for name, columns in RAISED.items():
+        gains[name] = {}
+        for column in columns:
+            found = difference(rows[WITHOUT][column], rows[name][column])
+            way = str(direction(found["mean"], found["standard_error"]))
+            gains[name][column] = found | {"direction": way}
+    summaries = {
+        name: {column: summary_of(values) for column, values in own.items()}
+        for name, own in rows.items()
+    }
+    return {"rows": summaries, "gains": gains}
 
 
 def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder) -> list[DuoScore]:
@@ -141,87 +168,4 @@ def each_side(frames: Tensor) -> tuple[Tensor, Tensor]:
     return left, right
 
 
-def compare(scores: Mapping[str, Sequence[Sequence[DuoScore]]]) -> dict[str, Any]:
-    """`rows`, each row's columns, and `gains`, sampled rows minus the row without references: means
-    over pairs of persons with their standard errors, for `gains` of each pair's own difference.
-
-    `scores` has, for each row and seed, the score of each pair of persons.
-    """
-    gains = {
-        name: {
-            column: mean_and_error(by_person(own, column) - by_person(scores[WITHOUT], column))
-            for column in COLUMNS
-        }
-        for name, own in scores.items()
-        if name in (BEFORE, BOTH, SWAPPED)
-    }
-    return {"rows": {name: summary(own, COLUMNS) for name, own in scores.items()}, "gains": gains}
-
-
-def report(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """The tables in Markdown, and what they are of: `asked`, as two_people.json has it."""
-    return (
-        f"{asked['pairs']} pairs of unseen persons, {asked['seeds']} seed(s); mean ± standard "
-        "error over pairs. The first person is the one whom the caption puts at the left.\n\n"
-        + table(results["rows"], COLUMNS)
-        + f"\nMinus the row {WITHOUT!r}, by pair:\n\n"
-        + table(results["gains"], COLUMNS)
-    )
-
-
-def _train(args: argparse.Namespace, weights: Path) -> None:
-    manifest = write_dataset(
-        args.out / "data",
-        args.num_clips,
-        args.seed,
-        duo_every=1,
-        num_processes=args.num_processes,
-    )
-    prepare_clips(
-        manifest,
-        args.out / "cache",
-        checkpoint=args.checkpoint,
-        faces=args.faces,
-        num_processes=args.num_processes,
-        # A drawn clip shows whom it is said to show, whatever the detector makes of two faces.
-        min_cosine=-1,
-        in_bfloat16=args.bfloat16,
-    )
-    train_recipe(
-        _RECIPE,
-        weights,
-        args.checkpoint,
-        args.out,
-        seed=args.seed,
-        in_bfloat16=args.bfloat16,
-        compiled=args.compile,
-    )
-
-
-def _score(
-    args: argparse.Namespace, weights: Path, duos: Sequence[Duo], faces: FaceFinder
-) -> tuple[dict[str, list[list[DuoScore]]], dict[str, list[Tensor]]]:
-    """Each row's scores by seed, and its clips of the first pairs of persons."""
-    shot = replace(SHOT, num_steps=args.steps)
-    trained, before = open_pipeline(weights), open_pipeline(args.checkpoint)
-    photos, swapped = [duo.photos for duo in duos], [duo.photos[::-1] for duo in duos]
-    alone = shot.guided(reference_scale=0.0)
-    rows: dict[str, tuple[Pipeline, Sequence[Sequence[Tensor]], Shot]] = {
-        BEFORE: (before, photos, shot),
-        WITHOUT: (trained, photos, alone),
-        BOTH: (trained, photos, shot),
-        SWAPPED: (trained, swapped, shot),
-    }
-    scores: dict[str, list[list[DuoScore]]] = {name: [] for name in rows}
-    shown: dict[str, list[Tensor]] = {}
-    for name, (pipeline, given, how) in rows.items():
-        asked = [(own, duo.caption) for own, duo in zip(given, duos, strict=True)]
-        for seed in range(args.num_seeds):
-            clips = sample_clips(pipeline, asked, how, seed, name)
-            scores[name].append(score_clips(clips, duos, faces))
-            shown.setdefault(name, clips[:_SHEET_DUOS])
-    truth = [duo.true_clip() for duo in duos]
-    for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, round_trip(trained, truth))):
-        scores[name] = [score_clips(clips, duos, faces)]
-        shown[name] = clips[:_SHEET_DUOS]
-    return scores, shown
+PART = Part(name="two-people", asked=asked, measure=measure, pictures=(_PICTURE,))

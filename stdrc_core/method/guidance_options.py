@@ -73,7 +73,7 @@ class GuidanceOptions:
 # The options of a video without audio, which is all that `stdrc_core.generate` makes.
 OPTION_NAMES = tuple(field.name for field in fields(GuidanceOptions) if field.name != "audio_scale")
 EXACT = GuidanceOptions()
-# `python -m stdrc_core.experiments guidance` measures what each of these costs.
+# The parts guidance and one-pass of `python -m stdrc_core.experiments` measure what these cost.
 PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "exact": MappingProxyType({}),

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 import pytest
 from helpers.doc_pages import DOCS, PROJECT, commands, names_in
 
-from stdrc_core.commands import make_parser
-from stdrc_core.experiments.__main__ import COMMANDS
+from stdrc_core.experiments.__main__ import make_parser
+from stdrc_core.experiments.ablation_section import readme_table
+from stdrc_core.experiments.arguments import PARTS
+from stdrc_core.experiments.page import BUILD_NUMBERS, PAGE_NAME, page, read_numbers
+from stdrc_core.experiments.run import open_part
+from stdrc_core.mini_build.provenance import sha256_of
 
 RESULTS = DOCS / "results"
-LINES = [(page.name, line) for page in sorted(RESULTS.glob("*.md")) for line in commands(page)]
+NUMBERS = RESULTS / "numbers"
+HAS_NUMBERS = (NUMBERS / BUILD_NUMBERS).is_file()
+# The page of older builds, which stands until there are numbers, names commands of their commits.
+PAGES = [each for each in sorted(RESULTS.glob("*.md")) if HAS_NUMBERS or each.name != PAGE_NAME]
+LINES = [(each.name, line) for each in PAGES for line in commands(each)]
+needs_numbers = pytest.mark.skipif(
+    not HAS_NUMBERS, reason=f"docs/results/numbers has no {BUILD_NUMBERS}: nothing is measured yet"
+)
+
+
+def numbers() -> dict[str, Any]:
+    return read_numbers(NUMBERS)
 
 
 def every_test() -> frozenset[str]:
@@ -36,7 +52,7 @@ def test_every_command_is_one(page: str, line: str, monkeypatch: pytest.MonkeyPa
         case ["pytest", path]:
             assert (PROJECT / path).exists()
         case ["python", "-m", "stdrc_core.experiments", *rest]:
-            make_parser("stdrc_core.experiments", None, COMMANDS, rest).parse_args(rest)
+            make_parser().parse_args(rest)
         case ["python", "-m", "stdrc_core.mini_build", *rest]:
             from stdrc_core.mini_build import __main__ as command
             from stdrc_core.mini_build import build
@@ -53,7 +69,55 @@ def test_every_command_is_one(page: str, line: str, monkeypatch: pytest.MonkeyPa
             pytest.fail(f"{page} has a command that this test does not know: {line}")
 
 
+@needs_numbers
+def test_the_page_is_the_one_that_its_numbers_make():
+    """`python -m stdrc_core.experiments --out docs/results --only page` writes it."""
+    assert (RESULTS / PAGE_NAME).read_text(encoding="utf-8") == page(numbers())
+
+
+@needs_numbers
+def test_the_numbers_are_of_the_shipped_weights():
+    shipped = {
+        path.relative_to(folder).as_posix(): path
+        for folder in (PROJECT / "stdrc_core" / "mini").iterdir()
+        for path in folder.rglob("*")
+        if path.suffix in (".safetensors", ".onnx")
+    }
+    measured = {name: facts["sha256"] for name, facts in numbers()["build"]["files"].items()}
+    assert {"stdrc_mini.safetensors", "faces/rec_mini.onnx"} <= measured.keys() & shipped.keys()
+    for name in measured.keys() & shipped.keys():
+        assert measured[name] == sha256_of(shipped[name]), name
+    for part, own in numbers().items():
+        if part != "build":
+            for name in own["files"].keys() & shipped.keys():
+                assert own["files"][name] == sha256_of(shipped[name]), (part, name)
+
+
+@needs_numbers
+def test_every_file_of_numbers_is_a_parts():
+    names = {path.name for path in NUMBERS.iterdir()}
+    assert names <= {BUILD_NUMBERS, *(f"{name}.json" for name in PARTS)}
+    assert all("dirty" not in own["commit"] for name, own in numbers().items() if name != "build")
+
+
+@needs_numbers
+def test_readmes_table_is_of_the_numbers():
+    if "ablation" not in numbers():
+        pytest.skip("the ablation is not measured yet")
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert readme_table(numbers()["ablation"]) in readme
+
+
+def pictures() -> set[str]:
+    """The pictures of the page as it stands."""
+    if not HAS_NUMBERS:
+        return {"ablation.jpg", "sweeps.png", "guidance.png", "two_people.jpg"}
+    parts = [open_part(name) for name in numbers() if name != "build"]
+    return {name for part in parts for name in part.pictures}
+
+
 def test_the_pictures_of_the_results_are_shown():
-    page = (RESULTS / "miniature.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"web/docs/(\w+\.(?:jpg|png))", page))
-    assert shown == {"ablation.jpg", "sweeps.png", "guidance.png", "two_people.jpg"}
+    text = (RESULTS / PAGE_NAME).read_text(encoding="utf-8")
+    shown = set(re.findall(r"web/docs/(\w+\.(?:jpg|png))", text))
+    assert shown == pictures()
+    assert all((PROJECT / "web" / "docs" / name).is_file() for name in shown)

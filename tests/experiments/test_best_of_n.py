@@ -1,10 +1,8 @@
-"""`python -m stdrc_core.experiments staged`: what moves, which candidate is kept, and the table."""
+"""Staged and direct clips: what moves, which candidate is kept, and the table."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +10,12 @@ import torch
 from helpers.found_faces import embedded_face
 from torch import Tensor
 
-from stdrc_core.experiments.__main__ import main
 from stdrc_core.experiments.best_of_n import NUM_CANDIDATES, Judges, StagedScore, row_name, run
 from stdrc_core.experiments.models import SHOT
 from stdrc_core.experiments.reader import CaptionReader
 from stdrc_core.experiments.scores import Case, draw_cases
-from stdrc_core.experiments.staged import COLUMNS, summarize
+from stdrc_core.experiments.staged import summarize
+from stdrc_core.experiments.tables import DECODED_CLIPS, TRUE_CLIPS
 from stdrc_core.faces.finder import EmbeddedFace, open_face_pack
 from stdrc_core.faces.motion import face_motion
 from stdrc_core.faces.similarity import largest_faces
@@ -115,7 +113,7 @@ def test_the_kept_one_is_the_arg_max_of_each_prefix(reader: CaptionReader):
 
 def test_differences_are_between_clips_of_one_person():
     def rows(direct: float, staged: float) -> dict[str, StagedScore]:
-        values = {"motion": None, "caption": 1.0, "time_s": 2.0}
+        values = {"motion": 0.1, "caption": 1.0, "time_s": 2.0}
         made = {"direct": direct, "staged": staged}
         return {
             row_name(way, count): StagedScore(facesim=facesim, **values)
@@ -123,58 +121,29 @@ def test_differences_are_between_clips_of_one_person():
             for count in NUM_CANDIDATES
         }
 
-    drawn = {"true clips": StagedScore(facesim=1.0, motion=0.1, caption=1.0, time_s=None)}
-    by_seed = [[rows(0.1, 0.4), rows(0.7, 0.8)], [rows(0.3, 0.4), rows(0.7, 0.8)]]
-    results = summarize(by_seed, [[drawn, drawn]])
+    drawn = {
+        name: StagedScore(facesim=1.0, motion=0.1, caption=1.0, time_s=None)
+        for name in (TRUE_CLIPS, DECODED_CLIPS)
+    }
+    results = summarize([rows(0.2, 0.4) | drawn, rows(0.7, 0.8) | drawn])
     assert results["rows"]["direct, best of 4"]["facesim"]["mean"] == pytest.approx(0.45)
     # Persons' differences 0.2 and 0.1: far surer than the two means are.
     difference = results["differences"]["best of 4"]["facesim"]
     assert difference["mean"] == pytest.approx(0.15)
     assert difference["standard_error"] == pytest.approx(0.05)
-    assert np.isnan(results["differences"]["best of 4"]["motion"]["mean"])
 
 
-def test_the_command_writes_the_table_and_goes_on(tmp_path: Path, reader: CaptionReader):
-    torch.save(reader.state_dict(), tmp_path / "reader.pt")
-    words = ["staged", "--out", str(tmp_path), "--num-persons", "1", "--seeds", "3", "--steps", "2"]
-    main(words)
-    written = (tmp_path / "staged.json").read_text()
-    rows = json.loads(written)["rows"]
-    assert len(rows) == 2 * len(NUM_CANDIDATES) + 2
-    direct = [rows[row_name("direct", count)]["facesim"]["mean"] for count in NUM_CANDIDATES]
-    assert direct == sorted(direct)
-    # One more stage is more time, one frame is less than a clip.
-    time = {name: row["time_s"]["mean"] for name, row in rows.items()}
-    assert time["direct, best of 1"] < time["staged, best of 1"]
-    assert time["staged, best of 8"] < time["direct, best of 8"]
-    said = (tmp_path / "staged.md").read_text()
-    assert said.startswith("1 unseen persons, 1 seed(s), 2 steps")
-    assert all(label in said for label in COLUMNS.values())
-    assert (tmp_path / "staged.png").stat().st_size > 10_000
+def test_motion_is_a_share_of_true_clips():
+    def person(motion: float, true: float) -> dict[str, StagedScore]:
+        values = {"facesim": 0.5, "caption": 1.0, "time_s": None}
+        made = {
+            row_name(way, count): StagedScore(motion=motion * count, **values)
+            for way in ("direct", "staged")
+            for count in NUM_CANDIDATES
+        }
+        names = (TRUE_CLIPS, DECODED_CLIPS)
+        return made | {name: StagedScore(motion=true, **values) for name in names}
 
-    parts = sorted((tmp_path / "parts").iterdir())
-    seed = "person_0000_seed_3"
-    assert [part.name for part in parts] == [
-        "person_0000_drawn.json",
-        f"{seed}.json",
-        f"{seed}.png",
-    ]
-    made = [part.stat().st_mtime_ns for part in parts]
-    (tmp_path / "staged.json").unlink()
-    main(words)
-    assert [part.stat().st_mtime_ns for part in parts] == made
-    assert (tmp_path / "staged.json").read_text() == written
-    # What another request made is made again.
-    part = json.loads(parts[0].read_text())
-    part["asked"]["caption"] = "a person in rain"
-    parts[0].write_text(json.dumps(part))
-    main(words)
-    assert json.loads(parts[0].read_text())["asked"]["caption"] != "a person in rain"
-    assert parts[1].stat().st_mtime_ns == made[1]
-
-
-def test_no_persons_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit):
-        main(["staged", "--out", str(tmp_path / "new"), "--num-persons", "0"])
-    assert "num-persons was 0" in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
+    motion = summarize([person(0.01, 0.03), person(0.03, 0.01)])["motion"]
+    assert [each["share"] for each in motion.values()] == pytest.approx([1, 2, 4, 8])
+    assert [each["within"] for each in motion.values()] == [True, False, False, False]

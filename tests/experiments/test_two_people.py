@@ -1,10 +1,8 @@
-"""Two people in one clip: the world, its files, and `experiments two-people`."""
+"""Two people in one clip: the world, its files, and their scores."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +11,10 @@ import torch
 from helpers.json_lines import read_json_lines
 from PIL import Image
 
-from stdrc_core.experiments.__main__ import main
 from stdrc_core.experiments.two_people import (
     BOTH,
-    CHECKPOINT_NAME,
-    COLUMNS,
     SWAPPED,
-    TRUE_CLIPS,
     WITHOUT,
-    DuoScore,
     compare,
     each_side,
     score_clips,
@@ -123,36 +116,17 @@ def test_clips_of_two_go_into_the_trainers_cache(tmp_path: Path):
 
 
 def test_gains_are_of_pairs():
-    def score(left: float, right: float) -> DuoScore:
-        others = {"left_second": 0.0, "right_first": 0.0, "found": 1.0}
-        return DuoScore(left_first=left, right_second=right, **others)
+    def row(left: list[float], right: list[float]) -> list[dict[str, list[float]]]:
+        others = {name: [0.0, 0.0, 0.0] for name in ("left_second", "right_first", "found")}
+        return [{"left_first": left, "right_second": right, **others}]
 
-    without, both = [score(0.1, 0.0), score(0.3, 0.2)], [score(0.4, 0.1), score(0.8, 0.1)]
-    results = compare({WITHOUT: [without], BOTH: [both], TRUE_CLIPS: [both]})
-    assert list(results["gains"]) == [BOTH]
+    # In pairs both persons gain 0.3, though they are far apart.
+    without, both = row([0.1, 0.6, 0.2], [0.0, 0.2, 0.1]), row([0.4, 0.9, 0.5], [0.3, 0.0, 0.1])
+    results = compare({WITHOUT: without, BOTH: both, SWAPPED: without})
     assert results["rows"][BOTH]["left_first"]["mean"] == pytest.approx(0.6)
-    gain = results["gains"][BOTH]["left_first"]
-    # 0.3 and 0.5.
-    assert (gain["mean"], gain["standard_error"]) == pytest.approx((0.4, 0.1))
-
-
-def test_the_command_measures_weights_that_are_there(tmp_path: Path):
-    shutil.copy(CHECKPOINT, tmp_path / CHECKPOINT_NAME)
-    options = {"out": tmp_path, "num-pairs": 2, "num-seeds": 1, "steps": 2}
-    main(["two-people", *(f"--{name}={value}" for name, value in options.items())])
-    results = json.loads((tmp_path / "two_people.json").read_text())
-    rows = results["rows"]
-    assert {WITHOUT, BOTH, SWAPPED, TRUE_CLIPS} <= set(rows)
-    assert set(rows[BOTH]) == set(COLUMNS)
-    assert rows[TRUE_CLIPS]["left_first"]["mean"] > 0.6
-    said = (tmp_path / "two_people.md").read_text()
-    assert said.startswith("2 pairs of unseen persons, 1 seed(s)")
-    assert all(label in said for label in COLUMNS.values())
-    assert (tmp_path / "two_people.png").stat().st_size > 10_000
-
-
-def test_too_few_pairs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit):
-        main(["two-people", "--out", str(tmp_path / "new"), "--num-pairs", "1"])
-    assert "num-pairs was 1; needs 2 or more" in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
+    gains = results["gains"]
+    assert gains[BOTH]["left_first"]["mean"] == pytest.approx(0.3)
+    assert gains[BOTH]["left_first"]["direction"] == "above"
+    assert gains[BOTH]["right_second"]["mean"] == pytest.approx(0.1 / 3)
+    assert gains[BOTH]["right_second"]["direction"] == "not told apart"
+    assert set(gains[SWAPPED]) == {"left_second", "right_first"}

@@ -44,7 +44,8 @@ def test_each_batch_can_be_shared_over_the_gpus_of_the_launch_files(recipe: Path
 
 
 def test_each_row_of_the_ablation_adds_one_thing():
-    """And the weights that ship are the last row's method, for longer and with less time a step."""
+    """And the weights that ship are the last row's method, for longer, with less time a step, and
+    with several photos, first frames and single frames besides."""
     rows = ("mini_overlap", "mini_tass", "mini_augmentation", "mini_identity", "mini")
     paths = [RECIPES[0].with_stem(row) for row in rows]
     configs = [dict(flat(load_config(path).model_dump(mode="json"))) for path in paths]
@@ -57,7 +58,9 @@ def test_each_row_of_the_ablation_adds_one_thing():
     assert {key.rpartition(".")[0] for key in changes[1]} == {"reference.augmentation"}
     assert changes[2] == losses | {"objective.identity_share"}
     longer = {"run.num_steps", "optimizer.lr", "optimizer.num_decay_steps"}
-    assert changes[3] == longer | {"objective.identity_from", "objective.identity_frames"}
+    fewer = {"objective.identity_from", "objective.identity_frames"}
+    frames = {"objective.first_frame_share", "objective.single_frame_share"}
+    assert changes[3] == longer | fewer | frames | {"reference.num_photos"}
 
 
 @pytest.mark.parametrize("name", ["lora_24gb", "lora_24gb_ltx25"])
