@@ -41,9 +41,9 @@ def shipped(numbers: Mapping[str, Any]) -> str:
         rows[name][PORTRAIT]["facesim"]["mean"] for name in (SHIPPED, TRUE_CLIPS, DECODED_CLIPS)
     )
     return blocks(
+        measured(numbers),
         paragraph(
-            "Rows of [the ablation's](#the-papers-ablation) command, commit and machine:",
-            f"{asked['persons']} persons, {count(asked['trainings'], 'seed')} of the noise, "
+            f"{asked['persons']} persons, {count(asked['seeds'], 'seed')} of the noise, "
             f"{asked['steps']} steps, s_y = {results['text_scale']:g}, "
             f"s_r = {results['reference_scale']:g}.",
         ),
@@ -105,7 +105,7 @@ def ablation(numbers: Mapping[str, Any]) -> str:
 
 
 def readme_table(numbers: Mapping[str, Any]) -> str:
-    """The table of README's results, of the ablation's numbers."""
+    """The table of README's results, of the numbers of the part `shipped`."""
     rows = numbers["results"]["rows"]
     columns = {name: PORTRAIT_COLUMNS[name] for name in README_COLUMNS}
     shown = {name: rows[name] for name in (BASE, SHIPPED, TRUE_CLIPS)}

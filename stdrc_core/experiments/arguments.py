@@ -12,7 +12,8 @@ from ..mini_build.arguments import add_speed_arguments, build
 
 # The parts, in the order in which they are measured and stand on the page.
 PARTS = (
-    *("ablation", "sweeps", "guidance", "one-pass", "photos", "two-people", "staged", "drift"),
+    *("shipped", "ablation", "sweeps", "guidance", "one-pass", "photos", "two-people", "staged"),
+    "drift",
 )
 PAGE = "page"
 # How many steps clips are sampled with, and those of guidance and one pass: as many as
@@ -40,7 +41,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--num-pairs", type=int, default=60, help="of unseen persons, of two-people")
     add("--num-drifting", type=int, default=12, help="unseen persons of drift")
     add("--seed", type=int, default=1234, help="of persons and scenes")
-    add("--num-trainings", type=int, default=3, help="of each row of the ablation")
+    add(
+        "--num-trainings",
+        type=int,
+        default=3,
+        help="of each row of the ablation, and seeds of noise",
+    )
     add("--num-seeds", type=int, default=3, help="of the noise of one-pass")
     add("--num-few-seeds", type=int, default=2, help="of the noise of photos and two-people")
     add("--steps", type=int, default=NUM_STEPS, help="of the sampler")

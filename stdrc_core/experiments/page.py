@@ -21,7 +21,7 @@ _CARD = "../../stdrc_core/mini/weights/README.md"
 _UNMEASURED = "This has not been measured with these weights yet."
 # Heading -> the part that it is measured by, and its text, in the order of the page.
 SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "The shipped miniature": ("ablation", ablation_section.shipped),
+    "The shipped miniature": ("shipped", ablation_section.shipped),
     "The paper's ablation": ("ablation", ablation_section.ablation),
     "Over s_r and s_y": ("sweeps", sections.sweeps),
     "Guidance over time": ("guidance", sections.guidance),

@@ -3,7 +3,8 @@
 Each part measures the weights of BUILD, the folder of `python -m stdrc_core.mini_build`, on persons
 whom no training saw:
 
-    ablation     trains the paper's rows and scores them, the shipped weights and true clips
+    shipped      the shipped weights beside their base and true clips
+    ablation     trains the paper's rows and scores them beside these
     sweeps       scores over s_r and over s_y
     guidance     what guidance over time saves and costs
     one-pass     the distilled student against exact guidance and cheaper ways

@@ -88,13 +88,15 @@ class Workplace:
         asked: Mapping[str, Any],
         make: Callable[[], Any],
         files: Sequence[str] | None = None,
+        part: str | None = None,
     ) -> Any:
         """What the part's piece `name` has found, measured now unless it is there.
 
         `asked` decides, beside the digests of the reader and of those of the part's files that the
-        piece is of: `files`, or all of them.
+        piece is of: `files`, or all of them. A piece that parts share is kept by the one of them
+        that is named as `part`.
         """
-        path = self.out / "kept" / self.part.name / f"{name}.json"
+        path = self.out / "kept" / (part or self.part.name) / f"{name}.json"
         names = self.digests if files is None else (*files, READER)
         decisive = {"files": {each: self.digests[each] for each in names}} | dict(asked)
         found, made_by = keep(path, decisive, make, lambda: self.made_here)

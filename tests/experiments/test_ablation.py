@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.tiny_build import FEW, measure
 
-from stdrc_core.experiments.ablation import KINDS, World, matrices, paper_order, summaries
+from stdrc_core.experiments.ablation import paper_order
 from stdrc_core.experiments.ablation_section import COPY, PORTRAIT
 from stdrc_core.experiments.rows import (
     AGAINST_COPYING,
@@ -17,6 +17,7 @@ from stdrc_core.experiments.rows import (
     TRAINED,
     step_changes,
 )
+from stdrc_core.experiments.world import KINDS, World, matrices, summaries
 from stdrc_core.mini_build.build import RECIPES
 from stdrc_core.train.config import load_config
 
@@ -90,14 +91,29 @@ def test_a_tiny_ablation_trains_scores_and_keeps(build: Path, out: Path):
     page = (out / "miniature.md").read_text(encoding="utf-8")
     assert "for 2 steps" in page and "| + identity losses |" in page
     weights = {path: path.stat().st_mtime_ns for path in out.glob("trained/*/weights.safetensors")}
-    pieces = {path.name: path.stat().st_mtime_ns for path in out.glob("kept/ablation/*.json")}
+    pieces = {path: path.stat().st_mtime_ns for path in out.glob("kept/*/*.json")}
     assert len(weights) == 4 and len(pieces) == len(ROWS) + 1
 
     # More persons are sampled of the weights that are there.
     measure(build, out, "ablation", num_persons=3)
     assert all(path.stat().st_mtime_ns == time for path, time in weights.items())
-    for name, time in pieces.items():
-        assert (out / "kept" / "ablation" / name).stat().st_mtime_ns != time
+    assert all(path.stat().st_mtime_ns != time for path, time in pieces.items())
+
+
+def test_what_needs_no_training_is_measured_once(build: Path, out: Path):
+    """The part `shipped` has measured base, shipped and true clips when the ablation comes."""
+    shipped = measure(build, out, "shipped")["shipped"]
+    assert list(shipped["results"]["rows"]) == [
+        *("base, without reference", "the shipped miniature"),
+        *("true clips", "true clips through the VAE"),
+    ]
+    assert (out / "pictures" / "miniature.jpg").is_file()
+    times = {path: path.stat().st_mtime_ns for path in out.glob("kept/shipped/*.json")}
+    assert len(times) == 3
+    ablation = measure(build, out, "ablation")["ablation"]
+    assert {path: path.stat().st_mtime_ns for path in out.glob("kept/shipped/*.json")} == times
+    for name, row in shipped["results"]["rows"].items():
+        assert ablation["results"]["rows"][name] == row
 
 
 def test_more_copies_than_clips_are_refused_before_anything_is_measured(
