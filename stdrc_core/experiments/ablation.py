@@ -16,7 +16,7 @@ import numpy as np
 
 from ..mini_build.build import BASE, DATA
 from .ablation_section import COPY, PORTRAIT
-from .judgement import difference, direction, order
+from .judgement import difference, order
 from .models import REFERENCE_SCALE, TEXT_SCALE
 from .rows import (
     AGAINST_COPYING,
@@ -49,7 +49,6 @@ def asked(args: argparse.Namespace) -> dict[str, Any]:
 
 def measure(place: Workplace) -> dict[str, Any]:
     """Each row's scores of both kinds of photos, and what is repeated of the paper's order."""
-    check_copies(place.args, place.build)
     world = World(place)
     kept: dict[str, list[RowScores]] = {}
     # What needs no training comes first, so that a stopped run has it.
@@ -82,9 +81,7 @@ def paper_order(
     for step in steps:
         before, after = (values[step[key]][kind] for key in ("from", "to"))
         for column in ("facesim", "leak"):
-            found = difference(before[column], after[column])
-            way = str(direction(found["mean"], found["standard_error"]))
-            step[column] = found | {"direction": way}
+            step[column] = difference(before[column], after[column])
     return steps
 
 
@@ -112,4 +109,5 @@ PART = Part(
     measure=measure,
     pictures=(_ABLATION, _COPIES),
     files=(*SHIPPED, BASE, DATA),
+    check=check_copies,
 )

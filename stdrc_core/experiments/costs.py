@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ..evaluate.tables import markdown_table
 from ..generate.pipeline import Pipeline, Shot
+from .judgement import MOST_LOST
 from .models import SHOT
 from .plots import figure_at
 from .scores import BATCH_SIZE, COLUMNS, Case, draw_cases, sample_cases, score_clips
@@ -30,8 +31,6 @@ from .workplace import Workplace
 
 EXACT = "exact"
 COMPARED = ("facesim", "caption")
-# Where lines are drawn in a plot: the loss that is small, and the time of `fast`'s bar.
-_SMALL_LOSS, _LITTLE_TIME = 0.01, 0.6
 
 
 @dataclass(kw_only=True)
@@ -79,15 +78,17 @@ def sample_settings(
         for own in found.values():
             own.append([])
         for number, start in enumerate(starts):
-            batch, noise = cases[start : start + BATCH_SIZE], seed * len(starts) + number
+            batch = cases[start : start + BATCH_SIZE]
 
-            def measure(batch: Sequence[Case] = batch, noise: int = noise) -> dict[str, Any]:
+            def measure(
+                batch: Sequence[Case] = batch, seed: int = seed, start: int = start
+            ) -> dict[str, Any]:
                 for name in makers.keys() - pipelines.keys():
                     pipelines[name] = makers[name]()
                     # The first run of a network is slower, and must not count.
-                    _sample(pipelines[name], batch[:1], replace(shot, num_steps=2), 0)
+                    _sample(pipelines[name], batch[:1], replace(shot, num_steps=2), 0, 0)
                 return {
-                    name: _measure(place, pipelines[each.weights], batch, shot, each, noise)
+                    name: _measure(place, pipelines[each.weights], batch, shot, each, seed, start)
                     for name, each in settings.items()
                 }
 
@@ -142,8 +143,11 @@ def cost_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(head, rows)
 
 
-def plot_costs(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Draws FaceSim lost over the transformer's time; each `family` of settings has a colour."""
+def plot_costs(path: Path, results: Mapping[str, Mapping[str, Any]], *, most_time: float) -> None:
+    """Draws FaceSim lost over the transformer's time; each `family` of settings has a colour.
+
+    Lines stand at the loss that is small and at `most_time`, the share of the time to reach.
+    """
     with figure_at(path, 9, 5.5) as figure:
         axes = figure.subplots()
         for family in dict.fromkeys(result["family"] for result in results.values()):
@@ -154,8 +158,8 @@ def plot_costs(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
             axes.errorbar(times, lost, errors, fmt="o", markersize=4, capsize=2, label=family)
             for name, x, y in zip(own, times, lost, strict=True):
                 axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=6)
-        axes.axhline(_SMALL_LOSS, color="grey", linestyle="--", linewidth=0.8)
-        axes.axvline(_LITTLE_TIME, color="grey", linestyle="--", linewidth=0.8)
+        axes.axhline(MOST_LOST, color="grey", linestyle="--", linewidth=0.8)
+        axes.axvline(most_time, color="grey", linestyle="--", linewidth=0.8)
         axes.set(xlabel="time in the transformer, of exact guidance's", ylabel="FaceSim lost")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -182,19 +186,20 @@ def _measure(
     batch: Sequence[Case],
     shot: Shot,
     setting: Setting,
-    noise: int,
+    seed: int,
+    first: int,
 ) -> dict[str, Any]:
-    clips, taken = _sample(pipeline, batch, shot.guided(**setting.changes), noise)
+    clips, taken = _sample(pipeline, batch, shot.guided(**setting.changes), seed, first)
     scores = score_clips(clips, batch, place.faces, place.reader)
     return {"scores": columns_of(scores, COLUMNS), "times": dataclasses.asdict(taken)}
 
 
 def _sample(
-    pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int
+    pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int, first: int
 ) -> tuple[list[Tensor], Times]:
     with _timed(pipeline.backbone) as times:
         started = time.process_time()
-        clips = sample_cases(pipeline, cases, shot, seed)
+        clips = sample_cases(pipeline, cases, shot, seed, first=first)
         times.clip_s = time.process_time() - started
     return clips, times
 

@@ -5,8 +5,10 @@ trainings and P persons with the differences d_tp,
 
     error^2 = var_p(mean_t d_tp) / P + var_t(mean_p d_tp) / T
 
-so that other persons and other trainings would seldom turn a difference that is larger than two
-such errors. With one training the second term is left out.
+whose terms have P - 1 and T - 1 degrees of freedom; with one training the second is left out. What
+one pair has beyond its person and its training is in both terms, so that the error is rather too
+large. Seeds of the noise are no trainings: each person's clips have noise of their own, so that
+their scores are averaged before.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm, t
 
-# A difference counts as one where it is larger than so many of its standard errors.
+# A difference counts as one where it is larger than so many of its standard errors, if these are
+# known well; of few trainings they are not, and Student's t of the same level says how many.
 NUM_ERRORS = 2.0
 # What the distilled student has to reach against exact guidance: how much it may lose, and the
 # share of the transformer's time that it may take.
 MOST_LOST, MOST_TIME = 0.01, 0.40
+# The share of true clips' FaceSim that the shipped weights have to reach.
+LEAST_OF_TRUE = 0.70
 # How far motion may be from true clips', as a share of it.
 MOST_MOTION_OFF = 0.20
 
@@ -43,40 +49,56 @@ class Verdict(StrEnum):
     OTHER = "the other way"
 
 
-def direction(mean: float, error: float) -> Direction:
-    """Where a difference of this `mean` and standard `error` points; ALIKE where it is within two
-    errors of 0, or has no error."""
-    if math.isnan(mean) or math.isnan(error) or abs(mean) <= NUM_ERRORS * error:
+def direction(mean: float, error: float, num_errors: float = NUM_ERRORS) -> Direction:
+    """Where a difference of this `mean` and standard `error` points; ALIKE where it is within
+    `num_errors` errors of 0, or has no error."""
+    if math.isnan(mean) or math.isnan(error) or abs(mean) <= num_errors * error:
         return Direction.ALIKE
     return Direction.ABOVE if mean > 0 else Direction.BELOW
 
 
-def verdict(mean: float, error: float) -> Verdict:
+def verdict(way: Direction) -> Verdict:
     """How a step of the paper's order comes out, where the paper's later row is the higher one and
-    ours minus the one before has this `mean` and standard `error`."""
+    ours stands in this direction from the one before."""
     return {
         Direction.ABOVE: Verdict.SAME,
         Direction.ALIKE: Verdict.ALIKE,
         Direction.BELOW: Verdict.OTHER,
-    }[direction(mean, error)]
+    }[way]
 
 
-def difference(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """The mean of `after` minus `before`, both `[T, P]`, and its `standard_error` over persons and
-    trainings, as the module says.
+def difference(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """The mean of `after` minus `before`, both `[T, P]`, its `standard_error` over persons and
+    trainings, as the module says, `num_errors`, how many of these make a difference, and its
+    `direction`.
 
     A person with a NaN in either is left out. The error is NaN with fewer than two persons.
     """
     apart = after - before
     apart = apart[:, ~np.isnan(apart).any(axis=0)]
     num_trainings, num_persons = apart.shape
-    if num_persons < 2:
-        mean = float(apart.mean()) if num_persons else math.nan
-        return {"mean": mean, "standard_error": math.nan}
-    squared = float(apart.mean(axis=0).var(ddof=1)) / num_persons
-    if num_trainings > 1:
-        squared += float(apart.mean(axis=1).var(ddof=1)) / num_trainings
-    return {"mean": float(apart.mean()), "standard_error": math.sqrt(squared)}
+    mean, error, num_errors = math.nan, math.nan, NUM_ERRORS
+    if num_persons:
+        mean = float(apart.mean())
+    if num_persons > 1:
+        squared, spread = float(apart.mean(axis=0).var(ddof=1)) / num_persons, 0.0
+        if num_trainings > 1:
+            spread = float(apart.mean(axis=1).var(ddof=1)) / num_trainings
+        error = math.sqrt(squared + spread)
+        num_errors = _num_errors((squared, num_persons - 1), (spread, num_trainings - 1))
+    way = direction(mean, error, num_errors)
+    found = {"mean": mean, "standard_error": error, "num_errors": num_errors}
+    return found | {"direction": str(way)}
+
+
+def _num_errors(*terms: tuple[float, int]) -> float:
+    """Student's t at the level of `NUM_ERRORS`, for a sum of squared errors with their degrees of
+    freedom (Satterthwaite's)."""
+    total = sum(squared for squared, _ in terms)
+    weighed = sum(squared**2 / degrees for squared, degrees in terms if squared)
+    if not weighed:
+        return NUM_ERRORS
+    return float(t.ppf(norm.cdf(NUM_ERRORS), total**2 / weighed))
 
 
 def order(names: Sequence[str], rows: Sequence[np.ndarray]) -> list[dict[str, Any]]:
@@ -85,7 +107,7 @@ def order(names: Sequence[str], rows: Sequence[np.ndarray]) -> list[dict[str, An
     steps = []
     for i in range(1, len(names)):
         found = difference(rows[i - 1], rows[i])
-        judged = str(verdict(found["mean"], found["standard_error"]))
+        judged = str(verdict(Direction(found["direction"])))
         steps.append({"from": names[i - 1], "to": names[i], **found, "verdict": judged})
     return steps
 

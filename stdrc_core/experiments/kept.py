@@ -66,5 +66,6 @@ def own_folder(path: Path, asked: Mapping[str, Any]) -> Path:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON gives it back: tuples are lists, and keys are words."""
-    return json.loads(json.dumps(value))
+    """A value as JSON gives it back: tuples are lists, keys are words, and NaN, which JSON does not
+    know, is None."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)

@@ -8,7 +8,7 @@ from typing import Any
 from ..method.guidance_options import PRESETS
 from ..mini.shipped import CHECKPOINT_NAME, ONE_PASS_NAME
 from .costs import COMPARED, EXACT, Setting, compare, plot_costs, sample_settings
-from .judgement import student_bars
+from .judgement import MOST_TIME, student_bars
 from .models import open_pipeline, open_student
 from .tables import mean_and_error, over_persons
 from .workplace import SHIPPED, Part, Workplace
@@ -38,7 +38,7 @@ def measure(place: Workplace) -> dict[str, Any]:
         for column in COMPARED
     }
     lost = {column: results[STUDENT][f"{column}_lost"] for column in COMPARED}
-    plot_costs(place.picture(_PICTURE), results)
+    plot_costs(place.picture(_PICTURE), results, most_time=MOST_TIME)
     bars = student_bars(lost, gained, results[STUDENT]["time"])
     return {"settings": results, "gained": gained, "bars": bars}
 

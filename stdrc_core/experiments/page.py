@@ -18,6 +18,7 @@ from .page_text import blocks, paragraph, shell
 PAGE_NAME, BUILD_NUMBERS = "miniature.md", "build.json"
 # The page stands in docs/results.
 _CARD = "../../stdrc_core/mini/weights/README.md"
+_COMMAND = f"python -m {__package__} --build BUILD --out OUT"
 _UNMEASURED = "This has not been measured with these weights yet."
 # Heading -> the part that it is measured by, and its text, in the order of the page.
 SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
@@ -37,7 +38,8 @@ _SECTION_7 = "../method.md#7-how-facesim-and-the-other-metrics-are-measured"
 _MEASURED_HOW = {
     "FaceSim": (
         f"Likeness to the photo ([section 7]({_SECTION_7})), by the build's own face pack and of "
-        "8 frames instead of 16."
+        "8 frames instead of 16. The VAE's decoder and the weights have learned from its "
+        "recogniser, so that it is kinder to them than a stranger would be."
     ),
     "FaceSim by a second recogniser": (
         "The same by a recogniser of the same architecture, trained from another seed on other "
@@ -93,7 +95,7 @@ def page(numbers: Mapping[str, Any]) -> str:
     )
     made = paragraph(
         "This page, its pictures and its numbers are written by one command, of one build; no "
-        "figure is typed. BUILD and OUT are folders:"
+        "figure is typed. BUILD and OUT are folders; each section has the command of its part alone:"
     )
     contents = [
         "1. [The build](#the-build)",
@@ -104,7 +106,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         "# On the miniature\n",
         intro,
         made,
-        shell(f"{numbers['build']['build_command']}\n{numbers['build']['command']}"),
+        shell(f"{numbers['build']['build_command']}\n{_COMMAND}"),
         "\n".join(contents) + "\n",
         _build(numbers["build"]),
         _how_it_is_measured(),
@@ -132,9 +134,11 @@ def _build(build: Mapping[str, Any]) -> str:
     ]
     told = [f"Machine: {report['machine']}."] if report.get("machine") else []
     if (earlier := report.get("options", {}).get("start_from")) is not None:
-        told.append(f"It began with earlier weights, EARLIER, whose SHA-256 begins {earlier[:12]}.")
-    if report.get("flags"):
-        told.append(f"Flags: {report['flags']}.")
+        told.append(
+            "It began with the weights in EARLIER, those that this project shipped before (`git "
+            "log -- stdrc_core/mini/weights` finds their commit, and `git worktree add` gets it): "
+            f"the SHA-256 of their checkpoint begins {earlier[:12]}."
+        )
     sizes = [
         [f"`{name}`", f"{facts['bytes'] / 1e6:.1f} MB"] for name, facts in build["files"].items()
     ]
@@ -158,8 +162,9 @@ def _how_it_is_measured() -> str:
             "for a scene that differs from the photo's in every attribute. Figures are the mean ± "
             "the standard error over persons; where a row has several trainings or seeds, the "
             "standard deviation of their means stands behind it in brackets. Two rows are told "
-            "apart where their difference, in pairs of one person and seed, is larger than two of "
-            "its standard errors over persons and trainings."
+            "apart where their difference, in pairs of one person, is larger than two of its "
+            "standard errors over persons, and over trainings where these differ; of three "
+            "trainings the error is known badly, so that more of it is asked for (Student's t)."
         ),
         markdown_table(["column or row", "what it is"], [*_MEASURED_HOW.items()]),
     )

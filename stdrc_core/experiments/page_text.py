@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .tables import known
+
 _WIDTH = 120
 # Where pictures lie, seen from the page.
 _PICTURES = "../../web/docs"
@@ -47,7 +49,7 @@ def count(number: int, noun: str, nouns: str | None = None) -> str:
 
 def figure(found: Mapping[str, float], decimals: int = 3, *, signed: bool = False) -> str:
     """`mean ± error` in a sentence; the mean alone where it has no error."""
-    mean, error = found["mean"], found["standard_error"]
+    mean, error = known(found["mean"]), known(found["standard_error"])
     sign = "+" if signed else ""
     shown = f"{mean:{sign}.{decimals}f}"
     return shown if math.isnan(error) else f"{shown} ± {error:.{decimals}f}"

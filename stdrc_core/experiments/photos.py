@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,12 +22,12 @@ from ..mini.drawing import draw_clip, draw_photo
 from ..mini.scene import CLIP_FREEDOM, Scene, draw_scene
 from ..mini.shipped import CHECKPOINT_NAME
 from ..uint8 import to_uint8
-from .judgement import difference, direction
+from .judgement import difference
 from .models import SHOT, open_pipeline
 from .plots import figure_at
 from .scores import sample_clips
 from .sheets import compare_rows
-from .tables import TRUE_CLIPS, columns_of, matrix, summary_of
+from .tables import TRUE_CLIPS, columns_of, matrix, over_persons, summary_of
 from .workplace import Part, Workplace
 
 MOST_PHOTOS, _NUM_GALLERY = 4, 4
@@ -162,10 +163,9 @@ def score_albums(
     return scores
 
 
-def gain(before, after) -> dict[str, Any]:
-    """What a row `[seeds, persons]` has more than the one before, in pairs, and its direction."""
-    found = difference(before, after)
-    return found | {"direction": str(direction(found["mean"], found["standard_error"]))}
+def gain(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """What a row `[seeds, persons]` has more than the one before, in pairs of one person."""
+    return difference(over_persons(before)[None], over_persons(after)[None])
 
 
 def _plot(place: Workplace, results: dict[str, Any]) -> None:

@@ -83,7 +83,6 @@ def train_row(place: Workplace, recipe: str, training: int) -> Path:
     there; a training that was stopped goes on."""
     row = next(row for row in ROWS if row.recipe == recipe)
     args, base = place.args, place.build / BASE
-    copies = prepare_copies(place)
     asked = training_facts(args, row) | {
         "base": place.digests[BASE],
         "faces": [place.digests[name] for name in FACE_FILES],
@@ -92,6 +91,7 @@ def train_row(place: Workplace, recipe: str, training: int) -> Path:
     folder = own_folder(place.out / "trained" / f"{recipe}_{training}", asked)
     path = folder / _WEIGHTS
     if not path.is_file():
+        copies = prepare_copies(place)
         changes = step_changes(recipe, args.training_steps) | {
             "objective.face_pack": place.build / "faces",
         }
@@ -109,12 +109,14 @@ def train_row(place: Workplace, recipe: str, training: int) -> Path:
     return path
 
 
-def check_copies(args: argparse.Namespace, build: Path) -> None:
-    """Raises ValueError where the build has fewer clips of one person than copies are asked for."""
-    num_clips = len(single_clips(build / DATA))
+def check_copies(args: argparse.Namespace) -> None:
+    """Raises ValueError where the build has fewer clips of one person than copies are asked for,
+    and where the recipes do not train alike."""
+    num_training_steps(args)
+    num_clips = len(single_clips(args.build / DATA))
     if num_clips < args.num_copies:
         raise ValueError(
-            f"num-copies was {args.num_copies}, but {build / DATA} has {num_clips} clips of one "
+            f"num-copies was {args.num_copies}, but {args.build / DATA} has {num_clips} clips of one "
             "person; needs no more than these."
         )
 

@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
     names = [name for name in PARTS if args.only is None or name in args.only]
     if names:
         parts = [open_part(name) for name in names]
-        _check_build(args.build, parts)
+        _check_build(args, parts)
         args.out.mkdir(parents=True, exist_ok=True)
         write_json(args.out / NUMBERS / BUILD_NUMBERS, build_numbers(args))
         for part in parts:
@@ -87,7 +87,6 @@ def build_numbers(args: argparse.Namespace) -> dict[str, Any]:
     files = sorted([*build.glob("stdrc_mini*.safetensors"), *build.glob("faces/*.onnx")])
     return {
         "build_command": shlex.join([*_BUILD_COMMAND, *options]),
-        "command": command_of(args),
         "report": report,
         "files": {
             path.relative_to(build).as_posix(): {
@@ -110,7 +109,8 @@ def _measure(args: argparse.Namespace, part: Part) -> None:
     write_page(args.out)
 
 
-def _check_build(build: Path | None, parts: list[Part]) -> None:
+def _check_build(args: argparse.Namespace, parts: list[Part]) -> None:
+    build: Path | None = args.build
     if build is None:
         raise ValueError(
             "build was left out; needs the folder that `python -m stdrc_core.mini_build` made."
@@ -123,3 +123,4 @@ def _check_build(build: Path | None, parts: list[Part]) -> None:
                     "needs a whole build: run `python -m stdrc_core.mini_build` to its end, or "
                     "name other parts with --only."
                 )
+        part.check(args)

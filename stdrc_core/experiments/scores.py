@@ -33,6 +33,8 @@ from .reader import CaptionReader
 # better and take twice as long.
 _NUM_FRAMES = 8
 # How many clips are sampled side by side.
+# Seeds are so far apart that this many persons have noise of their own.
+_SEEDS_APART = 100_000
 BATCH_SIZE = 25
 
 
@@ -92,14 +94,16 @@ def draw_cases(count: int, seed: int) -> list[Case]:
 
 
 def sample_cases(
-    pipeline: Pipeline, cases: Sequence[Case], shot: Shot, seed: int, name: str = "clips"
+    pipeline: Pipeline,
+    cases: Sequence[Case],
+    shot: Shot,
+    seed: int,
+    name: str = "clips",
+    first: int = 0,
 ) -> list[Tensor]:
-    """A clip `[F, h, w, 3]` uint8 for each case; its noise depends on `seed` and on its place.
-
-    `name` is shown on the progress bar.
-    """
+    """A clip `[F, h, w, 3]` uint8 for each case, as `sample_clips` makes them."""
     asked = [(case.photo, case.scene.caption) for case in cases]
-    return sample_clips(pipeline, asked, shot, seed, name)
+    return sample_clips(pipeline, asked, shot, seed, name, first)
 
 
 def sample_clips(
@@ -108,18 +112,20 @@ def sample_clips(
     shot: Shot,
     seed: int,
     name: str = "clips",
+    first: int = 0,
 ) -> list[Tensor]:
     """A clip `[F, h, w, 3]` uint8 for each of `asked`, a pair of its photo or photos, as
     `Pipeline.many` takes them, and its caption; its noise depends on `seed` and on its place.
 
-    `name` is shown on the progress bar.
+    `name` is shown on the progress bar. `first` is the place of the first of `asked` among the
+    persons of a part that asks for them batch by batch.
     """
     text = MiniatureText()
     clips: list[Tensor] = []
     for start in tqdm(range(0, len(asked), BATCH_SIZE), name, unit="batch"):
         photos, captions = zip(*asked[start : start + BATCH_SIZE], strict=True)
         contexts = torch.stack([text.encode(caption) for caption in captions])
-        seeds = [seed * len(asked) + start + i for i in range(len(photos))]
+        seeds = [seed * _SEEDS_APART + first + start + i for i in range(len(photos))]
         clips += to_uint8(pipeline.many(photos, contexts, shot, seeds)).unbind()
     return clips
 

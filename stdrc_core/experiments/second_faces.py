@@ -41,7 +41,9 @@ def second_faces(out: Path, faces: Path, settings: dict[str, int]) -> Path:
     if not (folder / RECOGNIZER_FILE).is_file():
         portraits = draw_portraits(settings["persons"], _PORTRAITS_EACH, _SEED, unseen=False)
         network = train_recognizer(portraits, num_steps=settings["steps"], seed=_SEED)
-        write_recognizer(folder, network)
+        # Another process may have trained it meanwhile, and opened it.
+        if not (folder / RECOGNIZER_FILE).is_file():
+            write_recognizer(folder, network)
     return folder
 
 

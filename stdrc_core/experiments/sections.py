@@ -119,10 +119,9 @@ def photos(numbers: Mapping[str, Any]) -> str:
 def two_people(numbers: Mapping[str, Any]) -> str:
     """Two persons in one clip."""
     results, asked = numbers["results"], numbers["asked"]
-    gains = results["gains"]
-    ways = {each["direction"] for own in gains.values() for each in own.values()}
-    bound = ways == {Direction.ABOVE}
-    least = min(each["mean"] for own in gains.values() for each in own.values())
+    gains, own = results["gains"], results["own"]
+    told = [each for kind in (gains, own) for row in kind.values() for each in row.values()]
+    bound = {each["direction"] for each in told} == {Direction.ABOVE}
     return blocks(
         measured(numbers),
         paragraph(
@@ -138,13 +137,13 @@ def two_people(numbers: Mapping[str, Any]) -> str:
             "the true clip",
         ),
         paragraph(
-            "With both references each face is like its own photo, and with the references "
-            f"swapped like the other one: all four gains over the row without are told "
-            f"apart, the smallest is {least:.3f}. So each slot is bound to its place in the "
-            "caption."
+            "Over the row without references, the four faces are more like their own photo by "
+            f"{_listed(gains)}; they are more like it than like the other photo by {_listed(own)}.",
+            "All of it is told apart from 0, with the references swapped too: each slot is bound "
+            "to its place in the caption."
             if bound
-            else f"Not all four gains over the row without references are told apart from 0 "
-            f"({_gains(gains)}): the slots are not surely bound to their places in the caption."
+            else "Not all of it is told apart from 0, so that the slots are not surely bound to "
+            "their places in the caption.",
         ),
     )
 
@@ -201,7 +200,7 @@ def drift(numbers: Mapping[str, Any]) -> str:
         rows.append([way, *cells])
     slope, apart = results["ways"][WITH][PHOTO]["slope"], results["difference"][START]
     told = (
-        "is not told apart from 0: the face stays the photo's"
+        "is not told apart from 0"
         if slope["direction"] == Direction.ALIKE
         else f"is {slope['direction']} 0"
     )
@@ -252,8 +251,9 @@ def _within(reached: bool) -> str:
     return "within" if reached else "not within"
 
 
-def _gains(gains: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    return ", ".join(figure(each, signed=True) for own in gains.values() for each in own.values())
+def _listed(gains: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    words = [figure(each, signed=True) for own in gains.values() for each in own.values()]
+    return series(words)
 
 
 def _time(results: Mapping[str, Any], way: str, number: int) -> float:

@@ -87,6 +87,11 @@ def table(results: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] =
 def cell(found: Mapping[str, float]) -> str:
     """What `mean_and_error` or `summary_of` found, as a cell of a table: the spread stands in
     brackets, and the cell is empty without a mean."""
-    shown = plus_minus(found["mean"], found["standard_error"])
-    spread = found.get("spread", math.nan)
+    shown = plus_minus(known(found["mean"]), known(found["standard_error"]))
+    spread = known(found.get("spread"))
     return shown if not shown or math.isnan(spread) else f"{shown} ({spread:.3f})"
+
+
+def known(value: float | None) -> float:
+    """A figure of JSON, where None stands for NaN."""
+    return math.nan if value is None else value

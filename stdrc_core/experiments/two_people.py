@@ -26,11 +26,11 @@ from ..faces.similarity import (
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.duo import Duo, draw_duos
 from ..uint8 import to_uint8
-from .judgement import difference, direction
+from .judgement import difference
 from .models import SHOT, open_pipeline, round_trip
 from .scores import sample_clips
 from .sheets import compare_rows
-from .tables import DECODED_CLIPS, TRUE_CLIPS, columns_of, matrix, summary_of
+from .tables import DECODED_CLIPS, TRUE_CLIPS, columns_of, matrix, over_persons, summary_of
 from .workplace import Part, Workplace
 
 _PICTURE = "two_people.jpg"
@@ -66,6 +66,13 @@ assert list(COLUMNS) == [field.name for field in dataclasses.fields(DuoScore)]
 WITHOUT, BOTH, SWAPPED = "without references", "both references", "references swapped"
 # In each sampled row, the columns that a reference should raise over the row without.
 RAISED = {BOTH: ("left_first", "right_second"), SWAPPED: ("left_second", "right_first")}
+# Column -> that of the same side with the other photo.
+_OTHER = {
+    "left_first": "left_second",
+    "left_second": "left_first",
+    "right_first": "right_second",
+    "right_second": "right_first",
+}
 
 
 def asked(args: argparse.Namespace) -> dict[str, Any]:
@@ -115,24 +122,27 @@ def measure(place: Workplace) -> dict[str, Any]:
 
 
 def compare(kept: dict[str, list[dict[str, list[float]]]]) -> dict[str, Any]:
-    """`rows`, each row's columns over pairs of persons, and `gains`, what the columns of `RAISED`
-    gain over the row without references, in pairs, with their direction.
+    """`rows`, each row's columns over pairs of persons; `gains`, what the columns of `RAISED` gain
+    over the row without references; and `own`, how far each of them is above the column of the
+    other photo at the same side of the frame. All are in pairs, with their direction.
 
     `kept` has, for each row and seed, the columns' scores of each pair of persons.
     """
     rows = {name: {column: matrix(own, column) for column in COLUMNS} for name, own in kept.items()}
-    gains: dict[str, dict[str, Any]] = {}
-    for name, columns in RAISED.items():
-        gains[name] = {}
-        for column in columns:
-            found = difference(rows[WITHOUT][column], rows[name][column])
-            way = str(direction(found["mean"], found["standard_error"]))
-            gains[name][column] = found | {"direction": way}
-    summaries = {
-        name: {column: summary_of(values) for column, values in own.items()}
+    means = {
+        name: {column: over_persons(values)[None] for column, values in own.items()}
         for name, own in rows.items()
     }
-    return {"rows": summaries, "gains": gains}
+    gains, own = {}, {}
+    for name, columns in RAISED.items():
+        row, without = means[name], means[WITHOUT]
+        gains[name] = {each: difference(without[each], row[each]) for each in columns}
+        own[name] = {each: difference(row[_OTHER[each]], row[each]) for each in columns}
+    summaries = {
+        name: {column: summary_of(values) for column, values in each.items()}
+        for name, each in rows.items()
+    }
+    return {"rows": summaries, "gains": gains, "own": own}
 
 
 def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder) -> list[DuoScore]:
@@ -156,11 +166,8 @@ def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder)
 
 
 def each_side(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames `[F, h, w, 3]` uint8 with the right half grey, and the same with the left half grey.
-
-    The miniature's detector has learned from frames with one face; of two faces it finds neither
-    exactly.
-    """
+    """Frames `[F, h, w, 3]` uint8 with the right half grey, and the same with the left half grey,
+    so that each side's face is found whatever the other side shows."""
     left, right = frames.clone(), frames.clone()
     middle = frames.shape[2] // 2
     left[:, :, middle:] = PAD_GREY

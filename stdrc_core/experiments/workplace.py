@@ -47,6 +47,8 @@ class Part:
     """The names of its pictures."""
     files: tuple[str, ...] = SHIPPED
     """The files of the build that it is measured with; their digests decide too."""
+    check: Callable[[argparse.Namespace], None] = lambda args: None
+    """Raises ValueError where the build or the settings do not do, before anything is measured."""
 
 
 class Workplace:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
 from ..generate.pipeline import Pipeline, Shot
 from ..mini_build.build import BASE, DATA
+from ..mini_build.face_pack import RECOGNIZER_FILE
+from ..mini_build.provenance import sha256_of
 from .ablation_section import COPY, PORTRAIT
 from .copies import Copied, draw_copied
 from .models import SHOT, open_pipeline, round_trip
@@ -49,11 +52,15 @@ class World:
         self.copied: list[Copied] = draw_copied(self.cases, place.args.seed)
 
     @cached_property
-    def second(self) -> FaceFinder:
-        """The second recogniser, trained now unless it is there."""
+    def second_folder(self) -> Path:
+        """The pack of the second recogniser, which is trained now unless it is there."""
         settings = settings_of(self.place.args)
-        folder = second_faces(self.place.out, self.place.build / FACES, settings)
-        return CachingFinder(open_face_pack(folder))
+        return second_faces(self.place.out, self.place.build / FACES, settings)
+
+    @cached_property
+    def second(self) -> FaceFinder:
+        """The second recogniser."""
+        return CachingFinder(open_face_pack(self.second_folder))
 
     def shot(self, row: Row) -> Shot:
         """How a row is sampled."""
@@ -110,10 +117,9 @@ class World:
         }
 
     def _decisive(self) -> dict[str, Any]:
-        # Whether the recogniser is made anew is decided by the same settings.
         args = self.place.args
         persons = {"persons": args.num_persons, "persons_seed": args.seed}
-        return persons | {FOLDER: settings_of(args)}
+        return persons | {FOLDER: sha256_of(self.second_folder / RECOGNIZER_FILE)}
 
 
 def matrices(by_training: Sequence[RowScores]) -> dict[str, dict[str, np.ndarray]]:

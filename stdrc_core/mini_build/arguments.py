@@ -17,7 +17,7 @@ def build(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for all that is made")
     add("--until", choices=STAGE_NAMES, help="the last stage to run; by default all of them")
-    add("--start-from", type=Path, metavar="DIR", help="weights and faces/ that learn further")
+    add("--start-from", type=Path, metavar="DIR", help="of an earlier build, to go on from")
     add("--seed", type=int, default=0)
     add("--num-persons", type=int, default=4000, help="of the face pack's portraits")
     add("--recognizer-steps", type=int, default=900)

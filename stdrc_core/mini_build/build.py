@@ -78,6 +78,7 @@ _DUO_EVERY, _GALLERY_EVERY = 8, 3
 
 def main(args: argparse.Namespace) -> None:
     """Runs the stages whose results are missing, up to `--until`."""
+    _require_earlier_build(args)
     args.out.mkdir(parents=True, exist_ok=True)
     _require_same_options(args)
     started = time.perf_counter()
@@ -112,6 +113,18 @@ def _run_stage(args: argparse.Namespace, name: str) -> dict[str, Any]:
     notes = STAGES[name](args)
     time_s = round(time.perf_counter() - started)
     return notes | {f"{name}: time_s": time_s, f"{name}: commit": begun_on}
+
+
+def _require_earlier_build(args: argparse.Namespace) -> None:
+    """Raises ValueError where `--start-from` lacks what a build goes on from."""
+    if args.start_from is None:
+        return
+    for name in (CHECKPOINT_NAME, f"faces/{RECOGNIZER_FILE}"):
+        if not (args.start_from / name).is_file():
+            raise ValueError(
+                f"start-from was {args.start_from}, which has no {name}; needs the folder of an "
+                "earlier build, or stdrc_core/mini/weights."
+            )
 
 
 def _require_same_options(args: argparse.Namespace) -> None:

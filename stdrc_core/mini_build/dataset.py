@@ -45,11 +45,11 @@ def write_dataset(
     """Writes `num_clips` clips and their photos; returns the manifest's path.
 
     The photo's scene differs from the clip's in every attribute, so that a reference has nothing in
-    common with its clip but the person. No person comes twice. Of the clips of one person each
-    `gallery_every`-th has four photos, each in a scene of its own; the others have one. Each
-    `duo_every`-th clip shows two persons and has two photos, the left one's first. None is no such
-    clip, and 1 makes all so. `unseen` takes persons that are kept out of training. Clips that are
-    there already are kept.
+    common with its clip but the person. No person comes twice. Each `duo_every`-th clip shows two
+    persons and has two photos, the left one's first. Of the others, the first of each
+    `gallery_every` clips has four photos, each in a scene of its own; the rest have one. None is no
+    such clip, and 1 makes all so. `unseen` takes persons that are kept out of training. Clips that
+    are there already are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     casts = _casts(num_clips, seed, unseen=unseen, duo_every=duo_every, gallery_every=gallery_every)

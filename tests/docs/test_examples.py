@@ -56,7 +56,7 @@ def test_the_readmes_first_command_makes_a_clip_in_one_pass(folder: Path):
     told = json.loads((folder / "outputs" / "person_0.json").read_text())
     assert told["asked"]["weights"] == f"{CHECKPOINT.name} + {ONE_PASS_LORA.name}"
     assert (told["asked"]["text_scale"], told["asked"]["reference_scale"]) == (1, 1)
-    # docs/results/miniature.md: 0.57 on average by three streams, 0.07 without the reference.
+    # Of docs/results/miniature.md's averages, about two thirds with the reference; 0.1 without it.
     assert told["facesim"] > 0.4
 
 
@@ -98,7 +98,7 @@ def test_the_pipeline_makes_a_clip_of_the_person(folder: Path):
     got = run_python(python_blocks("python.md")[0])
     assert got["clip"].shape == (17, 128, 128, 3)
     assert count_frames(folder / "person.mp4") == 17
-    # docs/results/miniature.md: 0.57 on average, 0.07 without the reference.
+    # Of docs/results/miniature.md's averages, about two thirds with the reference; 0.1 without it.
     assert got["facesim"] > 0.4
 
 

@@ -122,7 +122,7 @@ def test_more_copies_than_clips_are_refused_before_anything_is_measured(
     monkeypatch.setattr(World, "row", lambda *_: pytest.fail("was measured"))
     assert FEW["num-copies"] < 9
     with pytest.raises(SystemExit):
-        measure(build, out, "ablation", num_copies=9)
+        measure(build, out, "shipped", "ablation", num_copies=9)
     assert "num-copies was 9, but" in capsys.readouterr().err
 
 

@@ -33,8 +33,8 @@ from stdrc_core.experiments.judgement import (
 )
 def test_a_difference_counts_above_two_errors(mean: float, error: float, way: Direction):
     assert direction(mean, error) is way
-    assert (verdict(mean, error) is Verdict.SAME) == (way is Direction.ABOVE)
-    assert (verdict(mean, error) is Verdict.OTHER) == (way is Direction.BELOW)
+    assert (verdict(way) is Verdict.SAME) == (way is Direction.ABOVE)
+    assert (verdict(way) is Verdict.OTHER) == (way is Direction.BELOW)
 
 
 def test_the_error_is_of_persons_and_of_trainings():
@@ -76,6 +76,21 @@ def test_the_errors_are_those_of_many_drawn_worlds():
         means.append(found["mean"])
         errors.append(found["standard_error"] ** 2)
     assert np.sqrt(np.mean(errors)) == pytest.approx(np.std(means), rel=0.05)
+
+
+def test_what_differs_by_chance_is_told_apart_as_seldom_as_by_two_errors():
+    """Of 3 trainings that are far more apart than persons, 1 in 20 at most: with two errors it
+    would be 18 in 100, as Student's t of 2 degrees of freedom has it."""
+    rng = np.random.default_rng(2)
+    told = []
+    for _ in range(2000):
+        persons, trainings = rng.normal(scale=0.01, size=(1, 50)), rng.normal(size=(3, 1))
+        own = rng.normal(scale=0.01, size=(3, 50))
+        told.append(difference(np.zeros((3, 50)), persons + trainings + own)["direction"])
+    share = sum(way != Direction.ALIKE for way in told) / len(told)
+    assert 0.03 < share < 0.06
+    many = difference(np.zeros((1, 100)), rng.normal(size=(1, 100)))
+    assert many["num_errors"] == pytest.approx(2, abs=0.05)
 
 
 def test_an_order_is_judged_step_by_step():

@@ -130,3 +130,16 @@ def test_gains_are_of_pairs():
     assert gains[BOTH]["right_second"]["mean"] == pytest.approx(0.1 / 3)
     assert gains[BOTH]["right_second"]["direction"] == "not told apart"
     assert set(gains[SWAPPED]) == {"left_second", "right_first"}
+
+
+def test_a_face_that_is_like_both_photos_binds_no_slot():
+    """Each face gains over the row without, and is no more like its own photo than the other."""
+    names = ("left_first", "right_second", "left_second", "right_first", "found")
+    without = [{name: [0.1, 0.12, 0.08] for name in names}]
+    blend = [{name: [0.4, 0.43, 0.37] for name in names}]
+    results = compare({WITHOUT: without, BOTH: blend, SWAPPED: blend})
+    told = {
+        key: {each["direction"] for row in results[key].values() for each in row.values()}
+        for key in ("gains", "own")
+    }
+    assert told == {"gains": {"above"}, "own": {"not told apart"}}

@@ -61,6 +61,9 @@ def test_a_build_goes_on_only_with_the_options_that_it_was_begun_with(
 ):
     out, earlier = tmp_path / "out", tmp_path / "stdrc_mini.safetensors"
     earlier.write_bytes(b"weights")
+    recognizer = tmp_path / "faces" / "rec_mini.onnx"
+    recognizer.parent.mkdir()
+    recognizer.touch()
     begun = ["--out", out, "--num-processes", 1, "--start-from", tmp_path]
     build.main(asked(*begun, "--until", "faces"))
     for changed in (["--bfloat16"], ["--seed", 1], ["--vae-steps", 5]):
@@ -87,3 +90,12 @@ def test_the_commit_and_the_digest_are_those_of_git_and_sha256sum(tmp_path: Path
     path.write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_of(path) == known
+
+
+def test_what_a_build_cannot_go_on_from_is_told_before_anything_is_made(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"which has no stdrc_mini\.safetensors; needs the folder"):
+        build.main(asked("--out", tmp_path / "out", "--start-from", tmp_path))
+    (tmp_path / "stdrc_mini.safetensors").touch()
+    with pytest.raises(ValueError, match=r"which has no faces/rec_mini\.onnx"):
+        build.main(asked("--out", tmp_path / "out", "--start-from", tmp_path))
+    assert not (tmp_path / "out").exists()
