@@ -95,7 +95,7 @@ def page(numbers: Mapping[str, Any]) -> str:
     )
     made = paragraph(
         "This page, its pictures and its numbers are written by one command, of one build; no "
-        "figure is typed. BUILD and OUT are folders; each section has the command of its part alone:"
+        "figure is typed. BUILD and OUT are folders; each section has its own part's command:"
     )
     contents = [
         "1. [The build](#the-build)",

@@ -116,8 +116,8 @@ def check_copies(args: argparse.Namespace) -> None:
     num_clips = len(single_clips(args.build / DATA))
     if num_clips < args.num_copies:
         raise ValueError(
-            f"num-copies was {args.num_copies}, but {args.build / DATA} has {num_clips} clips of one "
-            "person; needs no more than these."
+            f"num-copies was {args.num_copies}, but {args.build / DATA} has {num_clips} clips of "
+            "one person; needs no more than these."
         )
 
 

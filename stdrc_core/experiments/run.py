@@ -34,7 +34,7 @@ from ..mini_build.provenance import sha256_of
 from ..text_files import read_json
 from .arguments import PARTS, build_flags, check
 from .page import BUILD_NUMBERS, PAGE_NAME, page, read_numbers
-from .workplace import NUMBERS, Part, Workplace, command_of
+from .workplace import NUMBERS, Part, Workplace
 
 log = logging.getLogger(__name__)
 

@@ -104,8 +104,8 @@ def test_without_parts_the_page_says_so_in_each_section():
     assert "| faces | 22 | abc1234 |" in build
     assert "| the whole build | 150 |  |" in build
     assert "| `stdrc_mini.safetensors` | 12.9 MB |" in build
-    assert "Machine: a CPU of 2 cores. It began with earlier weights, EARLIER, whose" in build
-    assert "SHA-256 begins 0123456789ab." in " ".join(build.split())
+    assert "Machine: a CPU of 2 cores. It began with the weights in EARLIER, those that" in build
+    assert "SHA-256 of their checkpoint begins 0123456789ab." in " ".join(build.split())
     # Each line of the contents leads to a heading.
     for head in SECTIONS:
         assert f"[{head}](#" in text and f"\n## {head}\n" in text
