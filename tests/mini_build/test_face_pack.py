@@ -24,7 +24,7 @@ from stdrc_core.mini_build.portraits import Portraits, draw_portraits
 
 @pytest.fixture(scope="module")
 def unseen() -> Portraits:
-    return draw_portraits(30, 2, seed=123, unseen=True, num_empty=20)
+    return draw_portraits(30, 2, seed=123, unseen=True, num_empty=20, num_pairs=20)
 
 
 def anchors() -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +62,31 @@ def test_what_an_anchor_learns_gives_the_face_back(
     assert len(chosen) > 0 or (middle > SIDE_PX - 16).any()
 
 
+def test_of_two_faces_each_anchor_learns_the_nearer_one():
+    boxes = torch.tensor([[[14.0, 40.0, 54.0, 90.0], [74.0, 30.0, 114.0, 80.0]]])
+    points = boxes[:, :, None, :2] + torch.rand(1, 2, 5, 2) * 40
+    positive, distances, shifts = detection_targets(boxes, points)
+    place, stride = anchors()
+    middles = ((boxes[0, :, :2] + boxes[0, :, 2:]) / 2).numpy()
+    nearer = np.abs(place[:, None] - middles).max(axis=2).argmin(axis=1)
+    edges = distances[0].numpy() * stride[:, None]
+    decoded = np.concatenate([place - edges[:, :2], place + edges[:, 2:]], axis=1)
+    found = place[:, None] + (shifts[0].numpy() * stride[:, None]).reshape(-1, 5, 2)
+    chosen = positive[0].numpy() > 0
+    assert np.allclose(decoded[chosen], boxes[0].numpy()[nearer[chosen]], atol=1e-3)
+    assert np.allclose(found[chosen], points[0].numpy()[nearer[chosen]], atol=1e-3)
+    # What answers for either face alone answers for it in the pair, and nothing else does.
+    alone = [detection_targets(boxes[:, [i]], points[:, [i]])[0][0].numpy() > 0 for i in (0, 1)]
+    assert all(each.any() for each in alone)
+    assert np.array_equal(chosen, alone[0] | alone[1])
+    # A place without a face changes nothing.
+    nothing = torch.full((1, 1, 4), torch.nan), torch.full((1, 1, 5, 2), torch.nan)
+    beside = detection_targets(
+        torch.cat([boxes[:, :1], nothing[0]], dim=1), torch.cat([points[:, :1], nothing[1]], dim=1)
+    )
+    assert np.array_equal(beside[0][0].numpy() > 0, alone[0])
+
+
 def test_an_empty_scene_teaches_no_face():
     nothing = torch.full((1, 1, 4), torch.nan), torch.full((1, 1, 5, 2), torch.nan)
     assert detection_targets(*nothing)[0].sum() == 0
@@ -85,6 +110,7 @@ def test_the_shipped_pack_finds_and_knows_unseen_persons(unseen: Portraits):
     report = face_report(FACES, unseen)
     assert report["detection_rate"] > 0.97
     assert report["false_detections"] < 0.05
+    assert report["pairs_found"] > 0.9
     assert report["landmark_error"] < 0.06
     assert report["roc_auc"] > 0.995
     assert report["genuine_cosine"] > 0.7
