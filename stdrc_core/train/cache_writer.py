@@ -170,7 +170,8 @@ def _stored_tensors(sample: Sample) -> dict[str, Tensor]:
     for slot, each in enumerate(sample.further, 1):
         tensors |= {f"{name}.{slot}": (name, getattr(each, name)) for name in OF_REFERENCE}
     return {
-        key: tensor.detach().cpu().to(dtypes.get(name, torch.float32)).contiguous()
+        # safetensors takes no tensors that share memory, as two references of one photo may.
+        key: tensor.detach().cpu().to(dtypes.get(name, torch.float32)).contiguous().clone()
         for key, (name, tensor) in tensors.items()
     }
 
