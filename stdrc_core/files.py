@@ -1,4 +1,5 @@
-"""Writes files beside their place and renames them, so that they appear whole or not at all.
+"""Writes files beside their place and renames them, so that they appear whole or not at all, and
+tells files apart by their contents.
 
 Text is written in UTF-8, with a line feed at the end of a line, on every system.
 """
@@ -21,6 +22,12 @@ _MAX_START_BYTES = 120
 _NUM_BYTES_LOOKED_AT, _MAX_ANSWER = 2048, 120
 # How much of a name of the user's is kept where an ending is added to it.
 _MAX_NAME_BYTES = 200
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ What is missing is told in one sentence, before anything is loaded. Nothing is d
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from ..faces.pack import FaceTask, read_pack
+from ..files import sha256_of
 from .metric import Metric
 from .metric_registry import COLUMNS
 from .options import Options
@@ -102,5 +102,4 @@ def _digest(path: Path) -> str:
                 "as it is published: download it again."
             )
         path = files[0]
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..mini_build.arguments import add_speed_arguments, build
+from ..mini_build.arguments import add_speed_arguments, build, num_cores
 
 # The parts, in the order in which they are measured and stand on the page.
 PARTS = (
@@ -29,8 +28,7 @@ def experiments(parser: argparse.ArgumentParser) -> None:
     parts = (*PARTS, PAGE)
     add("--only", nargs="+", choices=parts, metavar="PART", help=f"of {', '.join(parts)}")
     add_settings(parser)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    add("--num-processes", type=int, default=cores, help="that prepare the ablation's clips")
+    add("--num-processes", type=int, default=num_cores(), help="that prepare the ablation's clips")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

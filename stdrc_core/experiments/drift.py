@@ -13,7 +13,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,10 @@ from ..faces.similarity import cosines, largest_embeddings, largest_faces
 from ..generate.pipeline import Shot
 from ..method.identity import mean_direction
 from ..mini.drawing import NUM_FRAMES
-from ..mini.shipped import CHECKPOINT_NAME
 from ..mini.text import MiniatureText
 from ..uint8 import to_uint8
 from .judgement import direction
-from .models import SHOT, open_pipeline
+from .models import SHOT
 from .plots import figure_at
 from .scores import Case, draw_cases
 from .tables import mean_and_error
@@ -58,7 +56,6 @@ def measure(place: Workplace) -> dict[str, Any]:
     both ways in pairs."""
     args = place.args
     cases = draw_cases(args.num_drifting, args.seed + 4)
-    open_once = cache(lambda: open_pipeline(place.build / CHECKPOINT_NAME))
     window = {"window": NUM_FRAMES, "window_overlap": _OVERLAP}
     shot = replace(SHOT, num_steps=args.steps, num_frames=args.drift_frames, **window)
     shots = {WITH: shot, WITHOUT: shot.guided(reference_scale=0.0)}
@@ -70,7 +67,7 @@ def measure(place: Workplace) -> dict[str, Any]:
 
             def score(case: Case = case, own: Shot = own, seed: int = i) -> dict[str, Any]:
                 context = MiniatureText().encode(case.scene.caption)
-                clip = to_uint8(open_once()(case.photo, context, replace(own, seed=seed)))
+                clip = to_uint8(place.pipeline(case.photo, context, replace(own, seed=seed)))
                 return frame_curves(clip, case, place.faces)
 
             decisive = asked(args) | {"shot": dataclasses.asdict(own)}

@@ -7,7 +7,6 @@ import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,17 @@ from ..faces.similarity import cosines, facesim, largest_embeddings, largest_fac
 from ..mini.character import Identity, draw_numbers, identity
 from ..mini.drawing import draw_clip, draw_photo
 from ..mini.scene import CLIP_FREEDOM, Scene, draw_scene
-from ..mini.shipped import CHECKPOINT_NAME
 from ..uint8 import to_uint8
 from .judgement import difference
-from .models import SHOT, open_pipeline
+from .models import SHOT
 from .plots import figure_at
-from .scores import sample_clips
+from .scores import NUM_SCORED_FRAMES, sample_clips
 from .sheets import compare_rows
 from .tables import TRUE_CLIPS, columns_of, matrix, over_persons, summary_of
 from .workplace import Part, Workplace
 
 MOST_PHOTOS, _NUM_GALLERY = 4, 4
 COUNTS = tuple(range(1, MOST_PHOTOS + 1))
-# As many frames as the other parts look at.
-_NUM_SCORED = 8
 _PLOT, _SHEET = "photos.png", "photos.jpg"
 _SHEET_PERSONS, _SHEET_FRAMES = 6, 2
 COLUMNS = {
@@ -83,23 +79,20 @@ def measure(place: Workplace) -> dict[str, Any]:
     args = place.args
     albums = draw_albums(args.num_persons, args.seed + 2)
     shot = replace(SHOT, num_steps=args.steps)
-    open_once = cache(lambda: open_pipeline(place.build / CHECKPOINT_NAME))
     decisive = asked(args) | {"shot": dataclasses.asdict(shot)}
 
     def sample(count: int, seed: int, chosen: Sequence[Album]) -> list[Tensor]:
         wanted = [(album.given[:count], album.scene.caption) for album in chosen]
-        return sample_clips(open_once(), wanted, shot, seed, f"{count} photos")
+        return sample_clips(place.pipeline, wanted, shot, seed, f"{count} photos")
 
     rows = {}
     for count in COUNTS:
-        kept = []
-        for seed in range(args.num_few_seeds):
 
-            def score(count: int = count, seed: int = seed) -> dict[str, list[float | None]]:
-                clips = sample(count, seed, albums)
-                return columns_of(score_albums(clips, albums, place.faces), COLUMNS)
+        def score(seed: int, count: int = count) -> dict[str, list[float | None]]:
+            clips = sample(count, seed, albums)
+            return columns_of(score_albums(clips, albums, place.faces), COLUMNS)
 
-            kept.append(place.keep(f"photos_{count}_seed_{seed}", decisive, score))
+        kept = place.keep_seeds(f"photos_{count}", decisive, args.num_few_seeds, score)
         rows[count] = {column: matrix(kept, column) for column in COLUMNS}
     truth = columns_of(
         score_albums([album.true_clip() for album in albums], albums, place.faces), COLUMNS
@@ -150,7 +143,7 @@ def score_albums(
     """The score of each clip `[F, h, w, 3]` uint8 against its person's photos."""
     scores = []
     for clip, album in zip(clips, albums, strict=True):
-        found = largest_faces(clip[spread(len(clip), _NUM_SCORED)], faces)
+        found = largest_faces(clip[spread(len(clip), NUM_SCORED_FRAMES)], faces)
         photos = torch.cat([to_uint8(photo) for photo in (album.given[0], *album.others)])
         first, *others = largest_embeddings(photos, faces)
         known = [embedding for embedding in others if embedding is not None]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files import sha256_of
 from ..generate.pipeline import Pipeline
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.build import BASE, DATA, RECIPES, prepare_clips, train_recipe
-from ..mini_build.provenance import sha256_of
 from ..text_files import read_text
 from ..train.config import TrainConfig, load_config
 from . import ablation_section as names

@@ -28,9 +28,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json, write_text
+from ..files import sha256_of, write_json, write_text
 from ..mini_build.build import REPORT
-from ..mini_build.provenance import sha256_of
 from ..text_files import read_json
 from .arguments import PARTS, build_flags, check
 from .page import BUILD_NUMBERS, PAGE_NAME, page, read_numbers

@@ -31,7 +31,7 @@ from .reader import CaptionReader
 
 # How many frames are searched for faces: the 16 of FaceSim, of a clip's 17, would measure hardly
 # better and take twice as long.
-_NUM_FRAMES = 8
+NUM_SCORED_FRAMES = 8
 # How many clips are sampled side by side.
 # Seeds are so far apart that this many persons have noise of their own.
 _SEEDS_APART = 100_000
@@ -147,7 +147,7 @@ def score_clips(
     scores = []
     for clip, case, given_scene in zip(clips, cases, given, strict=True):
         (e_ref,) = largest_embeddings(to_uint8(case.photo), faces)
-        found = largest_faces(clip[spread(len(clip), _NUM_FRAMES)], faces)
+        found = largest_faces(clip[spread(len(clip), NUM_SCORED_FRAMES)], faces)
         (read,) = reader.read(clip[None])
         scores.append(
             Score(
@@ -166,7 +166,7 @@ def likenesses(clips: Sequence[Tensor], photos: Sequence[Tensor], faces: FaceFin
     found = []
     for clip, photo in zip(clips, photos, strict=True):
         (e_ref,) = largest_embeddings(to_uint8(photo), faces)
-        scored = clip[spread(len(clip), _NUM_FRAMES)]
+        scored = clip[spread(len(clip), NUM_SCORED_FRAMES)]
         found.append(facesim(cosines(largest_faces(scored, faces), e_ref)))
     return found
 

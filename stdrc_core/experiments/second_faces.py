@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..files import written_aside
+from ..files import sha256_of, written_aside
 from ..mini_build.face_pack import (
     DETECTOR_FILE,
     RECOGNIZER_FILE,
@@ -20,7 +20,6 @@ from ..mini_build.face_pack import (
     write_recognizer,
 )
 from ..mini_build.portraits import draw_portraits
-from ..mini_build.provenance import sha256_of
 from .kept import own_folder
 
 FOLDER = "second_faces"

@@ -24,7 +24,6 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..generate.pipeline import Pipeline, Shot
-from ..mini.shipped import CHECKPOINT_NAME
 from ..mini.text import MiniatureText
 from .best_of_n import (
     DIRECT,
@@ -38,7 +37,7 @@ from .best_of_n import (
     run,
 )
 from .judgement import motion_is_like
-from .models import SHOT, open_pipeline
+from .models import SHOT
 from .plots import figure_at
 from .scores import Case, draw_cases
 from .sheets import compare_rows
@@ -69,7 +68,7 @@ def measure(place: Workplace) -> dict[str, Any]:
     shot = replace(SHOT, num_steps=args.steps)
     cases = draw_cases(args.num_persons, args.seed)
     judges = Judges(faces=place.faces, reader=place.reader)
-    open_once = cache(lambda: _warm(open_pipeline(place.build / CHECKPOINT_NAME), cases[0], shot))
+    open_once = cache(lambda: _warm(place.pipeline, cases[0], shot))
     made = []
     for i, case in enumerate(tqdm(cases, "staged and direct", unit="person")):
         own = replace(shot, seed=i * max(NUM_CANDIDATES))

@@ -6,13 +6,10 @@ import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..generate.pipeline import Pipeline
-from ..mini.shipped import CHECKPOINT_NAME
-from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE, open_pipeline
+from .models import REFERENCE_SCALE, SHOT, TEXT_SCALE
 from .plots import figure_at
 from .scores import COLUMNS, draw_cases, sample_cases, score_clips
 from .tables import columns_of, matrix, summary_of
@@ -33,7 +30,6 @@ def measure(place: Workplace) -> dict[str, Any]:
     default s_r."""
     args = place.args
     cases = draw_cases(args.num_swept, args.seed)
-    open_once = cache(lambda: open_pipeline(place.build / CHECKPOINT_NAME))
     sweeps: dict[str, list[dict[str, Any]]] = {}
     for name in SCALES:
         sweeps[name] = []
@@ -42,8 +38,7 @@ def measure(place: Workplace) -> dict[str, Any]:
             shot = replace(SHOT, num_steps=args.steps).guided(**scales)
 
             def score(shot=shot, label=f"{name} {scale:g}") -> dict[str, list[float | None]]:
-                pipeline: Pipeline = open_once()
-                clips = sample_cases(pipeline, cases, shot, 0, label)
+                clips = sample_cases(place.pipeline, cases, shot, 0, label)
                 return columns_of(score_clips(clips, cases, place.faces, place.reader), COLUMNS)
 
             decisive = asked(args) | {"shot": dataclasses.asdict(shot)}

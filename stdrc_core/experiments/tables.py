@@ -25,11 +25,7 @@ def by_person(by_seed: Sequence[Sequence[Any]], name: str) -> np.ndarray:
     `by_seed` has, for each seed, the persons' scores, always in one order of persons. A score whose
     field is None is left out; a person who has no other score is NaN.
     """
-    persons = []
-    for scores in zip(*by_seed, strict=True):
-        known = [value for score in scores if (value := getattr(score, name)) is not None]
-        persons.append(np.mean(known) if known else math.nan)
-    return np.array(persons, dtype=float)
+    return over_persons(matrix([columns_of(scores, [name]) for scores in by_seed], name))
 
 
 def columns_of(scores: Sequence[Any], names: Iterable[str]) -> dict[str, list[float | None]]:

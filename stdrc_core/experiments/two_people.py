@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -23,18 +22,16 @@ from ..faces.similarity import (
     largest_faces,
     spread,
 )
-from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.duo import Duo, draw_duos
 from ..uint8 import to_uint8
 from .judgement import difference
-from .models import SHOT, open_pipeline, round_trip
-from .scores import sample_clips
+from .models import SHOT, round_trip
+from .scores import NUM_SCORED_FRAMES, sample_clips
 from .sheets import compare_rows
 from .tables import DECODED_CLIPS, TRUE_CLIPS, columns_of, matrix, over_persons, summary_of
 from .workplace import Part, Workplace
 
 _PICTURE = "two_people.jpg"
-_NUM_FRAMES = 8
 # How many pairs of persons, and how many frames of each row, the contact sheet shows.
 _SHEET_DUOS, _SHEET_FRAMES = 6, 1
 
@@ -85,7 +82,6 @@ def measure(place: Workplace) -> dict[str, Any]:
     """Each row's scores, and what references gain over the row without, in pairs."""
     args = place.args
     duos = draw_duos(args.num_pairs, args.seed + 3)
-    open_once = cache(lambda: open_pipeline(place.build / CHECKPOINT_NAME))
     shot = replace(SHOT, num_steps=args.steps)
     shots = {WITHOUT: shot.guided(reference_scale=0.0), BOTH: shot, SWAPPED: shot}
     decisive = asked(args) | {"shot": dataclasses.asdict(shot)}
@@ -93,20 +89,18 @@ def measure(place: Workplace) -> dict[str, Any]:
     def sample(name: str, seed: int, chosen: Sequence[Duo]) -> list[Tensor]:
         step = -1 if name == SWAPPED else 1
         wanted = [(duo.photos[::step], duo.caption) for duo in chosen]
-        return sample_clips(open_once(), wanted, shots[name], seed, name)
+        return sample_clips(place.pipeline, wanted, shots[name], seed, name)
 
     kept: dict[str, list[dict[str, list[float]]]] = {}
     for name in shots:
-        kept[name] = []
-        for seed in range(args.num_few_seeds):
 
-            def score(name: str = name, seed: int = seed) -> dict[str, list[float | None]]:
-                return columns_of(score_clips(sample(name, seed, duos), duos, place.faces), COLUMNS)
+        def score(seed: int, name: str = name) -> dict[str, list[float | None]]:
+            return columns_of(score_clips(sample(name, seed, duos), duos, place.faces), COLUMNS)
 
-            piece = f"{name.replace(' ', '_')}_seed_{seed}"
-            kept[name].append(place.keep(piece, decisive, score))
+        piece = name.replace(" ", "_")
+        kept[name] = place.keep_seeds(piece, decisive, args.num_few_seeds, score)
     truth = [duo.true_clip() for duo in duos]
-    decoded = round_trip(open_once(), truth)
+    decoded = round_trip(place.pipeline, truth)
     for name, clips in ((TRUE_CLIPS, truth), (DECODED_CLIPS, decoded)):
         kept[name] = [columns_of(score_clips(clips, duos, place.faces), COLUMNS)]
     shown = duos[:_SHEET_DUOS]
@@ -150,7 +144,7 @@ def score_clips(clips: Sequence[Tensor], duos: Sequence[Duo], faces: FaceFinder)
     scores = []
     for clip, duo in zip(clips, duos, strict=True):
         e_refs = [largest_embeddings(to_uint8(photo), faces)[0] for photo in duo.photos]
-        frames = clip[spread(len(clip), _NUM_FRAMES)]
+        frames = clip[spread(len(clip), NUM_SCORED_FRAMES)]
         left, right = (largest_faces(half, faces) for half in each_side(frames))
         both = [a is not None and b is not None for a, b in zip(left, right, strict=True)]
         scores.append(

@@ -13,18 +13,20 @@ import argparse
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
+from ..files import sha256_of
+from ..generate.pipeline import Pipeline
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.face_pack import DETECTOR_FILE, RECOGNIZER_FILE
-from ..mini_build.provenance import commit_of, machine, sha256_of
+from ..mini_build.provenance import commit_of, machine
 from .arguments import flags
 from .kept import keep, plain, stored_for
-from .models import open_reader
+from .models import open_pipeline, open_reader
 from .reader import CaptionReader
 
 READER, FACES, NUMBERS = "reader.pt", "faces", "numbers"
@@ -72,6 +74,11 @@ class Workplace:
         return open_reader(self.out / READER, _READER_SEED)
 
     @cached_property
+    def pipeline(self) -> Pipeline:
+        """The shipped weights, ready to sample."""
+        return open_pipeline(self.build / CHECKPOINT_NAME)
+
+    @cached_property
     def digests(self) -> dict[str, str]:
         """Name -> SHA-256 of each file that the part is measured with, and of the reader."""
         # Opening it makes it, where it is not there.
@@ -106,6 +113,15 @@ class Workplace:
             if made_by[key] not in seen:
                 seen.append(made_by[key])
         return found
+
+    def keep_seeds(
+        self, name: str, asked: Mapping[str, Any], num_seeds: int, make: Callable[[int], Any]
+    ) -> list[Any]:
+        """What `make` finds with each seed of the noise, a piece each, as `keep` has them."""
+        return [
+            self.keep(f"{name}_seed_{seed}", asked, partial(make, seed))
+            for seed in range(num_seeds)
+        ]
 
     def picture(self, name: str) -> Path:
         """Where the part's picture of that name is written."""

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ..faces.caching_finder import CachingFinder
 from ..faces.finder import FaceFinder, open_face_pack
+from ..files import sha256_of
 from ..generate.pipeline import Pipeline, Shot
 from ..mini_build.build import BASE, DATA
 from ..mini_build.face_pack import RECOGNIZER_FILE
-from ..mini_build.provenance import sha256_of
 from .ablation_section import COPY, PORTRAIT
 from .copies import Copied, draw_copied
 from .models import SHOT, open_pipeline, round_trip

@@ -25,8 +25,19 @@ def build(parser: argparse.ArgumentParser) -> None:
     add("--vae-steps", type=int, default=7000)
     add_speed_arguments(parser)
     add("--num-clips", type=int, default=12_000, help="that the transformer learns from")
-    cores = len(os.sched_getaffinity(0))
-    add("--num-processes", type=int, default=cores, help="at once, where a stage can be shared")
+    add(
+        "--num-processes",
+        type=int,
+        default=num_cores(),
+        help="at once, where a stage can be shared",
+    )
+
+
+def num_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,7 +37,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..faces.recognizer import Recognizer
-from ..files import write_json, written_aside
+from ..files import sha256_of, write_json, written_aside
 from ..ltx.checkpoint import vae_key, write_checkpoint
 from ..ltx.checkpoint_files import open_checkpoint
 from ..mini import config
@@ -57,7 +57,7 @@ from .face_pack import (
 )
 from .face_report import face_report
 from .portraits import draw_portraits
-from .provenance import commit_of, machine, sha256_of
+from .provenance import commit_of, machine
 from .random_weights import build_vae, random_tensors
 from .vae_training import draw_clips, psnr, train_vae
 

@@ -167,24 +167,22 @@ def _scattered(
     `[B, 2, 5, 2]` in pixels, which are NaN where there is no face."""
     num_empty = int(count * _SHARE_EMPTY) if len(portraits.empty) else 0
     num_pairs = int(count * _SHARE_PAIRS) if len(portraits.pairs.pixels) else 0
-    frames, boxes, landmarks = _moved(portraits, count - num_empty - num_pairs, generator)
-    nothing = torch.full((len(frames) + num_empty, 1, 5, 2), torch.nan)
-    landmarks = torch.cat([landmarks[:, None], nothing[: len(frames)]], dim=1)
-    boxes = torch.cat([boxes[:, None], nothing[: len(frames), :, :2].flatten(2)], dim=1)
+    boxes = torch.full((count, 2, 4), torch.nan)
+    landmarks = torch.full((count, 2, 5, 2), torch.nan)
+    num_single = count - num_empty - num_pairs
+    single, boxes[:num_single, 0], landmarks[:num_single, 0] = _moved(
+        portraits, num_single, generator
+    )
+    sets = [single]
     if num_empty:
         chosen = torch.randint(len(portraits.empty), (num_empty,), generator=generator)
-        frames = torch.cat([frames, portraits.empty[chosen].float()])
-        empty = nothing[:num_empty].expand(-1, 2, -1, -1)
-        landmarks, boxes = (
-            torch.cat([landmarks, empty]),
-            torch.cat([boxes, empty[:, :, :2].flatten(2)]),
-        )
+        sets.append(portraits.empty[chosen].float())
     if num_pairs:
         pairs = portraits.pairs
         chosen = torch.randint(len(pairs.pixels), (num_pairs,), generator=generator)
-        frames = torch.cat([frames, pairs.pixels[chosen].float()])
-        boxes = torch.cat([boxes, pairs.boxes[chosen]])
-        landmarks = torch.cat([landmarks, pairs.landmarks[chosen]])
+        sets.append(pairs.pixels[chosen].float())
+        boxes[-num_pairs:], landmarks[-num_pairs:] = pairs.boxes[chosen], pairs.landmarks[chosen]
+    frames = torch.cat(sets)
     frames = _blurred(frames, float(torch.rand((), generator=generator)) * 1.5)
     gain = 1 + 0.3 * (torch.rand(len(frames), 3, 1, 1, generator=generator) - 0.5)
     noise = torch.randn(frames.shape, generator=generator) * 6

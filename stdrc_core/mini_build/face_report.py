@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..faces.finder import FaceFinder, open_face_pack
+from ..train.collect.overlap import iou
 from .portraits import Pairs, Portraits
 
 _FALSE_ACCEPTS = 1e-3
@@ -31,8 +31,8 @@ def face_report(folder: Path, portraits: Portraits) -> dict[str, float]:
     persons, embeddings, errors = [], [], []
     for i, faces in enumerate(finder.find(portraits.pixels.movedim(1, -1))):
         box, points = portraits.boxes[i], portraits.landmarks[i]
-        best = max(faces, key=lambda each: _iou(each.face.box, box), default=None)
-        if best is None or _iou(best.face.box, box) < _SAME_FACE:
+        best = max(faces, key=lambda each: iou(each.face.box, box), default=None)
+        if best is None or iou(best.face.box, box) < _SAME_FACE:
             continue
         side = (box[2:] - box[:2]).amax()
         errors.append((best.face.landmarks - points).norm(dim=1).mean().item() / side.item())
@@ -68,14 +68,7 @@ def _pairs_found(finder: FaceFinder, pairs: Pairs) -> float:
     found = 0
     for i, faces in enumerate(finder.find(pairs.pixels.movedim(1, -1))):
         overlaps = [
-            [_iou(face.face.box, box) >= _SAME_FACE for face in faces] for box in pairs.boxes[i]
+            [iou(face.face.box, box) >= _SAME_FACE for face in faces] for box in pairs.boxes[i]
         ]
         found += len(faces) == 2 and [sum(each) for each in overlaps] == [1, 1]
     return found / len(pairs.pixels)
-
-
-def _iou(one: Tensor, other: Tensor) -> float:
-    low, high = torch.maximum(one[:2], other[:2]), torch.minimum(one[2:], other[2:])
-    overlap = (high - low).clamp(min=0).prod()
-    areas = sum((box[2:] - box[:2]).prod() for box in (one, other))
-    return float(overlap / (areas - overlap))

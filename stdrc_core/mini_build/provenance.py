@@ -1,9 +1,7 @@
-"""Where a figure comes from: the commit and the machine that it was measured on, and its files."""
+"""Where a figure comes from: the commit and the machine that it was measured on."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..text_files import read_lines
+from .arguments import num_cores
 
 _PROJECT = Path(__file__).parents[2]
 _UNKNOWN = "unknown"
@@ -28,19 +27,6 @@ def commit_of(folder: Path = _PROJECT) -> str:
 def machine() -> str:
     """The processor's name, how many of its cores this process may use, and torch's version."""
     return f"{_processor()}, {num_cores()} cores, torch {torch.__version__}"
-
-
-def num_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _git(folder: Path, *words: str) -> str:

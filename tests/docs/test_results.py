@@ -14,17 +14,12 @@ from stdrc_core.experiments.ablation_section import readme_table
 from stdrc_core.experiments.arguments import PARTS
 from stdrc_core.experiments.page import BUILD_NUMBERS, PAGE_NAME, page, read_numbers
 from stdrc_core.experiments.run import open_part
-from stdrc_core.mini_build.provenance import sha256_of
+from stdrc_core.files import sha256_of
 
 RESULTS = DOCS / "results"
 NUMBERS = RESULTS / "numbers"
-HAS_NUMBERS = (NUMBERS / BUILD_NUMBERS).is_file()
-# The page of older builds, which stands until there are numbers, names commands of their commits.
-PAGES = [each for each in sorted(RESULTS.glob("*.md")) if HAS_NUMBERS or each.name != PAGE_NAME]
+PAGES = sorted(RESULTS.glob("*.md"))
 LINES = [(each.name, line) for each in PAGES for line in commands(each)]
-needs_numbers = pytest.mark.skipif(
-    not HAS_NUMBERS, reason=f"docs/results/numbers has no {BUILD_NUMBERS}: nothing is measured yet"
-)
 
 
 def numbers() -> dict[str, Any]:
@@ -69,13 +64,11 @@ def test_every_command_is_one(page: str, line: str, monkeypatch: pytest.MonkeyPa
             pytest.fail(f"{page} has a command that this test does not know: {line}")
 
 
-@needs_numbers
 def test_the_page_is_the_one_that_its_numbers_make():
     """`python -m stdrc_core.experiments --out docs/results --only page` writes it."""
     assert (RESULTS / PAGE_NAME).read_text(encoding="utf-8") == page(numbers())
 
 
-@needs_numbers
 def test_the_numbers_are_of_the_shipped_weights():
     shipped = {
         path.relative_to(folder).as_posix(): path
@@ -93,25 +86,19 @@ def test_the_numbers_are_of_the_shipped_weights():
                 assert own["files"][name] == sha256_of(shipped[name]), (part, name)
 
 
-@needs_numbers
 def test_every_file_of_numbers_is_a_parts():
     names = {path.name for path in NUMBERS.iterdir()}
     assert names <= {BUILD_NUMBERS, *(f"{name}.json" for name in PARTS)}
     assert all("dirty" not in own["commit"] for name, own in numbers().items() if name != "build")
 
 
-@needs_numbers
 def test_readmes_table_is_of_the_numbers():
-    if "shipped" not in numbers():
-        pytest.skip("the shipped weights are not measured yet")
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert readme_table(numbers()["shipped"]) in readme
 
 
 def pictures() -> set[str]:
     """The pictures of the page as it stands."""
-    if not HAS_NUMBERS:
-        return {"ablation.jpg", "sweeps.png", "guidance.png", "two_people.jpg"}
     parts = [open_part(name) for name in numbers() if name != "build"]
     return {name for part in parts for name in part.pictures}
 

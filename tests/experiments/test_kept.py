@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stdrc_core.experiments.kept import keep, own_folder, stored_for
-from stdrc_core.mini_build.provenance import commit_of, machine, sha256_of
+from stdrc_core.files import sha256_of
+from stdrc_core.mini_build.provenance import commit_of, machine
 
 HERE, THERE = {"commit": "a", "machine": "m"}, {"commit": "b", "machine": "m"}
 

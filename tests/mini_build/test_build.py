@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from helpers.doc_pages import PROJECT
 
+from stdrc_core.files import sha256_of
 from stdrc_core.mini_build import arguments, build
-from stdrc_core.mini_build.provenance import commit_of, sha256_of
+from stdrc_core.mini_build.provenance import commit_of
 
 
 def asked(*words: object) -> argparse.Namespace:
