@@ -75,7 +75,7 @@ def ablation(numbers: Mapping[str, Any]) -> str:
             f"recipe ({recipes}), in {count(asked['trainings'], 'training')} of other seeds. As in "
             "the paper's data, the photo in training is a frame of the clip itself, with its "
             "background: "
-            f"{asked['copies']} clips of one person of the build. The shipped miniature is the "
+            f"{results['clips']} clips of one person of the build. The shipped miniature is the "
             "whole method, trained for longer and with photos taken apart. Rows up to the identity "
             f"losses are sampled with s_y = s_r = {results['text_scale']:g}, decoupled guidance "
             f"and the shipped miniature with s_r = {results['reference_scale']:g}; "

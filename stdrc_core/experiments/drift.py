@@ -29,7 +29,7 @@ from ..method.identity import mean_direction
 from ..mini.drawing import NUM_FRAMES
 from ..mini.text import MiniatureText
 from ..uint8 import to_uint8
-from .judgement import direction
+from .judgement import difference
 from .models import SHOT
 from .plots import figure_at
 from .scores import Case, draw_cases
@@ -108,17 +108,16 @@ def summarize(
             begin = NUM_FRAMES if against == START else 0
             own = np.array([_slope(values, begin) for values in persons])
             slopes[way, against] = own
-            slope = mean_and_error(own)
             values = np.array(persons, dtype=float)
             ways[way][against] = {
                 "cosine": mean_and_error(_means(values[:, begin:])),
-                "slope": slope | {"direction": _direction(slope)},
+                "slope": difference(np.zeros((1, len(own))), own[None]),
                 "curve": _points(values),
             }
-    differences = {}
-    for against in (PHOTO, START):
-        apart = mean_and_error(slopes[WITH, against] - slopes[WITHOUT, against])
-        differences[against] = apart | {"direction": _direction(apart)}
+    differences = {
+        against: difference(slopes[WITHOUT, against][None], slopes[WITH, against][None])
+        for against in (PHOTO, START)
+    }
     return {"ways": ways, "difference": differences}
 
 
@@ -142,10 +141,6 @@ def plot(path: Path, results: Mapping[str, Any]) -> None:
 def _slope(values: Sequence[float | None], begin: int) -> float:
     drift = measure_drift(range(begin, len(values)), values[begin:])
     return math.nan if drift is None else drift.slope
-
-
-def _direction(found: Mapping[str, float]) -> str:
-    return str(direction(found["mean"], found["standard_error"]))
 
 
 def _means(values: np.ndarray) -> np.ndarray:

@@ -32,7 +32,19 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "Two stages, and the best of N": ("staged", sections.staged),
     "Long clips": ("drift", sections.drift),
 }
-_STAGE_END, _COMMIT_END = ": time_s", ": commit"
+_STAGE_END, _COMMIT_END, _MACHINE_END = ": time_s", ": commit", ": machine"
+_FACES = "faces: on unseen persons"
+# Key of the report on the face pack -> what it is, and with how many digits it is shown.
+_FACES_TOLD = {
+    "detection_rate": ("detection rate (IoU with the true box 0.5 or more)", 3),
+    "pairs_found": ("just the two faces of two persons found", 3),
+    "false_detections": ("faces found in an empty scene, on average", 3),
+    "landmark_error": ("landmark error, of the face's longer side", 3),
+    "roc_auc": ("verification ROC AUC", 5),
+    "tar_at_far_1e-3": ("TAR at FAR 1e-3", 3),
+    "genuine_cosine": ("mean cosine of one person's portraits", 3),
+    "impostor_cosine": ("mean cosine of different persons' portraits", 3),
+}
 _SECTION_7 = "../method.md#7-how-facesim-and-the-other-metrics-are-measured"
 # Column or row -> what it is.
 _MEASURED_HOW = {
@@ -132,7 +144,8 @@ def _build(build: Mapping[str, Any]) -> str:
         [stage, _minutes(report[stage + _STAGE_END]), str(report.get(stage + _COMMIT_END, ""))]
         for stage in stages
     ]
-    told = [f"Machine: {report['machine']}."] if report.get("machine") else []
+    machines = [value for key, value in report.items() if key.endswith(_MACHINE_END)]
+    told = [f"Machine: {'; '.join(dict.fromkeys(machines))}."] if machines else []
     if (earlier := report.get("options", {}).get("start_from")) is not None:
         told.append(
             "It began with the weights in EARLIER, those that this project shipped before (`git "
@@ -147,6 +160,20 @@ def _build(build: Mapping[str, Any]) -> str:
         markdown_table(["stage", "minutes", "commit"], rows) if rows else "",
         paragraph(*told) if told else "",
         markdown_table(["file", "size"], sizes),
+        _faces(report[_FACES]) if _FACES in report else "",
+    )
+
+
+def _faces(found: Mapping[str, Any]) -> str:
+    return blocks(
+        paragraph(
+            f"The face pack on {found['num_persons']} persons that took no part in training, with "
+            f"{found['num_pictures']} portraits, and on scenes of nobody and of two:"
+        ),
+        markdown_table(
+            ["", ""],
+            [[name, f"{found[key]:.{digits}f}"] for key, (name, digits) in _FACES_TOLD.items()],
+        ),
     )
 
 

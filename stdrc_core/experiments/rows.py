@@ -13,6 +13,7 @@ from ..generate.pipeline import Pipeline
 from ..mini.shipped import CHECKPOINT_NAME
 from ..mini_build.build import BASE, DATA, RECIPES, prepare_clips, train_recipe
 from ..text_files import read_text
+from ..train.cache import Cache
 from ..train.config import TrainConfig, load_config
 from . import ablation_section as names
 from .copies import single_clips, write_copies
@@ -148,6 +149,11 @@ def prepare_copies(place: Workplace) -> Path:
     return folder
 
 
+def num_clips(place: Workplace) -> int:
+    """How many of the copies `prepare` has kept, which rows are trained on."""
+    return len(Cache(prepare_copies(place) / "cache"))
+
+
 def num_training_steps(args: argparse.Namespace) -> int:
     """How many steps each row is trained for.
 
@@ -170,10 +176,10 @@ def recipe_digests() -> dict[str, str]:
 
 def step_changes(recipe: str, num_steps: int | None) -> dict[str, int]:
     """Keys of a recipe and their values for a training of `num_steps` steps, whose warm-up and
-    decay take the same shares of it; nothing for None."""
-    if num_steps is None:
-        return {}
+    decay take the same shares of it; nothing for None, or for the recipe's own number."""
     config = _recipe(recipe)
+    if num_steps in (None, config.run.num_steps):
+        return {}
     share = num_steps / config.run.num_steps
     optimizer = config.optimizer
     return {

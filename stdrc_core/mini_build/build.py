@@ -112,7 +112,8 @@ def _run_stage(args: argparse.Namespace, name: str) -> dict[str, Any]:
     started, begun_on = time.perf_counter(), commit_of()
     notes = STAGES[name](args)
     time_s = round(time.perf_counter() - started)
-    return notes | {f"{name}: time_s": time_s, f"{name}: commit": begun_on}
+    made = {"time_s": time_s, "commit": begun_on, "machine": machine()}
+    return notes | {f"{name}: {key}": value for key, value in made.items()}
 
 
 def _require_earlier_build(args: argparse.Namespace) -> None:
@@ -135,7 +136,7 @@ def _require_same_options(args: argparse.Namespace) -> None:
     path = args.out / REPORT
     begun = read_json(path).get("options") if path.is_file() else None
     if begun is None:
-        _note(args.out, {"options": given, "machine": machine()})
+        _note(args.out, {"options": given})
     elif begun != given:
         changed = sorted(name for name in begun | given if begun.get(name) != given.get(name))
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -137,17 +138,23 @@ def test_slopes_are_those_of_straight_lines():
     steady = [0.5] * 241
     bent = [0.9 - 0.002 * frame for frame in range(241)]
     curves = {
-        WITH: {PHOTO: [falling, bent], START: [steady, steady]},
-        WITHOUT: {PHOTO: [steady, steady], START: [falling, bent]},
+        WITH: {PHOTO: [falling, falling, bent, bent], START: [steady] * 4},
+        WITHOUT: {PHOTO: [steady] * 4, START: [falling, falling, bent, bent]},
     }
     results = summarize(curves)
     slope = results["ways"][WITH][PHOTO]["slope"]
-    # -0.1 and -0.2 over 100 frames.
-    assert (slope["mean"], slope["standard_error"]) == pytest.approx((-0.15, 0.05))
+    # -0.1, -0.1, -0.2 and -0.2 over 100 frames.
+    assert (slope["mean"], slope["standard_error"]) == pytest.approx((-0.15, 0.05 / math.sqrt(3)))
     assert slope["direction"] == "below"
     assert results["ways"][WITH][START]["slope"]["direction"] == "not told apart"
     assert results["difference"][START]["mean"] == pytest.approx(0.15)
     assert results["difference"][START]["direction"] == "above"
+    # Of two persons the error is known so badly that three errors tell nothing.
+    two = {
+        way: {against: values[1:3] for against, values in own.items()}
+        for way, own in curves.items()
+    }
+    assert summarize(two)["ways"][WITH][PHOTO]["slope"]["direction"] == "not told apart"
     # The clip's start is like itself and does not count: the mean is of frames 17 to 240.
     assert results["ways"][WITHOUT][START]["cosine"]["mean"] == pytest.approx(
         (0.9 - 0.001 * 128.5 + 0.9 - 0.002 * 128.5) / 2

@@ -53,7 +53,7 @@ def test_the_report_says_of_each_stage_when_and_of_what_it_was_made(
     assert stages == until
     assert {name for name in build.STAGES if f"{name}: commit" in report} == set(until)
     assert report["cache: commit"] == commit_of() and report["cache: time_s"] >= 0
-    assert "cores" in report["machine"]
+    assert "cores" in report["faces: machine"]
     assert report["options"]["seed"] == 0
 
 
