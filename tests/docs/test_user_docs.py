@@ -1,118 +1,37 @@
-"""What users' pages say of workflows, model files, nodes, flags and batches is what there is."""
+"""What users' pages say of workflows, model files, nodes and commands is what there is."""
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 import shlex
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.doc_pages import DOCS, PROJECT, commands
-from helpers.shipped_workflows import models_of, nodes_of
+from helpers.shipped_workflows import nodes_of
+from helpers.user_pages import (
+    BASELINES,
+    GRAPHS,
+    HELP,
+    NAMES,
+    PAGES,
+    code,
+    display_names,
+    graph,
+    models,
+    node_inputs,
+    page_form,
+    rows,
+    text,
+)
 
 from stdrc_core.evaluate.metric_registry import COLUMNS
 from stdrc_core.faces.download import BUFFALO_L
 from stdrc_core.generate.__main__ import make_parser
-from stdrc_core.generate.jobs import Job, read_jobs
-from stdrc_core.ltx.reference_layout import DEFAULT_LAYOUT, Decision
 from stdrc_core.mini.__main__ import COMMANDS
 from stdrc_core.mini.shipped import CHECKPOINT, FACES, ONE_PASS_LORA
-
-WORKFLOWS = PROJECT / "workflows"
-API = WORKFLOWS / "api"
-HELP = PROJECT / "web" / "docs"
-PAGES = DOCS / "workflows"
-NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
-BASELINES = sorted(path.stem for path in (API / "baselines").glob("*.json"))
-# Of every graph in the queue's form: its name, with `baselines/` before those.
-GRAPHS = sorted(str(path.relative_to(API).with_suffix("")) for path in API.rglob("*.json"))
-
-
-@cache
-def text(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
-
-
-@cache
-def graph(name: str) -> dict[str, Any]:
-    """A graph in the queue's form."""
-    return json.loads(text(API / f"{name}.json"))
-
-
-@cache
-def page_form(name: str) -> dict[str, Any]:
-    """A graph in the page's form."""
-    return json.loads(text(WORKFLOWS / f"{name}.json"))
-
-
-def rows(page_text: str, heading: str) -> list[list[str]]:
-    """The cells of a section's tables, without the tables' heads."""
-    section = re.split(r"^#{1,4} ", page_text.split(f"\n{heading}\n")[1], flags=re.M)[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    rules = {i for i, line in enumerate(lines) if set(line) <= set("|- ")}
-    kept = [line for i, line in enumerate(lines) if i not in rules and i + 1 not in rules]
-    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in kept]
-
-
-def code(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def models(name: str) -> list[dict[str, str]]:
-    """The model files that a workflow's loaders offer for download, each once."""
-    found: list[dict[str, str]] = []
-    for _, model in models_of(page_form(name)):
-        found += [model] if model not in found else []
-    return found
-
-
-@cache
-def display_names() -> dict[str, str]:
-    """Node id -> its name on the page, by each schema in `nodes/`."""
-    found = {}
-    for path in (PROJECT / "nodes").glob("*.py"):
-        for call in ast.walk(ast.parse(text(path))):
-            if isinstance(call, ast.Call):
-                words = {
-                    each.arg: each.value.value
-                    for each in call.keywords
-                    if isinstance(each.value, ast.Constant)
-                }
-                if "node_id" in words:
-                    found[words["node_id"]] = words["display_name"]
-    return found
-
-
-def node_inputs(name: str, title: str, number: str | None) -> dict[str, Any]:
-    """The inputs of the one node that a page calls so; `number` is the node's in the file.
-
-    Of a box, which the queue's form takes apart, they are what the page shows on it.
-    """
-    found = [*box_inputs(name, title)] or [
-        node["inputs"]
-        for key, node in graph(name).items()
-        if title in (node["_meta"]["title"], display_names().get(node["class_type"]))
-        and number in (None, key)
-    ]
-    assert len(found) == 1, f"{title} ({number}) is {len(found)} nodes of {name}"
-    return found[0]
-
-
-def box_inputs(name: str, title: str) -> Iterator[dict[str, Any]]:
-    if "/" in name:
-        return
-    graph_of_page = page_form(name)
-    boxes = {each["id"] for each in graph_of_page.get("definitions", {}).get("subgraphs", [])}
-    for node in graph_of_page["nodes"]:
-        if node["type"] in boxes and node["title"] == title:
-            names = [slot["name"] for slot in node["inputs"] if "widget" in slot]
-            yield dict(zip(names, node["widgets_values"], strict=True))
-
 
 # --- workflows
 
@@ -314,96 +233,7 @@ def test_a_help_page_names_the_workflows_that_use_the_node(node_id: str):
     assert users or told == "No workflow of this pack has it.\n"
 
 
-# --- headless
-
-
-def test_the_table_of_inputs_has_every_graph_and_fits_it():
-    page = text(DOCS / "headless.md")
-    told = {code(row[0])[0]: row[1:] for row in rows(page, "### Which inputs to change")}
-    assert sorted(told) == GRAPHS
-    for name, cells in told.items():
-        for part in (part for cell in cells if cell != "none" for part in cell.split("; ")):
-            told_so = re.fullmatch(r"\*\*(.+?)\*\*(?: \(([\d:]+)\))? (.+)", part)
-            title, number, keys = told_so.groups()
-            titles = [node["_meta"]["title"] for node in graph(name).values()]
-            assert titles.count(title) == 1 or (number and titles.count(title) > 1)
-            inputs = node_inputs(name, title, number)
-            for key in code(keys):
-                assert not isinstance(inputs[key], list), (name, title, key)
-
-
-def test_the_table_of_flags_is_the_parser():
-    told = {
-        code(flag)[0]: (value, default)
-        for flag, value, default, _ in rows(text(DOCS / "headless.md"), "### Flags")
-    }
-    actions = {each.option_strings[-1]: each for each in make_parser()._actions[1:]}
-    assert list(told) == list(actions)
-    for flag, action in actions.items():
-        value, default = told[flag]
-        if action.choices is not None:
-            assert code(value) == [str(each) for each in action.choices], flag
-        if action.nargs == 0:
-            assert (value, default) == ("", "off"), flag
-        elif flag == "--device":
-            assert action.default is None
-            assert code(default) == ["cuda", "cpu"]
-        elif action.default not in (None, []):
-            assert code(default) == [str(action.default)], flag
-        else:
-            assert default and default != f"`{action.default}`", flag
-
-
-def read_line(tmp_path: Path, line: dict[str, Any]) -> Job:
-    """A batch of this line, for LTX-2.3 and weights that say nothing of themselves."""
-    path = tmp_path / "jobs.jsonl"
-    path.write_text(json.dumps(line))
-    words = ["--batch", path, "--checkpoint", "ltx.safetensors", "--text-encoder", "gemma"]
-    args = make_parser().parse_args([str(word) for word in words])
-    (job,) = read_jobs(args, Decision(layout=DEFAULT_LAYOUT, sentence=""))
-    return job
-
-
-def test_the_table_of_keys_is_what_a_batch_takes(tmp_path: Path):
-    told = {
-        code(key)[0]: (kind, default)
-        for key, kind, default, _ in rows(text(DOCS / "headless.md"), "### Batches")
-    }
-    needed = {"reference": "anna.png", "prompt": "a person reads"}
-    job = read_line(tmp_path, needed)
-    # What `asked` holds besides is of the whole batch.
-    windowed = read_line(tmp_path, needed | {"window": 49})
-    assert set(told) == set(windowed.asked()) - {"weights"}
-    assert set(told) == {*job.asked(), "window", "window_overlap"} - {"weights"}
-    kinds = {int: "whole number", float: "number"}
-    for key, (kind, default) in told.items():
-        if key in needed:
-            assert default == "needed"
-            with pytest.raises(ValueError, match=f"'{key}'"):
-                read_line(tmp_path, {k: v for k, v in needed.items() if k != key})
-        elif key == "name":
-            assert read_line(tmp_path, needed | {"name": "shot"}).name == "shot"
-            assert (default, job.name) == ("the photo's name and the seed", "anna_0")
-        elif default == "none":
-            assert key not in job.asked()
-            assert windowed.asked()[key] == 49
-        else:
-            value = windowed.asked()[key]
-            assert float(default) == value, key
-            assert kind.split(",")[0] == kinds[type(value)], key
-            line = needed | {"window": 49, key: value}
-            assert read_line(tmp_path, line).asked()[key] == value
-    with pytest.raises(ValueError, match="colour"):
-        read_line(tmp_path, needed | {"colour": 1})
-
-
-def test_the_batch_that_is_shown_is_read(tmp_path: Path):
-    (block,) = re.findall(r"^```json\n(.*?)^```$", text(DOCS / "headless.md"), re.M | re.S)
-    for line in block.splitlines():
-        asked = json.loads(line)
-        job = read_line(tmp_path, asked)
-        assert len(job.references) == (len(asked["reference"]) if "[" in line else 1)
-
+# --- commands
 
 PYTHON_PAGES = [DOCS / "quick-start.md", DOCS / "headless.md", *sorted(PAGES.glob("*.md"))]
 

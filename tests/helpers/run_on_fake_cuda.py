@@ -23,18 +23,9 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from helpers import published_files  # noqa: E402
+from helpers import fake_cuda_metrics, published_files  # noqa: E402
 from helpers.fake_cuda import CUDA, check, fake_cuda, filled  # noqa: E402
 from helpers.fake_gradients import gradients  # noqa: E402
-from stdrc_core.evaluate import (  # noqa: E402
-    aesthetic_quality,
-    clip_networks,
-    curricular_face,
-    dynamic_degree,
-    facesim_cur,
-    frame_batches,
-)
-from stdrc_core.evaluate.resources import Resources  # noqa: E402
 from stdrc_core.faces.align import arcface_template  # noqa: E402
 from stdrc_core.faces.published import sized_recognizer  # noqa: E402
 from stdrc_core.generate import models  # noqa: E402
@@ -55,7 +46,7 @@ FRAMES = [49, 512, 768, 3]
 FEW_LAYERS = 2
 # Frames, height and width in pixels.
 Size = tuple[int, int, int]
-CASES: dict[str, Callable[[Path], None]] = {}
+CASES: dict[str, Callable[[Path], None]] = dict(fake_cuda_metrics.CASES)
 
 
 def case(function: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -292,89 +283,6 @@ def identity_losses(folder: Path) -> None:
             check(ids, [1], torch.float32, "cuda")
             (gradient,) = gradients((ids + tics).sum(), [clean])
             check(gradient, [1, *grid], torch.float32, "cuda")
-
-
-def resources(folder: Path) -> Resources:
-    return Resources(device=CUDA, weights=folder, num_frames=16, batch_size=2)
-
-
-@contextmanager
-def metrics() -> Iterator[None]:
-    """In the block no metric looks for a file of weights."""
-    with fake_cuda(), mock.patch.object(Resources, "path", lambda self, *_: self.weights):
-        yield
-
-
-def scored(batches: frame_batches.FrameBatches, items: list[Tensor]) -> list[Tensor]:
-    """What the batches make of items on the CPU."""
-    outputs: list[Tensor] = []
-    for item in items:
-        batches.add(item, outputs)
-    batches.flush()
-    return outputs
-
-
-@case
-def facesim_by_curricular_face(folder: Path) -> None:
-    with metrics():
-        state = curricular_face.IR101().state_dict()
-        scans = mock.patch.object(Resources, "scans", None)
-        with mock.patch.object(facesim_cur, "load_state", lambda _: state), scans:
-            metric = facesim_cur.FaceSimCur(resources(folder))
-        crops = [torch.zeros(3, 112, 112, dtype=torch.uint8)] * 3
-        for output in scored(metric._batches, crops):
-            check(output, [512], torch.float32, "cpu")
-
-
-def clip_model(layers: int, width: int, patch: int, projection: int) -> torch.nn.Module:
-    from transformers import CLIPConfig, CLIPModel
-
-    body = {"num_hidden_layers": layers, "hidden_size": width, "patch_size": patch}
-    body |= {"num_attention_heads": width // 64, "intermediate_size": 4 * width}
-    with torch.device("meta"):
-        model = CLIPModel(CLIPConfig(vision_config=body, projection_dim=projection))
-    return filled(model, torch.float32, torch.device("cpu"))
-
-
-@case
-def clip_images_and_text(folder: Path) -> None:
-    with metrics():
-        model = clip_model(12, 768, 32, 512).to(CUDA)
-        frames = torch.rand(2, 3, 224, 224, device=CUDA)
-        check(clip_networks.embed_images(model, frames), [2, 512], torch.float32, "cuda")
-        tokens = {"input_ids": torch.ones(1, 9, dtype=torch.int64, device=CUDA)}
-        tokens["attention_mask"] = torch.ones_like(tokens["input_ids"])
-        check(clip_networks.embed_text(model, tokens), [1, 512], torch.float32, "cuda")
-
-
-@case
-def aesthetics(folder: Path) -> None:
-    with metrics():
-        model = clip_model(24, 1024, 14, 768)
-        state = torch.nn.Linear(768, 1).state_dict()
-        opened_clip = mock.patch.object(aesthetic_quality, "open_clip", lambda _: model)
-        head = mock.patch.object(aesthetic_quality, "load_state", lambda _: state)
-        with opened_clip, head:
-            metric = aesthetic_quality.AestheticQuality(resources(folder))
-        frame = torch.zeros(512, 768, 3, dtype=torch.uint8)
-        items = [aesthetic_quality.prepared(frame, metric.side_px)] * 3
-        for output in scored(metric.batches, items):
-            check(output, [], torch.float32, "cpu")
-
-
-@case
-def motion_by_raft(folder: Path) -> None:
-    from torchvision.models.optical_flow import raft_large
-
-    with metrics():
-        state = raft_large(weights=None).state_dict()
-        with mock.patch.object(dynamic_degree, "load_state", lambda _: state):
-            metric = dynamic_degree.DynamicDegree(resources(folder))
-        pairs = [torch.zeros(2, 3, 512, 768)] * 2
-        # torch has no fake form of cuDNN's grid sampler.
-        with torch.backends.cudnn.flags(enabled=False):
-            for output in scored(metric._batches, pairs):
-                check(output, [], torch.float32, "cpu")
 
 
 def strayed(folder: Path, change: Callable[[Tensor], Tensor]) -> None:
