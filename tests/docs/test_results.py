@@ -86,9 +86,9 @@ def test_the_numbers_are_of_the_shipped_weights():
                 assert own["files"][name] == sha256_of(shipped[name]), (part, name)
 
 
-def test_every_file_of_numbers_is_a_parts():
+def test_every_part_has_its_numbers_and_no_other_file_stands_beside_them():
     names = {path.name for path in NUMBERS.iterdir()}
-    assert names <= {BUILD_NUMBERS, *(f"{name}.json" for name in PARTS)}
+    assert names == {BUILD_NUMBERS, *(f"{name}.json" for name in PARTS)}
     assert all("dirty" not in own["commit"] for name, own in numbers().items() if name != "build")
 
 
