@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluate.tables import markdown_table
+from ..mini_build.face_report import ON_UNSEEN
 from ..text_files import read_json
 from . import ablation_section, sections
 from .arguments import PARTS
@@ -33,7 +34,6 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "Long clips": ("drift", sections.drift),
 }
 _STAGE_END, _COMMIT_END, _MACHINE_END = ": time_s", ": commit", ": machine"
-_FACES = "faces: on unseen persons"
 # Key of the report on the face pack -> what it is, and with how many digits it is shown.
 _FACES_TOLD = {
     "detection_rate": ("detection rate (IoU with the true box 0.5 or more)", 3),
@@ -160,7 +160,7 @@ def _build(build: Mapping[str, Any]) -> str:
         markdown_table(["stage", "minutes", "commit"], rows) if rows else "",
         paragraph(*told) if told else "",
         markdown_table(["file", "size"], sizes),
-        _faces(report[_FACES]) if _FACES in report else "",
+        _faces(report[ON_UNSEEN]) if ON_UNSEEN in report else "",
     )
 
 

@@ -55,7 +55,7 @@ from .face_pack import (
     write_detector,
     write_recognizer,
 )
-from .face_report import face_report
+from .face_report import ON_UNSEEN, face_report
 from .portraits import draw_portraits
 from .provenance import commit_of, machine
 from .random_weights import build_vae, random_tensors
@@ -211,7 +211,7 @@ def _build_faces(args: argparse.Namespace) -> dict[str, Any]:
     unseen = draw_portraits(**_MEASURED, seed=args.seed + 1, unseen=True)
     report = face_report(folder, unseen)
     folder.rename(args.out / "faces")
-    return {"faces: on unseen persons": report}
+    return {ON_UNSEEN: report}
 
 
 def _build_vae(args: argparse.Namespace) -> dict[str, Any]:

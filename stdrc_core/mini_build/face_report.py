@@ -11,6 +11,8 @@ from ..faces.finder import FaceFinder, open_face_pack
 from ..train.collect.overlap import iou
 from .portraits import Pairs, Portraits
 
+# What the build's report calls it.
+ON_UNSEEN = "faces: on unseen persons"
 _FALSE_ACCEPTS = 1e-3
 _SAME_FACE = 0.5
 

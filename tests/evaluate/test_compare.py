@@ -99,14 +99,15 @@ def test_two_evaluations_side_by_side(
     assert (found["num_common"], found["num_only_a"], found["num_only_b"]) == (10, 0, 2)
     values = [
         {
-            r["video"]: r["scores"]["facesim_arc"]["value"]
+            r["video"]: {name: score["value"] for name, score in r["scores"].items()}
             for r in json.loads(path.read_text())["results"]
         }
         for path in (strangers / "metrics.json", whole / "metrics.json")
     ]
-    differences = [values[1][name] - values[0][name] for name in values[0]]
+    for metric in ("facesim_arc", "tic"):
+        differences = [values[1][name][metric] - values[0][name][metric] for name in values[0]]
+        assert found["metrics"][metric]["difference"] == pytest.approx(np.mean(differences))
     arc = found["metrics"]["facesim_arc"]
-    assert arc["difference"] == pytest.approx(np.mean(differences))
     assert arc["num_persons"] == 5
     assert 0.3 < arc["low"] < arc["difference"] < arc["high"]
     assert arc["share_b_higher"] == 1

@@ -78,13 +78,13 @@ def ablation_numbers(moves: list[float], leaks: list[float]) -> dict[str, Any]:
         "rows": {name: summaries(values[name]) for name in names},
         "order": {kind: paper_order(values, kind) for kind in KINDS},
         "trainings": 3,
+        "clips": 3990,
         "recipes": list(TRAINED),
         "against_copying": list(AGAINST_COPYING),
         "text_scale": 2.0,
         "reference_scale": 4.0,
     }
     asked = {"persons": 3, "steps": 20, "trainings": 3, "training_steps": 1500, "copies": 4000}
-    results["clips"] = 3990
     return {
         "command": "python -m stdrc_core.experiments --build BUILD --out OUT --only ablation",
         "commit": "abc1234",
@@ -130,6 +130,7 @@ def test_numbers_of_other_weights_are_not_shown():
     numbers = ablation_numbers(*AS_IN_THE_PAPER)
     shown = page({"build": build_numbers(), "ablation": numbers})
     assert shown.count(UNMEASURED) == len(SECTIONS) - 1
+    assert "3990 clips of one person of the build" in " ".join(shown.split())
     numbers["files"]["stdrc_mini.safetensors"] = "other"
     assert page({"build": build_numbers(), "ablation": numbers}).count(UNMEASURED) == len(SECTIONS)
 
